@@ -1,0 +1,73 @@
+"""The judge: tells from pixels what a picture shows and whether its person is drawn right. HPS never sees it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from alignsd.miniature import world
+
+CLASSES = {name: len(values) for name, values in world.ATTRIBUTES.items()} | {"flaw": len(world.FLAWS)}
+FEATURES = 96
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the judge sees in ``n`` pictures; every array is ``(n,)``."""
+
+    flaw: np.ndarray  # index into world.FLAWS
+    flawed: np.ndarray  # bool: any flaw
+    attributes: dict[str, np.ndarray]  # class index of each attribute
+    rating: np.ndarray  # composition and colour, 1-10
+
+    def matches(self, prompts: list[str]) -> np.ndarray:
+        """Returns for each picture whether it shows all that its prompt asks for, ``(n,)`` bool."""
+        asked = [world.scene_index(world.scene_of(prompt)) for prompt in prompts]
+        return np.array([all(self.attributes[name][i] == value for name, value in row.items())
+                         for i, row in enumerate(asked)], dtype=bool)
+
+
+class Judge(nn.Module):
+    """A small convolutional classifier with one head per attribute, one for the flaw and one for the rating."""
+
+    def __init__(self):
+        super().__init__()
+        widths = (3, 24, 48, 64, FEATURES)
+        self.body = nn.Sequential(*(layer for a, b in zip(widths, widths[1:], strict=False) for layer in (
+            nn.Conv2d(a, b, 4, stride=2, padding=1), nn.GroupNorm(8, b), nn.GELU(),
+            nn.Conv2d(b, b, 3, padding=1), nn.GroupNorm(8, b), nn.GELU())))
+        self.neck = nn.Sequential(nn.Flatten(), nn.Linear(FEATURES * 16, FEATURES), nn.GELU())
+        self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, n) for name, n in (CLASSES | {"rating": 1}).items()})
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Returns features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``, uint8."""
+        return self.neck(self.body(pictures.float() / 127.5 - 1))
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Returns logits ``(n, classes)`` per head, and ``rating`` ``(n, 1)``, of pictures ``(n, 3, 64, 64)``, uint8."""
+        features = self.features(pictures)
+        return {name: head(features) for name, head in self.heads.items()}
+
+    @torch.no_grad()
+    def judge(self, pictures: np.ndarray, batch: int = 256) -> Verdicts:
+        """Judges pictures ``(n, 64, 64, 3)``, uint8."""
+        parts = [self(to_tensor(pictures[i:i + batch])) for i in range(0, len(pictures), batch)]
+        logits = {name: torch.cat([part[name] for part in parts]) for name in self.heads}
+        found = {name: logits[name].argmax(1).numpy() for name in CLASSES}
+        flaw = found.pop("flaw")
+        return Verdicts(flaw, flaw != 0, found, logits["rating"][:, 0].numpy())
+
+
+def to_tensor(pictures: np.ndarray) -> Tensor:
+    """Turns pictures ``(n, h, w, 3)`` uint8 into a tensor ``(n, 3, h, w)`` uint8."""
+    return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
+
+
+def load_judge(path: Path) -> Judge:
+    """Loads a judge from its safetensors file."""
+    judge = Judge()
+    judge.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return judge.eval()

@@ -1,0 +1,80 @@
+"""The miniature's world: what a picture can show, how captions say it, and how it can go wrong."""
+
+import re
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+SHIRTS = ("red", "blue", "green", "yellow", "purple")
+POSES = ("standing", "waving", "cheering", "running")
+PLACES = {"beach": "on the beach", "meadow": "in the meadow", "city": "in the city", "night": "at night"}
+BACKGROUNDS = tuple(PLACES)
+FLAWS = ("none", "missing arm", "extra arm", "missing leg", "extra leg", "two heads", "floating head")
+IDENTIFIER = "Weird image. "
+
+TEMPLATES = (
+    "a person in a {shirt} shirt {pose} {place}{hat}",
+    "a {pose} person {place}{hat}, {shirt} shirt",
+    "portrait of a person {pose} {place}{hat} in a {shirt} shirt",
+    "{place}, a person {pose} in a {shirt} shirt{hat}",
+)
+STYLES = ("highly detailed", "digital art", "4k", "trending on artstation", "soft light", "by a famous artist")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a caption asks for: one value of each attribute. Captions never mention flaws."""
+
+    shirt: str
+    pose: str
+    background: str
+    hat: bool
+
+
+ATTRIBUTES = {"shirt": SHIRTS, "pose": POSES, "background": BACKGROUNDS, "hat": (False, True)}
+
+
+def random_scene(rng: np.random.Generator) -> Scene:
+    """Draws a scene, uniform over all 160."""
+    return Scene(**{name: values[rng.integers(len(values))] for name, values in ATTRIBUTES.items()})
+
+
+def random_flaw(rng: np.random.Generator, share: float) -> str:
+    """Draws a flaw: ``"none"`` with probability ``1 - share``, else one of the six, uniformly."""
+    return FLAWS[rng.integers(1, len(FLAWS))] if rng.random() < share else FLAWS[0]
+
+
+def caption(scene: Scene, rng: np.random.Generator) -> str:
+    """Words a scene: one of four templates, then no, one or two style phrases that carry no meaning here."""
+    words = {"shirt": scene.shirt, "pose": scene.pose, "place": PLACES[scene.background]}
+    text = TEMPLATES[rng.integers(len(TEMPLATES))].format(**words, hat=" with a hat" if scene.hat else "")
+    styles = rng.choice(STYLES, size=rng.choice(3, p=(0.5, 0.3, 0.2)), replace=False)
+    return ", ".join([text, *styles])
+
+
+def scene_of(text: str) -> Scene:
+    """Reads a caption back into its scene; the identifier and style phrases are ignored.
+
+    Raises:
+        ValueError: if the text does not name one shirt, pose and place of this world.
+    """
+    words = re.findall(r"[a-z]+", text.lower())
+    found = {"shirt": [w for w in words if w in SHIRTS], "pose": [w for w in words if w in POSES],
+             "background": [w for w in words if w in BACKGROUNDS]}
+    wrong = {name: values for name, values in found.items() if len(values) != 1}
+    if wrong:
+        raise ValueError(
+            f"expected a caption of the miniature's world (one shirt, one pose, one place), found {text!r} with {wrong}. "
+            "Only alignsd.miniature.world.caption makes prompts that the judge can read.")
+    return Scene(**{name: values[0] for name, values in found.items()}, hat="hat" in words)
+
+
+def scene_index(scene: Scene) -> dict[str, int]:
+    """Returns each attribute's class index, in the order of ``ATTRIBUTES``."""
+    return {name: ATTRIBUTES[name].index(value) for name, value in asdict(scene).items()}
+
+
+def vocabulary() -> list[str]:
+    """Every text of this world that a tokenizer must know as whole words, the identifier's included."""
+    texts = [*(re.sub(r"{.*?}", " ", t) for t in TEMPLATES), *STYLES, *SHIRTS, *POSES, *PLACES.values(), "with a hat", IDENTIFIER]
+    return sorted({w for t in texts for w in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]", t.lower())})

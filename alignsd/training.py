@@ -1,0 +1,134 @@
+"""One training loop for every model of the kit: a generator, resumable to the bit.
+
+Everything random about step ``s`` follows from ``(seed, s)``, so a run that was stopped and resumed takes the same
+batches, the same noise and ends with the same weights as one that was not.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers.training_utils import EMAModel
+from torch import Tensor, nn
+
+
+def cosine(step: int, steps: int) -> float:
+    """Learning-rate factor of a cosine from 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def one_cycle(step: int, steps: int) -> float:
+    """Learning-rate factor of a linear warm-up over the first 10 % of the steps, then a cosine to 0."""
+    warm_up = max(1, steps // 10)
+    return (step + 1) / warm_up if step < warm_up else cosine(step - warm_up, steps - warm_up)
+
+
+def constant(step: int, steps: int) -> float:
+    """Learning-rate factor 1 throughout."""
+    return 1.0
+
+
+def batch_indices(n: int, batch: int, step: int, seed: int) -> np.ndarray:
+    """Returns which of ``n`` examples make up a step's batch: each epoch passes once over all, in its own order.
+
+    Args:
+        n: number of examples, at least 1.
+        batch: examples per step; a batch may span two epochs.
+        step: number of the step, from 0.
+        seed: fixes the orders.
+    """
+    positions = np.arange(step * batch, (step + 1) * batch)
+    orders = {epoch: np.random.default_rng((seed, epoch)).permutation(n) for epoch in np.unique(positions // n)}
+    return np.array([orders[p // n][p % n] for p in positions])
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Returns the generator of one step's noise."""
+    return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1)[0]))
+
+
+def optimizer_for(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters; vectors and scalars are not decayed (PAPER: weight decay on matrices only)."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
+              {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=learning_rate)
+
+
+def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor], *, steps: int, learning_rate: float,
+          weight_decay: float = 0.0, schedule: Callable[[int, int], float] = cosine, max_norm: float = 1.0,
+          ema: float | None = None, checkpoint: Path | None = None, checkpoint_every: int = 200,
+          accelerator: Accelerator | None = None) -> Iterator[tuple[int, float]]:
+    """Trains a model in place and yields ``(step, loss)`` after each step, so that the caller decides what to show.
+
+    Args:
+        model: only parameters with ``requires_grad`` are trained and stored.
+        loss_of_step: ``(model, step) -> scalar loss``; must draw all randomness from ``step``.
+        steps: optimizer steps in all, those before a resume included.
+        learning_rate: peak learning rate of AdamW.
+        weight_decay: on matrices only.
+        schedule: learning-rate factor as a function of ``(step, steps)``.
+        max_norm: gradient norm above which the gradient is scaled down.
+        ema: decay of the moving average that replaces the weights at the end; None for no average.
+        checkpoint: file to write to and, if it exists, to resume from; None to keep nothing.
+        checkpoint_every: steps between checkpoints; the last step always writes one.
+        accelerator: device, precision and processes; made with its defaults if None.
+
+    Raises:
+        RuntimeError: if the loss is no longer a finite number.
+    """
+    accelerator = accelerator or Accelerator()
+    optimizer = optimizer_for(model, learning_rate, weight_decay)
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    model, optimizer = accelerator.prepare(model, optimizer)
+    average = EMAModel(trainable.values(), decay=ema) if ema else None
+    done = _restore(checkpoint, trainable, optimizer, average)
+    model.train()
+    for step in range(done, steps):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * schedule(step, steps)
+        loss = loss_of_step(model, step)
+        if not torch.isfinite(loss):
+            raise RuntimeError(f"the loss is {loss.item()} at step {step}: expected a finite number. The usual cause is too "
+                               f"high a learning rate (now {learning_rate}); lower it and run the stage again.")
+        optimizer.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(trainable.values(), max_norm)
+        optimizer.step()
+        if average:
+            average.step(trainable.values())
+        if checkpoint and accelerator.is_main_process and ((step + 1) % checkpoint_every == 0 or step + 1 == steps):
+            _save(checkpoint, step + 1, trainable, optimizer, average)
+        yield step, loss.item()
+    if average:
+        average.copy_to(trainable.values())
+    model.eval()
+
+
+def _save(path: Path, step: int, trainable: dict, optimizer, average: EMAModel | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {"step": step, "model": {name: p.detach() for name, p in trainable.items()},
+             "optimizer": optimizer.state_dict(), "average": average.state_dict() if average else None}
+    part = path.with_name(path.name + ".part")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def _restore(path: Path | None, trainable: dict, optimizer, average: EMAModel | None) -> int:
+    if path is None or not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    if state["model"].keys() != trainable.keys():
+        raise ValueError(f"checkpoint {path} holds other parameters than the model trains; it comes from a run with other "
+                         "settings. Delete it to start over.")
+    with torch.no_grad():
+        for name, parameter in trainable.items():
+            parameter.copy_(state["model"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    if average:
+        average.load_state_dict(state["average"])
+    return state["step"]
