@@ -1,0 +1,63 @@
+"""Files that are either whole or absent: written beside their place, then renamed."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alignsd.errors import Problem
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yields a temporary path beside ``path`` and puts it in ``path``'s place if the block ends well.
+
+    The temporary path keeps the suffix, for writers that choose a format by it. It need not exist beforehand; parent
+    folders are made. If the block raises, the temporary file is removed and ``path`` stays as it was.
+
+    Args:
+        path: the file to write or to replace.
+
+    Raises:
+        FileNotFoundError: if the block did not write the temporary file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Writes ``value`` as indented JSON; numpy scalars and arrays become numbers and lists.
+
+    Raises:
+        Problem: if ``value`` holds a NaN, an infinity or something that JSON cannot hold.
+    """
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise Problem(f"{Path(path).name} could not be written.", expected="finite numbers, text, lists and dictionaries",
+                      found=str(error), cause="a mean over nothing, or an object put into a result by mistake",
+                      fix="look at the value printed above; None stands for a value that does not exist") from error
+    with replacing(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def write_table(path: Path | str, table) -> None:
+    """Writes a pandas ``DataFrame`` as parquet, without its index."""
+    with replacing(path) as part:
+        table.to_parquet(part, index=False)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -1,0 +1,22 @@
+"""The one exception that users meet: it says what happened and what to do about it."""
+
+
+class Problem(Exception):
+    """Something the user can mend, told in five lines: what happened, expected, found, likely cause, fix.
+
+    Args:
+        what: one sentence on what could not be done.
+        expected: what would have been right.
+        found: what was there instead.
+        cause: the likely reason.
+        fix: the command or the edit that mends it.
+    """
+
+    def __init__(self, what: str, *, expected: str, found: str, cause: str, fix: str):
+        self.what, self.expected, self.found, self.cause, self.fix = what, expected, found, cause, fix
+        super().__init__("\n".join([what, f"  expected: {expected}", f"  found:    {found}", f"  cause:    {cause}",
+                                    f"  fix:      {fix}"]))
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython's hook: a notebook shows the message alone, since the stack says nothing to who reads it.
+        return str(self).splitlines()
