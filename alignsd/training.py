@@ -5,7 +5,6 @@ batches, the same noise and ends with the same weights as one that was not.
 """
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,9 @@ import torch
 from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
+
+from alignsd.atomic import replacing
+from alignsd.errors import Problem
 
 
 def cosine(step: int, steps: int) -> float:
@@ -65,6 +67,8 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor], *,
           accelerator: Accelerator | None = None) -> Iterator[tuple[int, float]]:
     """Trains a model in place and yields ``(step, loss)`` after each step, so that the caller decides what to show.
 
+    A resumed training yields the earlier steps' losses first, so that the caller sees the whole curve either way.
+
     Args:
         model: only parameters with ``requires_grad`` are trained and stored.
         loss_of_step: ``(model, step) -> scalar loss``; must draw all randomness from ``step``.
@@ -79,56 +83,60 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor], *,
         accelerator: device, precision and processes; made with its defaults if None.
 
     Raises:
-        RuntimeError: if the loss is no longer a finite number.
+        Problem: if the loss is no longer a finite number, or the checkpoint is another model's.
     """
     accelerator = accelerator or Accelerator()
     optimizer = optimizer_for(model, learning_rate, weight_decay)
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     model, optimizer = accelerator.prepare(model, optimizer)
     average = EMAModel(trainable.values(), decay=ema) if ema else None
-    done = _restore(checkpoint, trainable, optimizer, average)
+    losses = _restore(checkpoint, trainable, optimizer, average)
+    yield from enumerate(list(losses))
     model.train()
-    for step in range(done, steps):
+    for step in range(len(losses), steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule(step, steps)
         loss = loss_of_step(model, step)
         if not torch.isfinite(loss):
-            raise RuntimeError(f"the loss is {loss.item()} at step {step}: expected a finite number. The usual cause is too "
-                               f"high a learning rate (now {learning_rate}); lower it and run the stage again.")
+            raise Problem(f"the training diverged at step {step}", expected="a finite loss", found=f"a loss of {loss.item()}",
+                          cause=f"most often too high a learning rate (now {learning_rate})",
+                          fix="lower learning_rate and run the stage again")
         optimizer.zero_grad()
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(trainable.values(), max_norm)
         optimizer.step()
         if average:
             average.step(trainable.values())
+        losses.append(loss.item())
+        yield step, losses[-1]
+        # After the yield, so that what the caller made of this step (a sample, say) exists wherever a resume begins.
         if checkpoint and accelerator.is_main_process and ((step + 1) % checkpoint_every == 0 or step + 1 == steps):
-            _save(checkpoint, step + 1, trainable, optimizer, average)
-        yield step, loss.item()
+            _save(checkpoint, losses, trainable, optimizer, average)
     if average:
         average.copy_to(trainable.values())
     model.eval()
 
 
-def _save(path: Path, step: int, trainable: dict, optimizer, average: EMAModel | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {"step": step, "model": {name: p.detach() for name, p in trainable.items()},
+def _save(path: Path, losses: list[float], trainable: dict, optimizer, average: EMAModel | None) -> None:
+    state = {"losses": losses, "model": {name: p.detach() for name, p in trainable.items()},
              "optimizer": optimizer.state_dict(), "average": average.state_dict() if average else None}
-    part = path.with_name(path.name + ".part")
-    torch.save(state, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        torch.save(state, part)
 
 
-def _restore(path: Path | None, trainable: dict, optimizer, average: EMAModel | None) -> int:
+def _restore(path: Path | None, trainable: dict, optimizer, average: EMAModel | None) -> list[float]:
+    """Puts a checkpoint's state in place and returns the losses so far, one per step done."""
     if path is None or not path.exists():
-        return 0
+        return []
     state = torch.load(path, weights_only=True)
     if state["model"].keys() != trainable.keys():
-        raise ValueError(f"checkpoint {path} holds other parameters than the model trains; it comes from a run with other "
-                         "settings. Delete it to start over.")
+        raise Problem(f"the checkpoint {path.name} does not fit the model", expected=f"{len(trainable)} trained tensors",
+                      found=f"{len(state['model'])} tensors, some of other names", cause="it comes from a run with other settings",
+                      fix=f"delete {path.name} to start over")
     with torch.no_grad():
         for name, parameter in trainable.items():
             parameter.copy_(state["model"][name])
     optimizer.load_state_dict(state["optimizer"])
     if average:
         average.load_state_dict(state["average"])
-    return state["step"]
+    return state["losses"]

@@ -1,6 +1,7 @@
 """The judge: tells from pixels what a picture shows and whether its person is drawn right. HPS never sees it."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ class Judge(nn.Module):
     def __init__(self):
         super().__init__()
         widths = (3, 24, 48, 64, FEATURES)
-        self.body = nn.Sequential(*(layer for a, b in zip(widths, widths[1:], strict=False) for layer in (
+        self.body = nn.Sequential(*(layer for a, b in pairwise(widths) for layer in (
             nn.Conv2d(a, b, 4, stride=2, padding=1), nn.GroupNorm(8, b), nn.GELU(),
             nn.Conv2d(b, b, 3, padding=1), nn.GroupNorm(8, b), nn.GELU())))
         self.neck = nn.Sequential(nn.Flatten(), nn.Linear(FEATURES * 16, FEATURES), nn.GELU())

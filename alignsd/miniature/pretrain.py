@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from alignsd.atomic import write_json
 from alignsd.miniature import WEIGHTS, architectures
 from alignsd.miniature.judge import CLASSES, Judge, to_tensor
 from alignsd.miniature.web import Web, make_web
@@ -43,10 +44,10 @@ class Recipe:
 
 RECIPES = {
     "vae": Recipe(1800, 32, 2e-3, 24_000),
-    "clip": Recipe(900, 128, 1e-3, 24_000),
+    "clip": Recipe(700, 128, 1e-3, 24_000),
     "aesthetic": Recipe(1500, 256, 1e-2, 4_000),
-    "judge": Recipe(1200, 96, 2e-3, 24_000),
-    "diffusion": Recipe(5000, 64, 1.2e-3, 40_000),
+    "judge": Recipe(900, 96, 2e-3, 24_000),
+    "diffusion": Recipe(4000, 64, 1.2e-3, 40_000),
 }
 
 
@@ -281,9 +282,7 @@ def pretrain(out: Path, work: Path, stages: list[str], shorten: float = 1.0) -> 
                         max(recipe.batch, int(recipe.pictures * shorten)))
         card["stages"][name] = STAGES[name](recipe, out, work)
         card |= {"seed": WEB_SEED, "flaw_share": FLAW_SHARE, "sha256": hashes(out)}
-        part = card_path.with_suffix(".part")
-        part.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        part.replace(card_path)
+        write_json(card_path, card)
 
 
 def main(

@@ -1,0 +1,84 @@
+"""How well a predictor guesses which image a person chose (Table 2 of the paper)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from alignsd.intervals import bootstrap_mean, paired_bootstrap
+
+RANDOM, LAST, PERSON, BEST = "random guess", "last image", "another person", "best possible"
+
+
+def chance_right(images: pd.DataFrame, column: str) -> pd.Series:
+    """Returns for each choice the chance that a predictor picks the person's image: 1, 0, or 1/ties where it ties.
+
+    Args:
+        images: one row per image with ``id`` (of the choice), ``preferred`` (bool) and the predictor's score in ``column``.
+    """
+    best = images[column] == images.groupby("id")[column].transform("max")
+    return (best & images["preferred"]).groupby(images["id"]).sum() / best.groupby(images["id"]).sum()
+
+
+def right_by_predictor(images: pd.DataFrame, predictors: Mapping[str, str]) -> pd.DataFrame:
+    """Returns each choice's chance of being guessed right, one column per predictor.
+
+    Args:
+        images: as in ``chance_right``, with ``index`` (position within the choice) and a column per predictor; where the
+            people are simulated also ``p``, the chance that a person picks the image.
+        predictors: name in the table -> score column.
+
+    Returns:
+        One row per choice. Two simulated people agree with the chance ``p`` of the image the first one chose; the best
+        possible predictor picks the image with the largest ``p``.
+    """
+    table = pd.DataFrame({RANDOM: 1 / images.groupby("id").size(), LAST: chance_right(images, "index")})
+    for name, column in predictors.items():
+        table[name] = chance_right(images, column)
+    if "p" in images:
+        table[PERSON] = images.loc[images["preferred"]].set_index("id")["p"]
+        table[BEST] = chance_right(images, "p")
+    return table
+
+
+def accuracy_table(right: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Returns Table 2: ``predictor``, ``accuracy``, ``low``, ``high`` (95 %, bootstrap over choices) and ``n``."""
+    rows = [(name, *bootstrap_mean(right[name].to_numpy(), seed), len(right)) for name in right]
+    return pd.DataFrame(rows, columns=["predictor", "accuracy", "low", "high", "n"])
+
+
+def lead_table(right: pd.DataFrame, predictor: str, seed: int) -> pd.DataFrame:
+    """Returns how far a predictor leads each other one on the same choices: ``over``, ``lead``, ``low``, ``high``, ``n``."""
+    rows = [(name, *paired_bootstrap(right[predictor].to_numpy(), right[name].to_numpy(), seed), len(right))
+            for name in right if name != predictor]
+    return pd.DataFrame(rows, columns=["over", "lead", "low", "high", "n"])
+
+
+def add_truth(images: pd.DataFrame, truth: Path, provenance: Path) -> pd.DataFrame:
+    """Joins the simulated people's choice probabilities to the images, by message and file name, never by position.
+
+    Args:
+        images: with ``id`` and ``index``.
+        truth: the simulated server's table (``message_id``, ``file_name``, ``p``); real exports have none.
+        provenance: which message and files each choice came from (``id``, ``message_id``, ``file_names``).
+
+    Returns:
+        The images with ``p``, made to sum to 1 over the images that are left of a choice; unchanged if there is no truth.
+    """
+    if not truth.exists():
+        return images
+    source = pd.read_parquet(provenance).explode("file_names").rename(columns={"file_names": "file_name"})
+    source["index"] = source.groupby("id").cumcount()
+    known = source.merge(pd.read_parquet(truth), on=["message_id", "file_name"], validate="one_to_one")
+    joined = images.merge(known[["id", "index", "p"]], on=["id", "index"], how="left", validate="one_to_one")
+    if joined["p"].isna().any():
+        raise ValueError(f"{int(joined['p'].isna().sum())} images have no truth; {truth.name} is of another export")
+    joined["p"] /= joined.groupby("id")["p"].transform("sum")
+    return joined
+
+
+def subsets(n: int, sizes: list[int], seed: int) -> dict[int, np.ndarray]:
+    """Returns nested random subsets of ``n`` choices, for accuracy against training-set size; sizes above n are left out."""
+    order = np.random.default_rng((seed, 0x515E)).permutation(n)
+    return {size: np.sort(order[:size]) for size in sizes if size <= n}

@@ -1,0 +1,85 @@
+"""The arms of the comparison: the same prompts and seeds, drawn by different models with different negative prompts."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from alignsd.errors import Problem
+from alignsd.generation import Job, generate, image_seed, load_pipeline
+from alignsd.images import save_png
+from alignsd.miniature import world
+
+# arm: adapter, prompt, negative prompt; {i} is the identifier, {p} the prompt
+ARMS = {
+    "original": ("", "{p}", ""),
+    "original_negative": ("", "{p}", "{i}"),
+    "regularization_only": ("regularization_only", "{p}", ""),
+    "adapted": ("adapted", "{p}", ""),
+    "adapted_negative": ("adapted", "{p}", "{i}"),
+    "adapted_negative_prompt": ("adapted", "{p}", "{i}{p}"),
+    "adapted_identifier": ("adapted", "{i}{p}", ""),
+}
+
+
+def read_prompts(source: str, count: int, seed: int) -> list[str]:
+    """Returns distinct prompts.
+
+    Args:
+        source: a text file with one prompt per line, or ``"miniature"`` for captions of the simulated world.
+        count: how many; the first ones of a file.
+        seed: of the simulated captions.
+
+    Raises:
+        Problem: if the file is missing or holds fewer prompts.
+    """
+    if source == "miniature":
+        rng = np.random.default_rng((seed, 0xA4A5))
+        texts: dict[str, None] = {}
+        while len(texts) < count:
+            texts[world.caption(world.random_scene(rng), rng)] = None
+        return list(texts)
+    path = Path(source)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    texts = dict.fromkeys(line.strip() for line in lines if line.strip())
+    if len(texts) < count:
+        raise Problem(f"not enough prompts in {path.name}", expected=f"{count} distinct lines",
+                      found=f"{len(texts)}" if path.is_file() else "no such file", cause="a wrong path, or a short or repetitive file",
+                      fix="set the notebook's prompts and prompt_count parameters")
+    return list(texts)[:count]
+
+
+def plan(prompts: list[str], identifier: str, samples: int, seed: int) -> pd.DataFrame:
+    """Returns one row per image: ``arm, id, prompt_id, sample, prompt, negative, seed, file``.
+
+    The same ``id`` has the same prompt and seed in every arm. The seed follows from the run's seed, the prompt's id and the
+    sample's number, so that more prompts or samples leave the images of the others as they were.
+    """
+    rows = []
+    for arm, (_, prompt, negative) in ARMS.items():
+        for number, text in enumerate(prompts):
+            for sample in range(samples):
+                key = f"p{number:05d}"
+                rows.append(dict(arm=arm, id=f"{key}-{sample}", prompt_id=key, sample=sample,
+                                 prompt=prompt.format(i=identifier, p=text), negative=negative.format(i=identifier, p=text),
+                                 seed=image_seed(seed, key, sample), file=f"{arm}/{key}-{sample}.png"))
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame, model: str, adapters: dict[str, Path | None], folder: Path, *, steps: int, guidance: float,
+         batch: int, device: str) -> None:
+    """Draws the images of a plan that do not exist yet and writes them as PNG below ``folder``.
+
+    Args:
+        table: rows of ``plan``.
+        model: the Stable Diffusion model, for ``load_pipeline``.
+        adapters: adapter name of ``ARMS`` -> its folder; ``""`` -> None for the model as it is.
+        folder: where to write.
+        steps, guidance, batch, device: for ``generate`` and ``load_pipeline``.
+    """
+    missing = table[[not (folder / file).exists() for file in table["file"]]]
+    for adapter, part in missing.groupby(missing["arm"].map(lambda arm: ARMS[arm][0])):
+        pipeline = load_pipeline(model, device, adapters[adapter])
+        jobs = [Job(row.file, row.prompt, row.seed, row.negative) for row in part.itertuples()]
+        for job, image in generate(pipeline, jobs, steps, guidance, batch):
+            save_png(folder / job.id, image)

@@ -1,0 +1,104 @@
+"""Draws images with Stable Diffusion. Each image has a seed of its own, so any subset gives the same pixels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from tqdm import tqdm
+
+from alignsd.errors import Problem
+from alignsd.models import resolve, torch_device
+
+
+@dataclass(frozen=True)
+class Job:
+    """One image to draw: what is asked for, what is asked to be avoided, and the seed of its first noise."""
+
+    id: str
+    prompt: str
+    seed: int
+    negative: str = ""
+
+
+def image_seed(seed: int, *key: str | int) -> int:
+    """Derives an image's seed from the run's seed and what names the image, e.g. the prompt's id and sample number."""
+    words = [int.from_bytes(str(part).encode("utf-8"), "little") for part in key]
+    return int(np.random.SeedSequence((seed, *words)).generate_state(1)[0])
+
+
+def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) -> StableDiffusionPipeline:
+    """Loads a Stable Diffusion pipeline, with a LoRA adapter if one is given.
+
+    Args:
+        name: a hub's name, a folder in diffusers layout, or ``"miniature/stable-diffusion"``.
+        device: ``"auto"`` or a torch device; on a GPU the weights are half precision.
+        adapter: folder with ``pytorch_lora_weights.safetensors``.
+
+    Raises:
+        Problem: if the model or the adapter cannot be found.
+    """
+    place = torch_device(device)
+    diffusers_logging.disable_progress_bar()
+    try:
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            resolve(name), torch_dtype=torch.float16 if place.type == "cuda" else torch.float32,
+            safety_checker=None, requires_safety_checker=False)
+    except OSError as error:
+        raise Problem(f"the model {name!r} could not be loaded", expected="a folder in diffusers layout or a hub's model name",
+                      found=str(error).splitlines()[0], cause="a misspelt name, or no network to reach the hub",
+                      fix="check the notebook's stable_diffusion parameter, or download the model and give its folder") from error
+    if adapter is not None:
+        if not (adapter / "pytorch_lora_weights.safetensors").exists():
+            raise Problem(f"there is no LoRA in {adapter.name}", expected="pytorch_lora_weights.safetensors", found="no such file",
+                          cause="the fine-tuning has not finished", fix="alignsd run 05")
+        pipeline.load_lora_weights(adapter, weight_name="pytorch_lora_weights.safetensors")
+        pipeline.fuse_lora()  # the same function, one matrix product instead of three
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(place)
+
+
+def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int, guidance: float,
+             batch: int = 64) -> Iterator[tuple[Job, np.ndarray]]:
+    """Draws images in order, in batches, and yields each with its job.
+
+    The first noise comes from the job's own seed on the CPU. Batch size changes results only by floating-point rounding.
+
+    Args:
+        pipeline: from ``load_pipeline``.
+        jobs: what to draw.
+        steps: denoising steps of the pipeline's own scheduler.
+        guidance: scale of classifier-free guidance (the paper: 7.5).
+        batch: images at a time.
+
+    Yields:
+        ``(job, image)``, the image ``(height, width, 3)`` uint8.
+    """
+    embeddings = _TextEmbeddings(pipeline)
+    with tqdm(total=len(jobs), desc="drawing", unit="image", mininterval=5, disable=len(jobs) < 2 * batch) as bar:
+        for start in range(0, len(jobs), batch):
+            part = jobs[start:start + batch]
+            drawn = pipeline(
+                prompt_embeds=embeddings([job.prompt for job in part]),
+                negative_prompt_embeds=embeddings([job.negative for job in part]),
+                num_inference_steps=steps, guidance_scale=guidance, output_type="np",
+                generator=[torch.Generator().manual_seed(job.seed) for job in part]).images
+            yield from zip(part, (drawn * 255).round().astype(np.uint8), strict=True)
+            bar.update(len(part))
+
+
+class _TextEmbeddings:
+    """The text encoder's output for each distinct text, computed once (arms share prompts, seeds share prompts)."""
+
+    def __init__(self, pipeline: StableDiffusionPipeline):
+        self.pipeline, self.known = pipeline, {}
+
+    def __call__(self, texts: list[str]) -> torch.Tensor:
+        for text in dict.fromkeys(texts):
+            if text not in self.known:
+                self.known[text] = self.pipeline.encode_prompt(
+                    text, self.pipeline._execution_device, 1, do_classifier_free_guidance=False)[0]
+        return torch.cat([self.known[text] for text in texts])

@@ -1,0 +1,179 @@
+"""Adapts Stable Diffusion to preferences: DreamBooth-style LoRA in which "Weird image. " names what people dislike.
+
+Section 4 of the paper: positives keep their prompt, negatives get the identifier in front, regularization images keep
+the model what it was. Only the low-rank matrices on the UNet's attention are trained.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from diffusers import DDPMScheduler, StableDiffusionPipeline
+from diffusers.utils import convert_state_dict_to_diffusers
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from alignsd.atomic import replacing
+from alignsd.generation import Job, generate
+from alignsd.images import read_image, save_png
+from alignsd.training import batch_indices, constant, step_generator, train
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+LORA_FILE = "pytorch_lora_weights.safetensors"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the LoRA is trained on, in parallel: latents' moments ``(n, 2c, h, w)``, captions, and who gets the identifier."""
+
+    moments: Tensor
+    captions: list[str]
+    negative: np.ndarray  # (n,) bool
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+def crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Scales an image's shorter side to ``size`` (bilinear) and cuts a random square out of it (official code).
+
+    Args:
+        image: ``(height, width, 3)`` uint8.
+        size: side of the square in pixels.
+        rng: draws the place of the square.
+    """
+    height, width = image.shape[:2]
+    scale = size / min(height, width)
+    if scale != 1:
+        new = (max(size, round(width * scale)), max(size, round(height * scale)))
+        image = np.asarray(Image.fromarray(image).resize(new, Image.Resampling.BILINEAR))
+    top, left = (int(rng.integers(extent - size + 1)) for extent in image.shape[:2])
+    return image[top:top + size, left:left + size]
+
+
+@torch.no_grad()
+def encode_examples(pipeline: StableDiffusionPipeline, table: pd.DataFrame, folder: Path, size: int, seed: int,
+                    batch: int = 32) -> Examples:
+    """Encodes the pictures once, keeping mean and spread of the latents so that each step can draw anew from them.
+
+    Args:
+        pipeline: whose autoencoder is used.
+        table: columns ``file_name`` (below ``folder``), ``text`` (caption) and ``label``; ``"negative"`` marks negatives.
+        folder: where the pictures lie.
+        size: side of the pictures given to the autoencoder, in pixels.
+        seed: fixes the crops; a picture's crop follows from its name.
+        batch: pictures at a time.
+    """
+    # Deviation: the official code crops anew in every epoch; one crop per picture lets the latents be kept.
+    parts = []
+    for start in tqdm(range(0, len(table), batch), desc="encoding pictures", unit="batch", mininterval=5):
+        names = table["file_name"].iloc[start:start + batch]
+        squares = [crop(read_image(folder / name), size, np.random.default_rng((seed, *name.encode()))) for name in names]
+        pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 127.5 - 1
+        posterior = pipeline.vae.encode(pixels.to(pipeline.vae.device, pipeline.vae.dtype)).latent_dist
+        parts.append(torch.cat([posterior.mean, posterior.std], dim=1).float().cpu())
+    return Examples(torch.cat(parts), table["text"].tolist(), (table["label"] == "negative").to_numpy())
+
+
+def join(parts: list[Examples]) -> Examples:
+    """Returns the examples of several sources as one."""
+    return Examples(torch.cat([p.moments for p in parts]), [c for p in parts for c in p.captions],
+                    np.concatenate([p.negative for p in parts]))
+
+
+def captions_of(examples: Examples, index: np.ndarray, identifier: str, alone: float, rng: np.random.Generator) -> list[str]:
+    """Returns a batch's captions: negatives get the identifier in front, and a share of them nothing but the identifier.
+
+    Args:
+        examples: all examples.
+        index: which make up the batch.
+        identifier: e.g. ``"Weird image. "``.
+        alone: probability that a negative's own caption is dropped.
+        rng: the step's.
+    """
+    dropped = rng.random(len(index)) < alone
+    return [examples.captions[i] if not examples.negative[i] else identifier if drop else identifier + examples.captions[i]
+            for i, drop in zip(index, dropped, strict=True)]
+
+
+def add_lora(unet: nn.Module, rank: int, seed: int) -> int:
+    """Freezes the UNet and adds trainable low-rank matrices to the attention's q, k, v and out; returns their number."""
+    unet.requires_grad_(False)
+    torch.manual_seed(seed)  # peft draws the first matrices from the global generator
+    unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(ATTENTION)))
+    trainable = [p for p in unet.parameters() if p.requires_grad]
+    for parameter in trainable:
+        parameter.data = parameter.data.float()
+    return sum(p.numel() for p in trainable)
+
+
+def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifier: str, identifier_alone: float, steps: int,
+             batch: int, learning_rate: float, weight_decay: float, seed: int,
+             checkpoint: Path | None = None) -> Iterator[tuple[int, float]]:
+    """Trains the LoRA that ``add_lora`` put on the pipeline's UNet and yields ``(step, loss)``.
+
+    The loss is the mean squared error of the predicted noise, as in Stable Diffusion's own training.
+
+    Args:
+        pipeline: its UNet is trained in place; autoencoder and text encoder are frozen.
+        examples: from ``encode_examples``.
+        identifier: stands in front of the negatives' captions.
+        identifier_alone: share of the negatives' captions that are the identifier alone.
+        steps: optimizer steps (paper: 10,000).
+        batch: examples per step (paper: 40).
+        learning_rate: constant (paper: 1e-5).
+        weight_decay: AdamW's (paper: 1e-2).
+        seed: fixes order, noise and time steps.
+        checkpoint: file to resume from; None keeps nothing.
+    """
+    noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
+    device, scaling = pipeline.unet.device, pipeline.vae.config.scaling_factor
+    known: dict[str, Tensor] = {}
+
+    def states(captions: list[str]) -> Tensor:
+        for text in set(captions) - known.keys():
+            known[text] = pipeline.encode_prompt(text, device, 1, do_classifier_free_guidance=False)[0].detach()
+        return torch.cat([known[text] for text in captions])
+
+    def loss_of_step(unet: nn.Module, step: int) -> Tensor:
+        generator, index = step_generator(seed, step), batch_indices(len(examples), batch, step, seed)
+        captions = captions_of(examples, index, identifier, identifier_alone, np.random.default_rng((seed, step)))
+        mean, std = examples.moments[torch.from_numpy(index)].chunk(2, dim=1)
+        latents = (mean + std * torch.randn(mean.shape, generator=generator)) * scaling
+        noise = torch.randn(latents.shape, generator=generator)
+        times = torch.randint(0, noise_schedule.config.num_train_timesteps, (batch,), generator=generator)
+        noised = noise_schedule.add_noise(latents, noise, times).to(device, unet.dtype)
+        predicted = unet(noised, times.to(device), states(captions)).sample
+        return F.mse_loss(predicted.float(), noise.to(device))
+
+    yield from train(pipeline.unet, loss_of_step, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay,
+                     schedule=constant, checkpoint=checkpoint)
+
+
+def save_lora(unet: nn.Module, folder: Path) -> Path:
+    """Writes the LoRA in diffusers layout, so that ``pipeline.load_lora_weights(folder)`` reads it; returns the file."""
+    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / LORA_FILE) as part:
+        StableDiffusionPipeline.save_lora_weights(part.parent, unet_lora_layers=layers, weight_name=part.name,
+                                                  safe_serialization=True)
+    return folder / LORA_FILE
+
+
+def sample(pipeline: StableDiffusionPipeline, jobs: list[Job], step: int, folder: Path, steps: int, guidance: float) -> list[dict]:
+    """Draws a few images in the middle of a training; returns ``step, index, prompt, file`` of each, for the strip.
+
+    Images that exist are kept: a resumed training goes through its earlier steps with later weights.
+    """
+    rows = [dict(step=step, index=job.id, prompt=job.prompt, file=f"{job.id}-{step:06d}.png") for job in jobs]
+    if not all((folder / row["file"]).exists() for row in rows):
+        for row, (_, image) in zip(rows, generate(pipeline, jobs, steps, guidance), strict=True):
+            save_png(folder / row["file"], image)
+    return rows

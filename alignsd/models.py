@@ -1,0 +1,41 @@
+"""Where a model's name leads, and which device it runs on."""
+
+from pathlib import Path
+
+import torch
+
+from alignsd.errors import Problem
+from alignsd.miniature import WEIGHTS
+
+MINIATURE = {
+    "miniature/stable-diffusion": WEIGHTS / "stable-diffusion",
+    "miniature/clip": WEIGHTS / "clip",
+    "miniature/aesthetic": WEIGHTS / "aesthetic" / "linear.safetensors",
+    "miniature/judge": WEIGHTS / "judge" / "judge.safetensors",
+}
+
+
+def resolve(name: str) -> str:
+    """Returns the path of a shipped model, or the name itself if it is a path or a hub's name.
+
+    Raises:
+        Problem: if the name begins with ``miniature/`` but no such model is shipped.
+    """
+    if not name.startswith("miniature/"):
+        return name
+    path = MINIATURE.get(name)
+    if path is None or not path.exists():
+        raise Problem(f"there is no shipped model {name!r}", expected=f"one of {', '.join(MINIATURE)}",
+                      found="no such name" if path is None else f"no file at {Path(*path.parts[-4:])}",
+                      cause="a misspelt name, or the weights were deleted",
+                      fix="git checkout alignsd/miniature/weights, or python -m alignsd.miniature.pretrain")
+    return str(path)
+
+
+def torch_device(device: str) -> torch.device:
+    """Turns ``"auto"`` into the GPU if there is one and else the CPU; other names are torch's own."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
