@@ -6,9 +6,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alignsd.figures import BLUE, ORANGE
 from alignsd.images import read_image
 
-COLOURS = {"adapted": "#0072B2", "regularization_only": "#E69F00"}
+COLOURS = {"adapted": BLUE, "regularization_only": ORANGE}
 
 
 def loss_curves(ax: Axes, loss: pd.DataFrame) -> Axes:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
+from alignsd.figures import BLUE, GREY, VERMILLION
+
 PAPER_TABLE_2 = {"random guess": 26.1, "CLIP": 32.9, "aesthetic predictor": 33.1, "another person": 42.0, "HPS": 43.5}
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
 
 
 def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
@@ -23,7 +23,7 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     for y, (v, h) in enumerate(zip(value, high, strict=True)):
         ax.text(h + 0.8, y, f"{v:.1f}", va="center")
     paper = [(PAPER_TABLE_2[name], y) for y, name in enumerate(rows["predictor"]) if name in PAPER_TABLE_2]
-    ax.scatter(*zip(*paper, strict=True), marker="D", s=32, color=ORANGE, zorder=3, label="paper, real people")
+    ax.scatter(*zip(*paper, strict=True), marker="D", s=32, color=VERMILLION, zorder=3, label="paper, real people")
     ax.set(xlabel=f"choices predicted right, % (n = {int(rows['n'].max())}, 95 % interval)", xlim=(0, 100 * rows["high"].max() + 9))
     ax.legend(loc="lower right", frameon=True)
     return ax
@@ -51,7 +51,7 @@ def size_curve(ax: Axes, curve: pd.DataFrame, accuracy: pd.DataFrame) -> Axes:
 def score_histogram(ax: Axes, scores: pd.DataFrame) -> Axes:
     """Draws how HPS is distributed over chosen and other images (``hps``, ``preferred``)."""
     bins = np.histogram_bin_edges(scores["hps"], bins=40)
-    for preferred, name, colour in ((True, "chosen", BLUE), (False, "not chosen", ORANGE)):
+    for preferred, name, colour in ((True, "chosen", BLUE), (False, "not chosen", VERMILLION)):
         part = scores.loc[scores["preferred"] == preferred, "hps"]
         ax.hist(part, bins=bins, density=True, alpha=0.55, color=colour, label=f"{name} (mean {part.mean():.2f}, n = {len(part)})")
         ax.axvline(part.mean(), color=colour, lw=1.6)
@@ -62,7 +62,7 @@ def score_histogram(ax: Axes, scores: pd.DataFrame) -> Axes:
 
 def hps_against_clip(ax: Axes, scores: pd.DataFrame) -> Axes:
     """Draws HPS against CLIP score (100 x cosine each), one dot per image, with their correlation."""
-    for preferred, name, colour in ((False, "not chosen", ORANGE), (True, "chosen", BLUE)):
+    for preferred, name, colour in ((False, "not chosen", VERMILLION), (True, "chosen", BLUE)):
         part = scores[scores["preferred"] == preferred]
         ax.scatter(part["clip"], part["hps"], s=7, alpha=0.45, color=colour, label=name, linewidths=0)
     r = np.corrcoef(scores["clip"], scores["hps"])[0, 1]
@@ -76,8 +76,7 @@ def loss_curve(ax: Axes, loss: pd.DataFrame) -> Axes:
     window = max(2, len(loss) // 20)
     ax.plot(loss["step"], loss["loss"], color=GREY, lw=0.6, alpha=0.6, label="each step")
     ax.plot(loss["step"], loss["loss"].rolling(window, min_periods=1).mean(), color=BLUE, label=f"mean of {window} steps")
-    ax.axhline(np.log(4), color=ORANGE, linestyle="--", label="guessing among 4")
+    ax.axhline(np.log(4), color=VERMILLION, linestyle="--", label="guessing among 4")
     ax.set(xlabel="step", ylabel="cross-entropy, nats")
     ax.legend(loc="best")
-    sns.despine(ax=ax)
     return ax

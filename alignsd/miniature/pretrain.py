@@ -43,7 +43,7 @@ class Recipe:
 
 
 RECIPES = {
-    "vae": Recipe(1800, 32, 2e-3, 24_000),
+    "vae": Recipe(1300, 32, 2e-3, 24_000),
     "clip": Recipe(700, 128, 1e-3, 24_000),
     "aesthetic": Recipe(1500, 256, 1e-2, 4_000),
     "judge": Recipe(900, 96, 2e-3, 24_000),

@@ -12,7 +12,7 @@ SCALE = 4  # drawn four times larger and averaged down, for smooth edges
 OUTLINE = (25, 22, 30)
 SHIRT_COLOURS = {"red": (214, 40, 40), "blue": (38, 84, 214), "green": (30, 150, 60), "yellow": (250, 212, 40),
                  "purple": (140, 50, 175)}
-SKINS = ((250, 214, 180), (226, 172, 128), (172, 112, 72), (112, 70, 46))
+SKINS = ((250, 214, 180), (226, 172, 128), (172, 112, 72), (140, 92, 62))
 TROUSERS = ((60, 60, 72), (96, 72, 52), (44, 58, 92))
 # Limb angles in degrees, 0 = straight down, 90 = level outwards, 180 = up: (upper, lower) for left and right.
 ARMS = {"standing": ((22, 14), (22, 14)), "waving": ((22, 14), (138, 168)), "cheering": ((146, 160), (146, 160)),
@@ -36,13 +36,13 @@ class Look:
     @property
     def rating(self) -> float:
         """The aesthetic rating of composition and colour, 1-10: vivid and centred is good; limbs do not count."""
-        return float(np.clip(3.0 + 6.0 * (self.saturation - 0.5) - 0.45 * (abs(self.dx) - 3.5), 1, 10))
+        return float(np.clip(3.0 + 6.5 * (self.saturation - 0.6) - 0.45 * (abs(self.dx) - 3.5), 1, 10))
 
 
 def random_look(rng: np.random.Generator) -> Look:
     """Draws the free variation of one picture."""
     return Look(dx=rng.uniform(-7, 7), dy=rng.uniform(-1.5, 1.5), size=rng.uniform(0.9, 1.05),
-                saturation=rng.uniform(0.45, 1.35), skin=int(rng.integers(len(SKINS))),
+                saturation=rng.uniform(0.55, 1.35), skin=int(rng.integers(len(SKINS))),
                 trousers=int(rng.integers(len(TROUSERS))), mirrored=bool(rng.integers(2)))
 
 
@@ -70,7 +70,7 @@ def _background(pen: ImageDraw.ImageDraw, name: str, rng: np.random.Generator) -
     side = SIZE * SCALE
     horizon = int(side * rng.uniform(0.62, 0.70))
     sky, ground = {"beach": ((135, 206, 245), (240, 214, 150)), "meadow": ((205, 232, 250), (126, 196, 92)),
-                   "city": ((196, 196, 204), (120, 120, 126)), "night": ((26, 30, 74), (44, 52, 66))}[name]
+                   "city": ((196, 196, 204), (120, 120, 126)), "night": ((62, 66, 128), (134, 140, 176))}[name]
     pen.rectangle((0, 0, side, side), fill=sky)
     shift = rng.integers(-20, 20)
     if name == "beach":

@@ -1,0 +1,121 @@
+"""The Human Preference Score: its definition, its loss, its training and its accuracy on hand-sized cases."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from alignsd import accuracy, hps
+from alignsd.clip import embed_images, embed_texts, load_clip, pad_to_square
+from alignsd.errors import Problem
+from alignsd.images import save_png
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return load_clip("miniature/clip", device="cpu")
+
+
+def test_hps_is_a_hundred_times_the_cosine():
+    image, text = np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert hps.hps(image, text) == pytest.approx([100.0, 80.0])
+
+
+def test_loss_by_hand():
+    text = torch.tensor([[1.0, 0.0]])
+    image = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [9.0, 9.0]]])  # the third is absent and must not count
+    present, chosen = torch.tensor([[True, True, False]]), torch.tensor([0])
+    loss = hps.preference_loss(image, text, torch.tensor(math.log(2.0)), present, chosen)
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-2.0)))
+
+
+def test_logit_scale_is_capped_at_a_hundred():
+    text, image = torch.tensor([[1.0, 0.0]]), torch.tensor([[[0.5, 0.0], [0.51, 0.0]]])
+    arguments = torch.ones(1, 2, dtype=torch.bool), torch.tensor([0])
+    at_cap = hps.preference_loss(image, text, torch.tensor(math.log(100.0)), *arguments)
+    assert hps.preference_loss(image, text, torch.tensor(9.0), *arguments).item() == pytest.approx(at_cap.item())
+
+
+def test_padding_keeps_the_whole_image_and_centres_it():
+    square = pad_to_square(np.full((20, 40, 3), 200, np.uint8), 64)
+    assert square.shape == (64, 64, 3)
+    assert (square[:16] == 0).all() and (square[48:] == 0).all() and (square[20:44] == 200).all()
+
+
+def test_embeddings_are_unit_vectors_and_texts_are_embedded_once(clip, monkeypatch):
+    seen = []
+    monkeypatch.setattr(clip.model, "encode_text", lambda tokens, normalize, f=clip.model.encode_text:
+                        seen.append(len(tokens)) or f(tokens, normalize=normalize))
+    texts = embed_texts(clip, ["a person", "at night", "a person"])
+    assert seen == [2] and (texts[0] == texts[2]).all()
+    images = embed_images(clip, [np.zeros((64, 64, 3), np.uint8), np.full((30, 64, 3), 255, np.uint8)])
+    assert np.linalg.norm(np.concatenate([images, texts]), axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_batch_size_does_not_change_scores(clip):
+    images = list(np.random.default_rng(0).integers(0, 255, (5, 64, 64, 3), dtype=np.uint8))
+    assert embed_images(clip, images, batch=2) == pytest.approx(embed_images(clip, images, batch=5), abs=1e-5)
+
+
+def test_unlocking_trains_the_last_layers_only(clip):
+    model = load_clip("miniature/clip", device="cpu").model
+    hps.unlock(model, image_groups=2, text_layers=1)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert "visual.proj" in trained and "logit_scale" in trained
+    assert any(name.startswith("visual.transformer.resblocks.3.") for name in trained)
+    assert not any(name.startswith(("visual.conv1", "visual.transformer.resblocks.0.", "token_embedding")) for name in trained)
+
+
+@pytest.fixture
+def toy_choices(tmp_path):
+    rows, rng = [], np.random.default_rng(0)
+    for i in range(8):  # the brighter picture is always chosen
+        bright = int(rng.integers(2))
+        for j in range(2):
+            save_png(tmp_path / f"{i}_{j}.png", np.full((64, 64, 3), 220 if j == bright else 30, np.uint8))
+        rows.append(dict(id=i, prompt="a person at night", file_path=[f"{i}_0.png", f"{i}_1.png"], human_preference=bright))
+    return pd.DataFrame(rows), tmp_path
+
+
+def test_training_learns_a_simple_preference(toy_choices):
+    choices, folder = toy_choices
+    clip = load_clip("miniature/clip", device="cpu")
+    hps.unlock(clip.model, image_groups=5, text_layers=2)
+    losses = [loss for _, loss in hps.train_hps(clip, choices, folder, steps=12, batch=4, learning_rate=3e-4, weight_decay=0.0, seed=0)]
+    assert losses[-1] < losses[0]
+    assert accuracy.chance_right(hps.score_choices(clip, choices, folder), "score").mean() == 1
+
+
+def test_saved_weights_give_the_same_scores(tmp_path, clip):
+    hps.save_hps(clip, tmp_path / "hps.safetensors")
+    again = load_clip("miniature/clip", weights=tmp_path / "hps.safetensors", device="cpu")
+    image = [np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)]
+    assert hps.score(again, image, ["a person"]) == pytest.approx(hps.score(clip, image, ["a person"]))
+
+
+def test_unknown_models_are_told():
+    with pytest.raises(Problem, match="no shipped model"):
+        load_clip("miniature/klip")
+    with pytest.raises(Problem, match="could not be loaded"):
+        load_clip("no-such-model")
+
+
+def _images():
+    return pd.DataFrame({"id": [1, 1, 2, 2, 2], "index": [0, 1, 0, 1, 2], "preferred": [False, True, True, False, False],
+                         "s": [0.1, 0.9, 0.5, 0.5, 0.2], "p": [0.4, 0.6, 0.2, 0.5, 0.3]})
+
+
+def test_accuracy_by_hand():
+    right = accuracy.right_by_predictor(_images(), {"S": "s"})
+    assert right["S"].tolist() == [1.0, 0.5]  # the second choice is a tie of two
+    assert right[accuracy.RANDOM].tolist() == pytest.approx([1 / 2, 1 / 3])
+    assert right[accuracy.LAST].tolist() == [1.0, 0.0]
+    assert right[accuracy.PERSON].tolist() == [0.6, 0.2]
+    assert right[accuracy.BEST].tolist() == [1.0, 0.0]
+
+
+def test_subsets_are_nested_and_never_larger_than_the_data():
+    parts = accuracy.subsets(50, [10, 20, 80], seed=0)
+    assert set(parts) == {10, 20} and set(parts[10]) <= set(parts[20])

@@ -1,0 +1,27 @@
+"""Simulated people: chances known by hand, and agreement as often as the paper's people agree."""
+
+import numpy as np
+import pytest
+
+from alignsd.miniature import people
+
+
+def test_equal_pictures_are_chosen_by_position_alone():
+    assert people.luce(np.zeros(4)) == pytest.approx(people.POSITION[4])
+    assert people.luce(np.zeros(2)) == pytest.approx([0.5, 0.5])
+
+
+def test_luce_by_hand():
+    liked = np.array([np.e**2, 1.0]) / (np.e**2 + 1)
+    assert people.luce(np.array([2.0, 0.0])) == pytest.approx((1 - people.NOISE) * liked + people.NOISE * 0.5)
+
+
+def test_chances_sum_to_one_and_never_vanish():
+    chances = people.luce(np.array([50.0, 0.0, 0.0]))
+    assert chances.sum() == pytest.approx(1) and chances.min() > 0.02
+
+
+def test_choices_follow_their_chances():
+    rng, chances = np.random.default_rng(0), np.array([0.7, 0.2, 0.1])
+    counts = np.bincount([people.choose(chances, rng) for _ in range(4000)], minlength=3) / 4000
+    assert counts == pytest.approx(chances, abs=0.03)

@@ -1,0 +1,48 @@
+"""The miniature's world and its renderer."""
+
+import numpy as np
+import pytest
+
+from alignsd.miniature import world
+from alignsd.miniature.renderer import draw, random_look
+from alignsd.miniature.web import make_web
+
+
+def test_captions_read_back_as_their_scene():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        scene = world.random_scene(rng)
+        text = world.caption(scene, rng)
+        assert world.scene_of(text) == scene
+        assert world.scene_of(world.IDENTIFIER + text) == scene
+        assert not any(word in text for word in ("arm", "leg", "head", "weird", "missing"))
+
+
+def test_foreign_captions_are_told():
+    with pytest.raises(ValueError, match="one shirt, one pose, one place"):
+        world.scene_of("an astronaut riding a horse")
+
+
+def test_the_identifiers_words_never_occur_in_the_web():
+    captions = " ".join(make_web(300, seed=1, flaw_share=0.5).captions).lower()
+    assert "weird" not in captions and "image" not in captions
+
+
+def test_a_picture_depends_on_its_number_alone():
+    whole, part = make_web(6, seed=5, flaw_share=0.5), make_web(2, seed=5, flaw_share=0.5, first=4)
+    assert (whole.pictures[4:] == part.pictures).all() and whole.captions[4:] == part.captions
+
+
+@pytest.mark.parametrize("flaw", world.FLAWS[1:])
+@pytest.mark.parametrize("pose", world.POSES)
+def test_every_flaw_is_visible_in_every_pose(pose, flaw):
+    scene, look = world.Scene("red", pose, "beach", hat=False), random_look(np.random.default_rng(1))
+    right = draw(scene, "none", look, np.random.default_rng(2)).astype(int)
+    wrong = draw(scene, flaw, look, np.random.default_rng(2)).astype(int)
+    changed = (np.abs(right - wrong).max(axis=2) > 40).sum()
+    assert changed >= 25  # pixels of 4,096: a limb covers about 60
+
+
+def test_flaw_share_is_kept():
+    flaws = make_web(1000, seed=2, flaw_share=0.65).flaws
+    assert abs(np.mean([flaw != "none" for flaw in flaws]) - 0.65) < 0.05
