@@ -1,4 +1,4 @@
-"""The one exception that users meet: it says what happened and what to do about it."""
+"""The exceptions that users meet: they say what happened and what to do about it."""
 
 
 class Problem(Exception):
@@ -20,3 +20,7 @@ class Problem(Exception):
     def _render_traceback_(self) -> list[str]:
         # IPython's hook: a notebook shows the message alone, since the stack says nothing to who reads it.
         return str(self).splitlines()
+
+
+class Stopped(Exception):
+    """A notebook did not reach its end; the text is what it reported and where its copy lies."""

@@ -16,7 +16,8 @@ from typing import Any
 from alignsd.atomic import write_json
 from alignsd.errors import Problem
 from alignsd.parameters import Value, checked, notebook_path, read_cells, read_parameters
-from alignsd.paths import run_dir, shown, stage_dir
+from alignsd.paths import shown, stage_dir
+from alignsd.records import preset_of
 
 PACKAGES = ("alignsd", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "open_clip_torch",
             "torchmetrics", "numpy", "pandas", "pillow")
@@ -61,7 +62,7 @@ class Stage:
         if not path.exists():
             raise Problem(f"{'/'.join(parts)} of {stage} is missing.", expected=shown(path), found="no such file or folder",
                           cause="it was deleted, or another version of the notebook made the stage",
-                          fix=f"alignsd run --preset {_preset(self.run)} --run {self.run} --force {stage[:2]}")
+                          fix=f"alignsd run --preset {preset_of(self.run)} --run {self.run} --force {stage[:2]}")
         return path
 
     @property
@@ -187,7 +188,7 @@ def _input_state(run: str, need: str, stage: str) -> str:
 
 
 def _read(path: Path, run: str, stage: str, reader: str) -> dict[str, Any]:
-    command = f"alignsd run --preset {_preset(run)} --run {run} {stage[:2]}"
+    command = f"alignsd run --preset {preset_of(run)} --run {run} {stage[:2]}"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -197,16 +198,6 @@ def _read(path: Path, run: str, stage: str, reader: str) -> dict[str, Any]:
     except ValueError as error:
         raise Problem(f"{shown(path)} is damaged.", expected="JSON", found=str(error), cause="an edit, or a full disk",
                       fix=f"alignsd clean --run {run} --from {stage[:2]}, then {command}") from error
-
-
-def _preset(run: str) -> str:
-    """The preset a run was made with, as far as its records tell."""
-    for record in sorted(run_dir(run).glob("[0-9][0-9]_*.json")):
-        try:
-            return str(json.loads(record.read_text(encoding="utf-8"))["preset"])
-        except (ValueError, KeyError):
-            continue
-    return "mini"
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -1,0 +1,88 @@
+"""The command ``alignsd``: run the notebooks, clean up, show the scorecard."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from alignsd import parameters, runner
+from alignsd.errors import Problem, Stopped
+from alignsd.paths import figures_dir, run_dir, shown
+from alignsd.progress import Progress, clock
+from alignsd.records import expected_seconds
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+                  help="Human Preference Score and Stable Diffusion aligned with it, notebook by notebook.")
+
+
+@app.command()
+def run(
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers or names, such as 01 02; all if none.")] = None,
+    preset: Annotated[str, typer.Option(help="mini, smoke, or a .yaml file of yours.")] = "mini",
+    name: Annotated[str | None, typer.Option("--run", help="Name of the run; the preset's if not given.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="Leave out the notebooks before this one.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A value: 05.steps=200, or seed=1 for all.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and every value, run nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Empty the chosen stages' folders and run them again.")] = False,
+) -> None:
+    """Run notebooks in order; finished ones are left alone."""
+    run_name = name or preset.rsplit("/", 1)[-1].removesuffix(".yaml")
+    tasks = runner.plan(preset, run_name, notebooks or (), start, settings or (), force)
+    if dry_run:
+        return _show(tasks)
+    _carry_out(tasks, expected_seconds(preset, run_name))
+    print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
+    if (run_dir(run_name) / "scorecard.json").exists():
+        scorecard(run_name)
+
+
+@app.command()
+def clean(
+    name: Annotated[str, typer.Option("--run", help="Name of the run.")],
+    start: Annotated[str | None, typer.Option("--from", help="Keep the stages before this notebook.")] = None,
+) -> None:
+    """Delete what the notebooks of a run left for each other."""
+    for folder in runner.clean(name, start):
+        print(f"deleted {shown(folder)}")
+
+
+@app.command()
+def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run.")] = "mini") -> None:
+    """Print a run's scorecard: each claim of the paper, its number there and here, and the verdict."""
+    from alignsd.scorecard import read, table  # imports pandas
+
+    print(f"\nScorecard of run {name}\n{table(read(run_dir(name) / 'scorecard.json'))}")
+
+
+def main() -> None:
+    """Entry point of the console script; tells problems in words and ends with exit code 1."""
+    try:
+        app()
+    except (Problem, Stopped) as problem:
+        print(problem, file=sys.stderr)
+        sys.exit(1)
+
+
+def _carry_out(tasks: list[runner.Task], expected: dict[str, float]) -> None:
+    progress = Progress([t.name for t in tasks], [t.name for t in tasks if t.todo], expected)
+    started = time.monotonic()
+    print(f"run {tasks[0].run}, preset {tasks[0].preset}")
+    for task in tasks:
+        if not task.todo:
+            runner.leave(task)
+            progress.skip(task.name, task.reason)
+            continue
+        with progress.running(task.name):
+            runner.carry_out(task)
+    print(f"all done in {clock(time.monotonic() - started)}")
+
+
+def _show(tasks: list[runner.Task]) -> None:
+    for task in tasks:
+        print(f"{task.name}: {'runs' if task.todo else 'left alone'} ({task.reason})")
+        for parameter in parameters.read_parameters(parameters.notebook_path(task.name)).values():
+            value = task.values[parameter.name]
+            mark = " " if value == parameter.default else "*"
+            print(f"  {mark} {parameter.name} = {value!r}  # {parameter.meaning}")
+    print("* differs from the notebook's own value")

@@ -1,0 +1,124 @@
+"""Executes one notebook with papermill, and keeps what may be published of the result.
+
+papermill writes its output in place, formats braces in paths, starts whichever kernel is called ``python3`` and leaves
+machine paths and its own parameters in the metadata; none of that is left here.
+"""
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
+from alignsd.errors import Stopped
+from alignsd.paths import output, root, shown
+
+
+class ThisPython(AsyncKernelManager):
+    """Starts the kernel with the Python that runs this program, whatever a kernel called ``python3`` elsewhere is."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """The kernel's command line."""
+        return KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], language="python",
+                          display_name="Python 3", metadata={"supported_encryption": ["curve"]})
+
+
+def execute(source: Path, target: Path, parameters: Mapping[str, Any]) -> None:
+    """Executes the notebook ``source`` in the repository's folder and writes its executed copy to ``target``.
+
+    Args:
+        source: the notebook; it is not changed.
+        target: where the copy goes, whole or not at all.
+        parameters: values for a cell after the parameters cell; no cell is added if there are none.
+
+    Raises:
+        Stopped: if a cell raises or the kernel dies; the copy so far is kept as ``<name>.failed.ipynb`` beside ``target``.
+    """
+    import papermill  # takes a second: only when something is run
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    notebook = nbformat.read(source, as_version=4)
+    failed = target.with_suffix(".failed.ipynb")
+    part = target.with_name(f".{target.stem}.part.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(notebook, re.sub(r"[{}]", r"\g<0>\g<0>", str(part)), dict(parameters), progress_bar=False,
+                                   kernel_name="python3", cwd=str(root()), kernel_manager_class=ThisPython)
+    except papermill.PapermillExecutionError as error:
+        _publish(part, failed)
+        raise Stopped(_story(error.ename, error.evalue, f"cell {error.exec_count}", failed)) from error
+    except RuntimeError as error:  # nbclient's DeadKernelError
+        _publish(part, failed)
+        raise Stopped(_story("The kernel died", f"{error}. The usual cause is too little memory", "", failed)) from error
+    except KeyboardInterrupt:
+        part.unlink(missing_ok=True)
+        raise
+    _publish(part, target)
+    failed.unlink(missing_ok=True)
+
+
+def refresh_prose(source: Path, executed: Path) -> None:
+    """Replaces the text cells of an executed copy by those of its source; the code cells must be the same."""
+    new, old = nbformat.read(source, as_version=4), nbformat.read(executed, as_version=4)
+    outputs = iter([cell for cell in old.cells if cell.cell_type == "code" and not _is_injected(cell)])
+    injected = [cell for cell in old.cells if _is_injected(cell)]
+    cells = []
+    for cell in new.cells:
+        cells.append(next(outputs) if cell.cell_type == "code" else cell)
+        if "parameters" in cell.metadata.get("tags", []):
+            cells += injected
+    new.cells = cells
+    _write(new, executed)
+
+
+def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Returns an executed notebook without papermill's metadata and without paths of this machine in its text outputs."""
+    notebook.metadata = nbformat.from_dict({key: notebook.metadata[key] for key in ("kernelspec", "language_info")
+                                            if key in notebook.metadata})
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            cell.outputs = [_without_paths(o) for o in cell.outputs]
+    return notebook
+
+
+def _publish(part: Path, target: Path) -> None:
+    if part.exists():
+        _write(published(nbformat.read(part, as_version=4)), part)
+        os.replace(part, target)
+
+
+def _write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part.ipynb")
+    nbformat.write(notebook, part)
+    os.replace(part, path)
+
+
+def _without_paths(value: Any) -> Any:
+    """The same output with folders of this machine shortened; pictures, whose base64 text may look like one, stay."""
+    if isinstance(value, dict):
+        return nbformat.from_dict({k: v if k.startswith("image/") else _without_paths(v) for k, v in value.items()})
+    if isinstance(value, list):
+        return [_without_paths(v) for v in value]
+    if not isinstance(value, str):
+        return value
+    for folder, shorter in ((output(), ""), (root(), ""), (Path(sys.prefix), "<python>/"), (Path.home(), "~/")):
+        value = value.replace(f"{folder}/", shorter)
+    return re.sub(r"/\S*/ipykernel_\d+/\d+\.py", "<cell>", value)
+
+
+def _is_injected(cell: nbformat.NotebookNode) -> bool:
+    return "injected-parameters" in cell.metadata.get("tags", [])
+
+
+def _story(kind: str, message: str, where: str, failed: Path) -> str:
+    text = message if kind == "Problem" else f"{kind} in {where}: {message}" if where else f"{kind}: {message}"
+    return f"{text}\nThe notebook so far: {shown(failed)}"
