@@ -1,0 +1,201 @@
+"""The Fréchet distance between generated and reference pictures (FID, Table 4 of the paper), with intervals."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from tqdm import tqdm
+
+from alignsd.errors import Problem
+from alignsd.images import BadImage, read_image
+from alignsd.intervals import percentiles
+from alignsd.models import resolve, torch_device
+
+COLUMNS = ["arm", "metric", "value", "low", "high", "n"]
+
+
+class _JudgeFeatures(nn.Module):
+    """The judge's features in the shape that torchmetrics asks of a network."""
+
+    def __init__(self, judge: nn.Module, size: int):
+        super().__init__()
+        self.judge, self.num_features = judge, size
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Returns features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``, uint8."""
+        return self.judge.features(pictures)
+
+
+class _Cached(nn.Module):
+    """Stands for a network whose features have been computed already: returns what it is given."""
+
+    def __init__(self, num_features: int):
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns ``features`` ``(n, d)`` as they are."""
+        return features
+
+
+def feature_network(name: str) -> nn.Module:
+    """Returns a network that turns pictures ``(n, 3, h, w)`` uint8 into features ``(n, d)``.
+
+    Args:
+        name: ``"inception"``, the paper's (2,048 features of Inception v3, which torchmetrics downloads), or
+            ``"miniature/judge"`` or a judge's file (96 features: a Fréchet distance, but not Inception's, so comparable
+            with no published FID).
+    """
+    if name == "inception":
+        return FrechetInceptionDistance(feature=2048).inception
+    from alignsd.miniature.judge import FEATURES, load_judge
+
+    return _JudgeFeatures(load_judge(Path(resolve(name))), FEATURES)
+
+
+@torch.no_grad()
+def features(network: nn.Module, pictures: Sequence[np.ndarray], batch: int = 128, device: str = "auto") -> np.ndarray:
+    """Returns the features ``(n, d)``, float64, of pictures ``(h, w, 3)`` uint8; neighbours of one size share a batch."""
+    place = torch_device(device)
+    network = network.to(place).eval()
+    parts = []
+    for _, same_size in groupby(pictures, key=np.shape):
+        group = list(same_size)
+        for start in range(0, len(group), batch):
+            pixels = torch.from_numpy(np.stack(group[start:start + batch])).permute(0, 3, 1, 2).contiguous()
+            parts.append(network(pixels.to(place)).double().cpu().numpy())
+    return np.concatenate(parts) if parts else np.empty((0, 0))
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Returns the Fréchet distance of two sets of features ``(n, d)`` and ``(m, d)``, by torchmetrics; n, m >= 2.
+
+    ``|mean a - mean b|^2 + trace(A + B - 2 (A B)^(1/2))`` with the covariances A, B. It is 0 for equal sets and grows as
+    the sets shrink, so compare only distances of equal n.
+    """
+    metric = FrechetInceptionDistance(feature=_Cached(a.shape[1]))
+    metric.update(torch.from_numpy(np.asarray(b, dtype=np.float64)), real=True)
+    metric.update(torch.from_numpy(np.asarray(a, dtype=np.float64)), real=False)
+    return max(0.0, float(metric.compute()))
+
+
+def moments(features: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean ``(d,)`` and covariance ``(d, d)`` of features ``(n, d)``, the i-th taken ``counts[i]`` times."""
+    total = counts.sum()
+    mean = counts @ features / total
+    centred = features - mean
+    return mean, (centred * counts[:, None]).T @ centred / (total - 1)
+
+
+def distance_of_moments(mean_a: np.ndarray, cov_a: np.ndarray, mean_b: np.ndarray, root_b: np.ndarray) -> float:
+    """Returns the Fréchet distance from moments, ``root_b`` being the square root of B: symmetric, so real throughout."""
+    squares = np.linalg.eigvalsh(root_b @ cov_a @ root_b)
+    cross = np.sqrt(squares.clip(0)).sum()
+    return float(((mean_a - mean_b) ** 2).sum() + np.trace(cov_a) + (root_b**2).sum() - 2 * cross)
+
+
+def square_root(covariance: np.ndarray) -> np.ndarray:
+    """Returns the symmetric square root ``(d, d)`` of a covariance matrix."""
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors * np.sqrt(values.clip(0))) @ vectors.T
+
+
+def resampled(arms: Mapping[str, pd.Series], reference: np.ndarray, seed: int, resamples: int) -> pd.DataFrame:
+    """Returns bootstrap distances, one row per resample and one column per arm, from cached features alone.
+
+    Ids are drawn once per resample for all arms, and the reference pictures with them: what two arms have in common, the
+    same prompt and seed behind an id, stays out of the interval of their difference.
+
+    Args:
+        arms: arm -> features ``(d,)`` of each image, indexed by id. Arms may lack ids whose image was bad.
+        reference: features ``(m, d)``.
+        seed: of the resampling.
+        resamples: how many.
+    """
+    stacked = {arm: np.stack(list(series)) for arm, series in arms.items()}
+    ids = pd.Index(sorted(set().union(*(series.index for series in arms.values()))))
+    places = {arm: ids.get_indexer(series.index) for arm, series in arms.items()}
+    rng, even, rows = np.random.default_rng(seed), np.full(len(reference), 1 / len(reference)), []
+    for _ in tqdm(range(resamples), desc="bootstrap of FID", unit="resample", mininterval=5):
+        drawn = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)))
+        mean, covariance = moments(reference, rng.multinomial(len(reference), even))
+        root = square_root(covariance)
+        rows.append({arm: distance_of_moments(*moments(stacked[arm], drawn[places[arm]]), mean, root) for arm in arms})
+    return pd.DataFrame(rows, columns=list(arms))
+
+
+def centred_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
+    """Returns the interval of a distance: the spread of its resamples, moved so that their mean is ``value``.
+
+    A resample holds fewer distinct images than the set it comes from, and fewer images mean a larger distance: the plain
+    percentiles lie above the value they belong to. What is wanted is how far another set of the same size would stray.
+    """
+    low, high = percentiles(np.asarray(draws) - np.mean(draws) + value)
+    return low, high
+
+
+def table(features: pd.DataFrame, reference: np.ndarray, seed: int, resamples: int = 300,
+          baseline: str = "original") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the FID of every arm, and its difference to the baseline arm.
+
+    Args:
+        features: ``arm, id, features``, a row per image with ``(d,)`` features; ``baseline`` among the arms.
+        reference: features ``(m, d)`` of the reference pictures.
+        seed: of the resampling.
+        resamples: how many; 300 fix the ends of an interval to about a tenth of its width.
+        baseline: the arm to compare with.
+
+    Returns:
+        Two tables with columns ``arm, metric, value, low, high, n``, metric being ``"fid"``.
+    """
+    arms = {arm: part.set_index("id")["features"] for arm, part in features.groupby("arm", sort=False)}
+    draws = resampled(arms, reference, seed, resamples)
+    values = {arm: distance(np.stack(list(series)), reference) for arm, series in arms.items()}
+    own = [(arm, "fid", values[arm], *centred_interval(values[arm], draws[arm]), len(arms[arm])) for arm in arms]
+    differences = []
+    for arm in (name for name in arms if name != baseline):
+        gap = values[arm] - values[baseline]
+        differences.append((arm, "fid", gap, *centred_interval(gap, draws[arm] - draws[baseline]), len(arms[arm])))
+    own, differences = (pd.DataFrame(rows, columns=COLUMNS) for rows in (own, differences))
+    return own.assign(low=own["low"].clip(lower=0)), differences
+
+
+def reference_pictures(source: str, prompts: Sequence[str], seed: int) -> tuple[list[np.ndarray], dict[str, int]]:
+    """Returns pictures ``(h, w, 3)`` uint8 to compare with, and how many were left out for which reason.
+
+    Args:
+        source: ``"miniature"``, for one render without a flaw per prompt, of that prompt's scene, which no model has seen;
+            or a folder of images (the paper's reference set is not known to us).
+        prompts: the prompts of the generated images.
+        seed: of the renders' free variation.
+
+    Raises:
+        Problem: if the folder holds fewer than two readable images.
+    """
+    if source == "miniature":
+        return [_render(prompt, (seed, 0xF1D, number)) for number, prompt in enumerate(prompts)], {}
+    pictures, left_out = [], {}
+    for path in sorted(p for p in Path(source).glob("**/*") if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}):
+        try:
+            pictures.append(read_image(path))
+        except BadImage as error:
+            left_out[error.reason] = left_out.get(error.reason, 0) + 1
+    if len(pictures) < 2:
+        raise Problem("There are too few reference pictures for FID.", expected="a folder with at least 2 readable images",
+                      found=f"{len(pictures)} in {source}, left out: {left_out}", cause="a wrong path, or damaged files",
+                      fix='set fid_reference of notebook 07 to a folder of images, or to "miniature"')
+    return pictures, left_out
+
+
+def _render(prompt: str, seed: tuple[int, ...]) -> np.ndarray:
+    """Returns a picture ``(64, 64, 3)`` of the prompt's scene without a flaw."""
+    from alignsd.miniature.renderer import draw, random_look
+    from alignsd.miniature.world import scene_of
+
+    rng = np.random.default_rng(seed)
+    return draw(scene_of(prompt), "none", random_look(rng), rng)

@@ -1,0 +1,109 @@
+"""The scorecard: each claim of the paper, what this run found, and a verdict by a rule fixed in advance.
+
+The rule looks at a row's own numbers and at the claim's aim, nothing else (``docs/scorecard.md`` lists the aims):
+
+- `not attempted`: the run has no value for it.
+- `reproduced`: the value lies within the aim; where the claim says that something differs, the whole 95 % interval also
+  lies on the claimed side of "no difference"; and n is at least what the claim asks for.
+- `direction only`: not that, but the value lies on the claimed side of "no difference"; or, where the claim is to stay
+  within bounds, the interval reaches into them.
+- `not reproduced`: anything else.
+"""
+
+import json
+import math
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+
+from alignsd.claims import CLAIMS, Claim, Measurement, Tables
+from alignsd.errors import Problem
+
+KEYS = ("id", "claim", "paper", "source", "value", "low", "high", "n", "verdict")
+VERDICTS = ("reproduced", "direction only", "not reproduced", "not attempted")
+
+
+def verdict(found: Measurement | None, claim: Claim) -> str:
+    """Returns the verdict on a measurement, by the rule at the top of this module."""
+    if found is None:
+        return "not attempted"
+    within = claim.aim[0] <= found.value <= claim.aim[1] and found.n >= claim.least_n
+    if claim.null is None:
+        near = found.low <= claim.aim[1] and found.high >= claim.aim[0]
+        return "reproduced" if within else "direction only" if near else "not reproduced"
+    upwards = claim.aim[1] > claim.null
+    sure = found.low > claim.null if upwards else found.high < claim.null
+    right_way = found.value > claim.null if upwards else found.value < claim.null
+    return "reproduced" if within and sure else "direction only" if right_way else "not reproduced"
+
+
+def score(tables: Tables, claims: tuple[Claim, ...] | None = None) -> list[dict]:
+    """Returns the scorecard: a row ``id, claim, paper, source, value, low, high, n, verdict`` per claim.
+
+    Args:
+        tables: ``"scores"``: test_scores.parquet of notebook 02; ``"arms"``, ``"against"``, ``"votes"``: the tables of
+            notebook 07. Claims whose table or metric is absent are not attempted.
+        claims: which; all by default.
+    """
+    rows = []
+    for claim in CLAIMS if claims is None else claims:
+        found = claim.measure(tables)
+        numbers = {"value": None, "low": None, "high": None, "n": None} if found is None else {
+            "value": round(found.value, 5), "low": _end(found.low), "high": _end(found.high), "n": found.n}
+        rows.append({"id": claim.id, "claim": claim.claim, "paper": claim.paper, "source": claim.source, **numbers,
+                     "verdict": verdict(found, claim)})
+    return rows
+
+
+def read(path: Path) -> list[dict]:
+    """Returns the rows of a scorecard's file.
+
+    Raises:
+        Problem: if there is none, or it is no scorecard.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    except ValueError as error:
+        rows = str(error)
+    if not (isinstance(rows, list) and all(isinstance(row, dict) and tuple(row) == KEYS for row in rows)):
+        raise Problem("There is no scorecard to read.", expected=f"{path.name}, a list of rows with {', '.join(KEYS)}",
+                      found="no such file" if rows is None else "something else", fix="alignsd run --force 08",
+                      cause="notebook 08 has not run to its end, or the file was edited")
+    return rows
+
+
+def table(rows: list[dict], width: int = 58) -> str:
+    """Returns the scorecard as text, with claims wrapped at ``width`` characters and a count of the verdicts below."""
+    lines = [f"{'claim':<{width}}  {'paper':>8}  {'this run, 95 % interval':<28}  {'n':>6}  verdict"]
+    lines.append("-" * (len(lines[0]) + 8))
+    for row in rows:
+        first, *more = textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), width)
+        count = "-" if row["n"] is None else row["n"]
+        lines.append(f"{first:<{width}}  {number(row['paper']):>8}  {span(row):<28}  {count:>6}  {row['verdict']}")
+        lines += [f"  {line}" for line in more]
+    counts = [f"{sum(row['verdict'] == verdict for row in rows)} {verdict}" for verdict in VERDICTS]
+    return "\n".join([*lines, "", ", ".join(counts)])
+
+
+def number(value: float | None, like: float | None = None) -> str:
+    """Returns a number as text, with the decimals that suit ``like`` (itself by default); a dash for none.
+
+    Four decimals for sizes between 0 and 0.1, two below 10, otherwise one.
+    """
+    if value is None:
+        return "-"
+    size = abs(value if like is None else like)
+    return f"{value:.{4 if 0 < size < 0.1 else 2 if size < 10 else 1}f}"
+
+
+def span(row: Mapping) -> str:
+    """Returns a row's value and interval as text, such as ``74.0 [64.6, 81.6]``; a dash if there is none."""
+    value, low, high = row["value"], row["low"], row["high"]
+    return "-" if value is None else f"{number(value)} [{number(low, value)}, {number(high, value)}]"
+
+
+def _end(value: float) -> float | None:
+    """An interval's end for JSON, which knows no infinity: a ratio's high end is None if a resample divided by 0."""
+    return round(value, 5) if math.isfinite(value) else None
+
+
