@@ -1,0 +1,93 @@
+"""Scoring of parts: the right prompt for each image, faults as rows, resuming without a difference."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_diffusiondb import ENTRY, encoded, write_zip
+
+from alignsd import scores
+from alignsd.errors import Problem
+
+
+@pytest.fixture
+def embeddings(monkeypatch):
+    """Stand-ins for CLIP: an image's vector follows from its brightness, a text's from its last digit."""
+    texts = []
+
+    def unit(angle):
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+    def embed_texts(clip, given):
+        texts.extend(given)
+        return unit(np.array([int(text[-1]) for text in given], float) / 10)
+
+    monkeypatch.setattr("alignsd.clip.embed_images", lambda clip, images: unit(np.array([i.mean() for i in images]) / 100))
+    monkeypatch.setattr("alignsd.clip.embed_texts", embed_texts)
+    return texts
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two parts; image ``i.png`` has brightness i and prompt ``cat (i mod 3)``; the first part has faults."""
+    for number in (1, 2):
+        names = {f"{number}{i}.png": i for i in range(7)}
+        entries = {name: ENTRY | {"p": f"cat {i % 3}"} for name, i in names.items()}
+        faults = {"x.png": encoded()[:30], "y.txt": b""} if number == 1 else {}
+        write_zip(tmp_path / "db" / "images" / f"part-00000{number}.zip",
+                  {name: encoded(i) for name, i in names.items()} | faults,
+                  entries | {name: ENTRY | {"p": "cat 0"} for name in faults})
+    return tmp_path / "db"
+
+
+def test_each_image_is_scored_against_its_own_prompt(folder, embeddings):
+    table = scores.score_part(folder / "images" / "part-000002.zip", None, batch=3)
+    expected = [100 * np.cos(i / 100 - (i % 3) / 10) for i in range(7)]
+    assert table["hps"].to_numpy() == pytest.approx(expected, abs=1e-4)
+    assert embeddings == ["cat 0", "cat 1", "cat 2"], "each prompt is embedded once"
+    assert (table["sharpness"] == 0).all() and list(table) == list(scores.COLUMNS)
+
+
+def test_faults_are_rows_without_a_score(folder, embeddings):
+    table = scores.score_part(folder / "images" / "part-000001.zip", None).set_index("image")
+    assert table.loc["x.png", "status"] == "damaged image" and table.loc["y.txt", "status"] == "foreign member"
+    assert table.loc[["x.png", "y.txt"], ["hps", "sharpness"]].isna().all(axis=None)
+    assert table.loc[table["status"] == "ok", "hps"].notna().all()
+
+
+def test_batches_and_stopping_do_not_change_the_tables(folder, embeddings, tmp_path):
+    whole = scores.score_parts(folder, tmp_path / "whole", None)
+    scores.score_parts(folder, tmp_path / "resumed", None)
+    (tmp_path / "resumed" / "part-000002.parquet").unlink()
+    before = (tmp_path / "resumed" / "part-000001.parquet").stat().st_mtime_ns
+    resumed = scores.score_parts(folder, tmp_path / "resumed", None)
+    assert (tmp_path / "resumed" / "part-000001.parquet").stat().st_mtime_ns == before, "a finished part is not scored again"
+    for name in ("part-000001.parquet", "part-000002.parquet"):
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    pd.testing.assert_frame_equal(whole, resumed)
+    pd.testing.assert_frame_equal(whole, scores.score_parts(folder, tmp_path / "small", None, batch=2))
+
+
+def test_status_counts(folder, embeddings, tmp_path):
+    counts = scores.status_counts(scores.score_parts(folder, tmp_path / "out", None))
+    assert counts.loc["ok"].tolist() == [7, 7] and counts.loc["damaged image"].tolist() == [1, 0]
+
+
+def test_a_few_rows_first(folder, embeddings):
+    assert len(scores.score_part(folder / "images" / "part-000001.zip", None, only=2)) == 2
+
+
+def test_a_folder_without_scores_is_a_problem(tmp_path):
+    with pytest.raises(Problem, match="no scores"):
+        scores.read_scores(tmp_path)
+    pd.DataFrame({"image": ["a"]}).to_parquet(tmp_path / "part-000001.parquet")
+    with pytest.raises(Problem, match="no table of scores"):
+        scores.read_scores(tmp_path)
+
+
+def test_parts_are_remembered_relative_to_the_stage(tmp_path):
+    (tmp_path / "run" / "db").mkdir(parents=True)
+    scores.remember_parts(tmp_path / "run" / "parts.json", tmp_path / "run" / "db")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    assert scores.recall_parts(tmp_path / "moved" / "parts.json") == tmp_path / "moved" / "db"
+    scores.remember_parts(tmp_path / "moved" / "parts.json", tmp_path / "elsewhere")
+    assert scores.recall_parts(tmp_path / "moved" / "parts.json") == tmp_path / "elsewhere"
