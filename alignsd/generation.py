@@ -57,6 +57,7 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
                           cause="the fine-tuning has not finished", fix="alignsd run 05")
         pipeline.load_lora_weights(adapter, weight_name="pytorch_lora_weights.safetensors")
         pipeline.fuse_lora()  # the same function, one matrix product instead of three
+    pipeline.unet.to(memory_format=torch.channels_last)  # convolutions are faster so, the results the same but for rounding
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(place)
 
