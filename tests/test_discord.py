@@ -1,0 +1,218 @@
+"""The export's messages, and the choices in them, on conversations small enough to check by hand."""
+
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from alignsd import choices, discord
+from alignsd.discord import File
+from alignsd.errors import Problem
+
+PICTURES = ["a.png", "b.png", "c.png", "d.png"]
+
+
+def say(number, author, text="", files=(), reply=None, **changes):
+    """One message of an export; author "bot" is the bot."""
+    message = {"id": str(number), "type": "Reply" if reply else "Default", "timestamp": "2022-08-20T12:00:00+00:00",
+               "timestampEdited": None, "content": text, "author": {"id": author, "name": author, "isBot": author == "bot"},
+               "attachments": [{"id": f"{number}{i}", "url": f"media/{name}", "fileName": name, "fileSizeBytes": 1}
+                               for i, name in enumerate(files)], "embeds": [], "mentions": []}
+    return message | ({"reference": {"messageId": str(reply), "channelId": "1", "guildId": "1"}} if reply else {}) | changes
+
+
+def talk(first=1, user="ann", prompt="A Cat", pictures=PICTURES, pick="c.png", reply=False):
+    """A whole conversation that is one choice."""
+    return [say(first, user, prompt), say(first + 1, "bot", "", pictures, first),
+            say(first + 2, user, prompt, [pick], first + 1 if reply else None),
+            say(first + 3, "bot", "", ["fine.png"], first + 2)]
+
+
+@pytest.fixture
+def parse(tmp_path):
+    def parse_messages(messages, **options):
+        path = tmp_path / "channel.json"
+        path.write_text(json.dumps({"guild": {"id": "1"}, "channel": {"id": "1"}, "messages": messages}), encoding="utf-8")
+        return choices.parse([path], **options)
+    return parse_messages
+
+
+@pytest.mark.parametrize("reply", [False, True])
+def test_one_choice(parse, tmp_path, reply):
+    parsed = parse(talk(reply=reply))
+    [choice] = parsed.choices
+    assert (choice.message_id, choice.prompt, choice.chosen, parsed.messages) == ("2", "a cat", 2, 4)
+    assert choice.files == tuple(File(name, f"media/{name}") for name in PICTURES)
+    assert re.fullmatch("[0-9a-f]{64}", choice.user) and choice.folder == tmp_path
+    assert parsed.left_out == Counter()
+
+
+def test_a_reply_needs_no_words(parse):
+    messages = talk(reply=True)
+    messages[2]["content"] = ""
+    assert [choice.chosen for choice in parse(messages).choices] == [2]
+
+
+def test_same_user_same_hash_and_other_key_other_hash(parse, tmp_path):
+    both = talk(1) + talk(11, pictures=["e.png", "f.png"], pick="e.png")
+    both += talk(21, user="bob", pictures=["g.png", "h.png"], pick="h.png")
+    first = [choice.user for choice in parse(both).choices]
+    assert first[0] == first[1] != first[2]
+    assert [choice.user for choice in parse(both).choices] == first
+    (tmp_path / "user.key").write_text("another secret, long enough")
+    assert first[0] not in [choice.user for choice in parse(both).choices]
+
+
+def test_hash_is_the_standard_one():
+    # RFC 4231, test case 2
+    assert discord.hash_user("what do ya want for nothing?", b"Jefe") == (
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
+
+
+def test_conversations_may_overlap(parse):
+    ann, bob = talk(1), talk(11, user="bob", pictures=["e.png", "f.png"], pick="f.png")
+    mixed = [message for pair in zip(ann, bob, strict=True) for message in pair]
+    assert [(choice.message_id, choice.chosen) for choice in parse(mixed).choices] == [("2", 2), ("12", 1)]
+
+
+LEFT_OUT = {
+    "chatter": ([say(1, "ann", "good morning"), say(2, "ann", "look", ["holiday.png"])], {choices.CHATTER: 2}),
+    "abandoned": (talk()[:2], {choices.ABANDONED: 1}),
+    "talk about an answer is no pick": ([*talk()[:2], say(3, "ann", "nice", reply=2)],
+                                        {choices.ABANDONED: 1, choices.CHATTER: 1}),
+    "someone else's pick": ([*talk()[:2], say(3, "bob", "A Cat", ["c.png"], 2), say(4, "bot", "", ["x.png"], 3)],
+                            {choices.ABANDONED: 1, choices.CONDITIONED: 1}),
+    "the picture with another prompt": ([*talk()[:2], say(3, "ann", "a dog", ["c.png"]), say(4, "bot", "", PICTURES, 3)],
+                                        {choices.ABANDONED: 1, choices.CONDITIONED: 1}),
+    "an upload": ([say(1, "ann", "a cat", ["my.png"]), say(2, "bot", "", PICTURES, 1)], {choices.CONDITIONED: 1}),
+    "no refinement": (talk()[:3], {choices.UNREFINED: 1}),
+    "one picture": ([say(1, "ann", "a cat"), say(2, "bot", "", ["a.png"], 1)], {choices.COUNT: 1}),
+    "five pictures": ([say(1, "ann", "a cat"), say(2, "bot", "", [*PICTURES, "e.png"], 1)], {choices.COUNT: 1}),
+    "no words": ([say(1, "ann", "!dream"), say(2, "bot", "", PICTURES, 1)], {choices.NO_PROMPT: 1}),
+    "two picks": ([*talk(), say(9, "ann", "A Cat", ["a.png"])], {choices.AMBIGUOUS: 1}),
+    "two pictures in one pick": ([*talk()[:2], say(3, "ann", "a cat", ["a.png", "b.png"]), say(4, "bot", "", ["x.png"], 3)],
+                                 {choices.AMBIGUOUS: 1}),
+    "one name for two pictures": (talk(pictures=["c.png", "c.png"]), {choices.AMBIGUOUS: 1}),
+    "one name in two answers": (talk(1)[:2] + talk(11), {choices.AMBIGUOUS: 2}),
+    "spoiler": (talk(pictures=["SPOILER_a.png", "b.png"], pick="b.png"), {choices.NSFW: 1}),
+    "bot talk": ([say(1, "bot", "I was updated"), say(2, "bot", "", PICTURES, 77)], {choices.BOT_TALK: 2}),
+    "system": ([say(1, "ann", "joined", type="GuildMemberJoin")], {choices.SYSTEM: 1}),
+}
+
+
+@pytest.mark.parametrize("name", LEFT_OUT)
+def test_left_out(parse, name):
+    messages, expected = LEFT_OUT[name]
+    parsed = parse(messages)
+    assert parsed.choices == [] and parsed.left_out == expected
+    assert set(parsed.left_out) <= set(choices.REASONS)
+
+
+def test_the_same_picture_sent_twice_is_one_choice(parse):
+    again = [say(8, "ann", "A Cat", ["c.png"]), say(9, "bot", "", ["finer.png"], 8)]
+    assert [choice.chosen for choice in parse(talk() + again).choices] == [2]
+
+
+def test_a_reply_resolves_names_that_stand_in_two_answers(parse):
+    parsed = parse(talk(1)[:2] + talk(11, reply=True))
+    assert [choice.message_id for choice in parsed.choices] == ["12"] and parsed.left_out == {choices.ABANDONED: 1}
+
+
+def test_words_of_the_list(parse):
+    both = talk(1, prompt="a nude cat") + talk(11, prompt="a denuded hill", pictures=["e.png", "f.png"], pick="e.png")
+    parsed = parse(both, nsfw_words="nude, nsfw,")
+    assert [choice.prompt for choice in parsed.choices] == ["a denuded hill"] and parsed.left_out == {choices.NSFW: 1}
+    assert len(parse(both, nsfw_words=" ").choices) == 2
+
+
+BROKEN = [None, 7, "text", [], {}, say(1, "ann") | {"author": None}, say(1, "ann") | {"id": 1},
+          say(1, "ann") | {"content": None},
+          say(1, "ann") | {"attachments": None}, say(1, "ann") | {"attachments": [{"url": "media/a.png"}]},
+          say(1, "ann") | {"author": {"id": "ann", "isBot": "no"}}, say(1, "ann") | {"reference": "2"},
+          say(1, "ann") | {"reference": {"messageId": 2}}, say(1, "ann") | {"attachments": ["a.png"]}]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_malformed_message_is_counted_and_the_rest_is_read(parse, broken):
+    parsed = parse([broken, *talk(11), broken])
+    assert len(parsed.choices) == 1 and parsed.left_out == {choices.MALFORMED: 2}
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("!dream \"A Cat, 4K\"", "a cat, 4k"), ("/dream prompt: a  cat\n sitting", "a cat sitting"), ("  a cat ", "a cat"),
+    ("a dreamcatcher", "a dreamcatcher"), ("“a cat”", "a cat"), ("", ""), ("\ud83d half", "? half")])
+def test_prompt_of(text, expected):
+    assert discord.prompt_of(text) == expected
+
+
+@pytest.mark.parametrize("text", [
+    "", "{", "[]", "not json", '{"messages": 3}', '{"messages": {"item": 1}}', '{"guild": {}}', '{"messages": [{"id": "1"}',
+    '{"messages": [] ', '{"messages": [{]}', '{"messages": []} {}'])
+def test_what_is_no_export_is_a_problem(tmp_path, text):
+    (tmp_path / "channel.json").write_text(text)
+    with pytest.raises(Problem, match="channel.json is not a whole DiscordChatExporter export"):
+        choices.parse([tmp_path / "channel.json"])
+
+
+def test_every_cut_of_an_export_is_a_problem(tmp_path):
+    whole = json.dumps({"guild": {}, "messages": talk()}).encode()
+    for end in range(0, len(whole) - 1, 97):
+        (tmp_path / "channel.json").write_bytes(whole[:end])
+        with pytest.raises(Problem):
+            choices.parse([tmp_path / "channel.json"])
+
+
+def test_invalid_utf8_is_a_problem_and_a_byte_order_mark_is_not(tmp_path):
+    path = tmp_path / "channel.json"
+    whole = json.dumps({"messages": talk()}).encode()
+    path.write_bytes(b"\xef\xbb\xbf" + whole)
+    assert len(choices.parse([path]).choices) == 1
+    path.write_bytes(whole.replace(b"A Cat", b"A \xff\xfe"))
+    with pytest.raises(Problem):
+        choices.parse([path])
+
+
+def test_memory_is_bounded(parse, monkeypatch):
+    monkeypatch.setattr(choices, "HORIZON", 2)
+    parsed = parse([say(n, "ann", f"hello {n}") for n in range(100, 110)] + talk())
+    assert len(parsed.choices) == 1 and parsed.left_out == {choices.CHATTER: 10}
+    others = [message for n in (20, 30, 40) for message in talk(n, user=f"user {n}", pictures=["e.png", "f.png"])[:2]]
+    assert parse(talk()[:2] + others + talk()[2:]).left_out[choices.ABANDONED] == 4
+
+
+def test_limit_and_several_files(tmp_path, parse):
+    assert parse(talk(), limit=2).left_out == {choices.ABANDONED: 1}
+    for name, part in (("1.json", talk()[:2]), ("2.json", talk()[2:])):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        (tmp_path / "parts" / name).write_text(json.dumps({"messages": part}))
+    files = discord.export_files(str(tmp_path / "parts"), lambda: None)
+    assert [path.name for path in files] == ["1.json", "2.json"]
+    assert len(choices.parse(files).choices) == 1
+
+
+def test_export_files(tmp_path):
+    (tmp_path / "channel.json").write_text("{}")
+    assert discord.export_files("miniature", lambda: tmp_path / "channel.json") == [tmp_path / "channel.json"]
+    assert discord.export_files(str(tmp_path / "channel.json"), lambda: 1 / 0) == [tmp_path / "channel.json"]
+    (tmp_path / "empty").mkdir()
+    for wrong in ("gone.json", "empty"):
+        with pytest.raises(Problem, match="There is no Discord export"):
+            discord.export_files(str(tmp_path / wrong), lambda: 1 / 0)
+
+
+def test_user_key(tmp_path):
+    key = discord.user_key(tmp_path)
+    assert len(key) == 64 and discord.user_key(tmp_path) == key
+    assert (tmp_path / "user.key").stat().st_mode & 0o077 == 0
+    (tmp_path / "user.key").write_text("short")
+    with pytest.raises(Problem, match="too short"):
+        discord.user_key(tmp_path)
+    with pytest.raises(Problem, match="could not be read or made"):
+        discord.user_key(tmp_path / "no folder")
+
+
+def test_the_table_names_every_reason():
+    table = choices.left_out_table({choices.CHATTER: 3})
+    assert list(table["reason"]) == list(choices.REASONS) and table["count"].sum() == 3
+    assert set(table["of"]) == {"messages", "requests", "choices"}
