@@ -25,9 +25,9 @@ class ThisPython(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """The kernel's command line."""
-        return KernelSpec(argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], language="python",
-                          display_name="Python 3", metadata={"supported_encryption": ["curve"]})
+        """The kernel's command line; its warning that loopback traffic is not encrypted is not for the reader."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"]
+        return KernelSpec(argv=command, language="python", display_name="Python 3")
 
 
 def execute(source: Path, target: Path, parameters: Mapping[str, Any]) -> None:
@@ -110,8 +110,8 @@ def _without_paths(value: Any) -> Any:
         return [_without_paths(v) for v in value]
     if not isinstance(value, str):
         return value
-    for folder, shorter in ((output(), ""), (root(), ""), (Path(sys.prefix), "<python>/"), (Path.home(), "~/")):
-        value = value.replace(f"{folder}/", shorter)
+    for folder, shorter in ((output(), "."), (root(), "."), (Path(sys.prefix), "<python>"), (Path.home(), "~")):
+        value = re.sub(rf"{re.escape(str(folder))}(?![\w.-])", shorter, value)
     return re.sub(r"/\S*/ipykernel_\d+/\d+\.py", "<cell>", value)
 
 

@@ -127,7 +127,7 @@ def read_preset(preset: str) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise Problem(f"There is no preset {preset!r}.", expected=", ".join(preset_names()) + ", or a path to a .yaml file",
                       found=preset, cause="a misspelt name",
-                      fix=f"--preset {_guess(preset, preset_names()) or 'mini'}; alignsd/presets/smoke.yaml shows the format")
+                      fix=f"--preset {_guess(preset, preset_names()) or 'mini'}; presets/smoke.yaml shows the format")
     try:
         sections = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:

@@ -177,7 +177,7 @@ def _settings(path: Path, variables: Mapping[str, Any]) -> dict[str, Value]:
     missing = [name for name in parameters if name not in variables]
     if missing:
         raise Problem(f"{path.stem} was begun without its parameters.", expected="all names of the parameters cell",
-                      found="no " + ", ".join(missing), cause="the parameters cell has not been run, or the notebook is unsaved",
+                      found="no " + ", ".join(missing), cause="the parameters cell was not run, or the notebook is unsaved",
                       fix="run the notebook from the top and save it")
     return {name: checked(parameter, variables[name], path.stem) for name, parameter in parameters.items()}
 

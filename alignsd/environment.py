@@ -1,0 +1,142 @@
+"""What this machine has of what the notebooks need, and the command that mends what is missing."""
+
+import importlib.util
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from alignsd.errors import Problem
+from alignsd.parameters import notebook_names, notebook_path, read_cells, read_preset
+from alignsd.paths import output, root
+from alignsd.records import expected_seconds
+
+INSTALL = "pip install -r requirements.txt, or make demo, which makes an environment of its own"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing the notebooks need.
+
+    Attributes:
+        what: its name.
+        needed: what would do.
+        found: what is there.
+        state: ``"ok"``, ``"note"`` (works, but the numbers or the time may differ) or ``"missing"``.
+        fix: the command or step that mends it; empty if it is ok.
+    """
+
+    what: str
+    needed: str
+    found: str
+    state: str
+    fix: str = ""
+
+
+def check_environment(memory: float, disk: float) -> list[Check]:
+    """Returns everything that was looked at: Python, pinned packages, shipped models, memory, disk and device.
+
+    Args:
+        memory: GiB that the notebooks take at most.
+        disk: GiB that a run leaves.
+    """
+    version = ".".join(map(str, sys.version_info[:3]))
+    python = Check("Python", "3.11 or newer", version, "ok") if sys.version_info >= (3, 11) else \
+        Check("Python", "3.11 or newer", version, "missing", "make demo PYTHON=python3.12")
+    return [python, *_packages(), *_models(), _memory(memory), _disk(disk), _device()]
+
+
+def require(checks: Sequence[Check]) -> None:
+    """Does nothing if all is there.
+
+    Raises:
+        Problem: naming what is missing.
+    """
+    missing = [check for check in checks if check.state == "missing"]
+    if missing:
+        raise Problem("The notebooks cannot run here yet.", expected="; ".join(f"{c.what} {c.needed}" for c in missing),
+                      found="; ".join(f"{c.what}: {c.found}" for c in missing), cause="the installation is not complete",
+                      fix="; ".join(dict.fromkeys(c.fix for c in missing)))
+
+
+def table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> str:
+    """Returns rows of text as a table with aligned columns; it needs no package."""
+    rows = [list(headings), *[[str(cell) for cell in row] for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def notebook_map(preset: str, run: str) -> list[tuple[str, str, str]]:
+    """Returns ``(notebook, purpose, measured minutes:seconds or "-")`` for each notebook, from the notebooks themselves."""
+    seconds = expected_seconds(preset, run)
+    found = []
+    for name in notebook_names():
+        purpose = re.search(r"\*\*Purpose\.\*\* (.*?)(?: Paper:|\n|$)", read_cells(notebook_path(name))[0]["source"])
+        cost = "{}:{:02d}".format(*divmod(round(seconds[name]), 60)) if name in seconds else "-"
+        found.append((name, purpose.group(1) if purpose else "", cost))
+    return found
+
+
+def preset_table(preset: str) -> list[tuple[str, str, str]]:
+    """Returns ``(notebook, parameter, value)`` for all values in which a preset differs from the notebooks' own."""
+    return [(notebook_path(number).stem, name, repr(value))
+            for number, section in read_preset(preset).items() for name, value in section.items()]
+
+
+def _packages() -> list[Check]:
+    """One line for all packages that are as pinned, and one for each that is not."""
+    pinned = (root() / "requirements.txt").read_text(encoding="utf-8").split("# Theirs")[0]
+    checks = [_package(name, version) for name, version in re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", pinned)]
+    wrong = [check for check in checks if check.state != "ok"]
+    return [Check("packages", f"{len(checks)} as pinned", f"{len(checks) - len(wrong)} are", "ok"), *wrong]
+
+
+def _package(name: str, pinned: str) -> Check:
+    try:
+        found = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Check(name, pinned, "not installed", "missing", INSTALL)
+    if found.split("+")[0] == pinned:
+        return Check(name, pinned, found, "ok")
+    return Check(name, pinned, found, "note", f"{INSTALL}; with other versions numbers may move")
+
+
+def _models() -> list[Check]:
+    from alignsd.miniature import WEIGHTS
+
+    files = sorted(Path(WEIGHTS).rglob("*.safetensors"))
+    found = f"{len(files)} files, {sum(f.stat().st_size for f in files) / 2**20:.1f} MiB"
+    fix = "git checkout alignsd/miniature/weights, or python -m alignsd.miniature.pretrain (hours)"
+    return [Check("miniature's models", "safetensors in alignsd/miniature/weights", found, "ok" if files else "missing",
+                  "" if files else fix)]
+
+
+def _memory(needed: float) -> Check:
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    enough = gib >= needed
+    return Check("memory", f"{needed:g} GiB", f"{gib:.1f} GiB", "ok" if enough else "note",
+                 "" if enough else "lower the `batch` parameters: --set batch=16")
+
+
+def _disk(needed: float) -> Check:
+    gib = shutil.disk_usage(output()).free / 2**30
+    enough = gib >= needed
+    return Check("free disk", f"{needed:g} GiB", f"{gib:.1f} GiB", "ok" if enough else "missing",
+                 "" if enough else "make clean deletes earlier stages; ALIGNSD_OUTPUT=/a/larger/disk puts runs elsewhere")
+
+
+def _device() -> Check:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if importlib.util.find_spec("torch") is None:
+        return Check("device", "any", "unknown without torch", "missing", INSTALL)
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    enough = gpu or cores >= 2
+    return Check("device", "2 cores; a GPU is optional", gpu or f"{cores} cores, no GPU", "ok" if enough else "note",
+                 "" if enough else "nothing to mend: expect twice the time")

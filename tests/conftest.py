@@ -1,0 +1,32 @@
+"""Fixtures that several test modules use."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch) -> Path:
+    """An empty repository of its own in a temporary folder: ``notebooks/`` to put notebooks in, and nothing run yet."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setenv("ALIGNSD_ROOT", str(tmp_path))
+    monkeypatch.delenv("ALIGNSD_OUTPUT", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def notebook(kit):
+    """Writes a notebook into ``kit``: ``notebook("01_first", "seed = 0  # seed", "print(seed)", prose="...")``."""
+
+    def write(name: str, parameters: str, *code: str, prose: str = "text") -> Path:
+        sources = ['run = "mini"  # name of the run\n' + parameters, *code]
+        cells = [{"cell_type": "markdown", "id": "text", "metadata": {}, "source": prose}]
+        cells += [{"cell_type": "code", "id": f"code-{i}", "metadata": {"tags": ["parameters"]} if i == 0 else {},
+                   "outputs": [], "execution_count": None, "source": source} for i, source in enumerate(sources)]
+        path = kit / "notebooks" / f"{name}.ipynb"
+        spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        path.write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}))
+        return path
+
+    return write

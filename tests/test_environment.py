@@ -1,0 +1,48 @@
+import pytest
+
+from alignsd import environment
+from alignsd.environment import Check, check_environment, notebook_map, preset_table, require, table
+from alignsd.errors import Problem
+
+
+def test_this_machine_can_run_the_notebooks():
+    checks = check_environment(memory=1, disk=0.1)
+    assert [c for c in checks if c.state == "missing"] == []
+    require(checks)
+    assert {"Python", "packages", "miniature's models", "memory", "free disk", "device"} <= {c.what for c in checks}
+
+
+def test_what_is_missing_is_named_with_its_command(kit, monkeypatch):
+    (kit / "requirements.txt").write_text("numpy==0.0.1\nno_such_package==1.0  ; x\n# Theirs:\nother==1\n")
+    checks = {c.what: c for c in check_environment(memory=1e6, disk=1e9)}
+    assert (checks["numpy"].state, checks["no_such_package"].state) == ("note", "missing") and "other" not in checks
+    assert checks["packages"].found == "0 are" and checks["memory"].state == "note"
+    with pytest.raises(Problem, match="(?s)no_such_package 1.0.*not installed.*pip install -r requirements.txt"):
+        require(list(checks.values()))
+    assert "ALIGNSD_OUTPUT" in checks["free disk"].fix
+
+
+def test_every_complaint_comes_with_a_fix(kit, monkeypatch, tmp_path):
+    (kit / "requirements.txt").write_text("no_such_package==1.0\n")
+    monkeypatch.setattr("alignsd.miniature.WEIGHTS", tmp_path / "none")
+    checks = check_environment(memory=1e6, disk=1e9)
+    assert [c.what for c in checks if (c.state == "ok") != (c.fix == "")] == []
+    assert next(c for c in checks if c.what == "miniature's models").state == "missing"
+
+
+def test_tables_are_aligned():
+    assert table([("a", "b"), ("ccc", "d")], ["x", "yy"]).splitlines() == ["x    yy", "-------", "a    b", "ccc  d"]
+
+
+def test_map_and_presets_come_from_the_notebooks_themselves(notebook):
+    notebook("01_first", "seed = 0  # seed", prose="# 01\n\n**Purpose.** Do it. Paper: section 3.")
+    assert notebook_map("mini", "mini") == [("01_first", "Do it.", "-")]
+
+
+def test_preset_table_lists_what_differs():
+    assert preset_table("mini") == [] and all(name[:2].isdigit() for name, _, _ in preset_table("smoke"))
+
+
+def test_a_package_built_for_a_device_counts_as_pinned(monkeypatch):
+    monkeypatch.setattr(environment.metadata, "version", lambda name: "1.2+cpu")
+    assert environment._package("torch", "1.2") == Check("torch", "1.2", "1.2+cpu", "ok")

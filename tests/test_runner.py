@@ -1,0 +1,94 @@
+import json
+
+import pytest
+
+from alignsd import runner
+from alignsd.errors import Problem
+from alignsd.records import expected_seconds, read_record
+from alignsd.stage import source_sha256
+
+FIRST = ('from alignsd.stage import begin\nstage = begin("01_first", globals())', 'stage.finish({"rate": rate})')
+SECOND = ('from alignsd.stage import begin\nstage = begin("02_second", globals(), needs=["01_first"])', "stage.finish({})")
+
+
+@pytest.fixture
+def two(notebook):
+    notebook("01_first", "rate = 0.5  # rate", *FIRST)
+    notebook("02_second", "steps = 10  # steps", *SECOND)
+
+
+def run(**options) -> list[str]:
+    """Plans and carries out a run; returns the names of the notebooks that were run."""
+    tasks = runner.plan("mini", options.pop("run", "mini"), **options)
+    for task in tasks:
+        (runner.carry_out if task.todo else runner.leave)(task)
+    return [task.name for task in tasks if task.todo]
+
+
+def todo(**options) -> list[str]:
+    return [task.name for task in runner.plan("mini", options.pop("run", "mini"), **options) if task.todo]
+
+
+def test_run_skip_change_force(two, kit, notebook):
+    assert run() == ["01_first", "02_second"]
+    record = read_record("mini", "01_first")
+    source = kit / "notebooks" / "01_first.ipynb"
+    assert record["source_sha256"] == source_sha256(source) and record["parameters"] == {"run": "mini", "rate": 0.5}
+    assert record["preset"] == "mini" and record["seconds"] > 0 and record["versions"]["python"]
+    assert set(expected_seconds("mini", "mini")) == {"01_first", "02_second"} == set(expected_seconds("mini", "new"))
+    assert expected_seconds("smoke", "new") == {}
+    assert run() == [], "finished notebooks are left alone"
+
+    with pytest.raises(Problem, match="(?s)rate = 0.25.*rate = 0.5.*alignsd clean --run mini --from 01"):
+        run(settings=["01.rate=0.25"])
+    assert todo(settings=["01.rate=0.25"], force=True) == ["01_first", "02_second"]
+    assert todo(only=["01"], force=True) == ["01_first"] and todo(only=["02"]) == []
+    assert todo(run="other", start="02") == ["02_second"]
+
+    notebook("01_first", "rate = 0.5  # rate", *FIRST, prose="better words")
+    assert run() == [] and "better words" in (kit / "papermill_runs/mini/01_first.ipynb").read_text()
+    assert read_record("mini", "01_first")["source_sha256"] == source_sha256(source)
+
+    stale = kit / "papermill_runs/mini/stages/02_second/stale.txt"
+    stale.write_text("x")
+    notebook("02_second", "steps = 10  # steps", SECOND[0], "print(steps)", SECOND[1])
+    assert run() == ["02_second"] and stale.exists(), "changed code runs again, over what is there"
+    assert run(only=["02"], force=True) == ["02_second"] and not stale.exists(), "--force starts from nothing"
+
+
+def test_an_earlier_notebook_that_runs_again_takes_the_later_ones_along(two, kit):
+    for name, needs in (("01_first", {}), ("02_second", {"01_first": "?"})):
+        folder = kit / "papermill_runs/mini/stages" / name
+        folder.mkdir(parents=True)
+        settings = {"rate": 0.5} if name == "01_first" else {"steps": 10}
+        (folder / "config.json").write_text(json.dumps({"settings": settings, "inputs": needs, "code_sha256": "?"}))
+    reasons = [task.reason for task in runner.plan("mini", "mini")]
+    assert reasons == ["begun, not finished: goes on with what is there"] * 2
+
+
+def test_a_notebook_must_report_its_results(notebook, kit):
+    notebook("01_first", "rate = 0.5  # rate", FIRST[0])
+    with pytest.raises(Problem, match=r"(?s)ended without a result.*stage.finish"):
+        run()
+
+
+def test_clean_deletes_stages_from_a_notebook_on_and_nothing_else(two, kit):
+    folders = [kit / "papermill_runs/mini/stages" / name for name in ("01_first", "02_second")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    kept = kit / "papermill_runs/mini/01_first.ipynb"
+    kept.write_text("{}")
+    assert list(runner.clean("mini", "02")) == folders[1:] and folders[0].exists() and kept.exists()
+    with pytest.raises(Problem, match="no run 'none'"):
+        list(runner.clean("none"))
+
+
+def test_names_are_strict(two):
+    with pytest.raises(Problem, match="no notebook '07'"):
+        runner.plan("mini", "mini", only=["07"])
+    with pytest.raises(Problem, match="No notebook is chosen"):
+        runner.plan("mini", "mini", only=["01"], start="02")
+    with pytest.raises(Problem, match="no preset 'mni'"):
+        runner.plan("mni", "mini")
+    with pytest.raises(Problem, match="cannot name a folder"):
+        runner.plan("mini", "../out")

@@ -1,0 +1,95 @@
+import json
+
+import pytest
+
+from alignsd import stage
+from alignsd.errors import Problem
+from alignsd.stage import begin, read_metrics
+
+FIRST = {"run": "mini", "seed": 0, "rate": 0.5}
+
+
+@pytest.fixture
+def two(notebook):
+    notebook("01_first", "seed = 0  # seed\nrate = 0.5  # rate")
+    notebook("02_second", 'steps = 10  # steps\ndevice = "auto"  # device')
+
+
+def second(**changes):
+    return begin("02_second", {"run": "mini", "steps": 10, "device": "auto", **changes}, needs=["01_first"])
+
+
+def test_a_stage_keeps_its_settings_and_reports_its_cost(two, kit):
+    first = begin("01_first", FIRST | {"rate": 1, "other": 3})
+    assert first.settings == {"run": "mini", "seed": 0, "rate": 1.0} and not first.done
+    first.path("deep", "a.txt").write_text("x")
+    first.finish({"loss": 0.25})
+    assert first.done and read_metrics("mini", "01_first")["loss"] == 0.25
+    assert read_metrics("mini", "01_first")["peak_memory_mib"] > 10 and read_metrics("mini", "01_first")["seconds"] >= 0
+    config = json.loads((kit / "papermill_runs/mini/stages/01_first/config.json").read_text())
+    assert config["settings"] == {"seed": 0, "rate": 1.0} and config["versions"]["torch"]
+
+
+def test_inputs_are_found_and_missed_ones_are_named(two):
+    first = begin("01_first", FIRST)
+    first.path("a.txt").write_text("x")
+    first.finish({})
+    assert second().input("01_first", "a.txt").read_text() == "x"
+    with pytest.raises(Problem, match="(?s)b.txt of 01_first is missing.*alignsd run --preset mini --run mini --force 01"):
+        second().input("01_first", "b.txt")
+    with pytest.raises(Problem, match="without saying so"):
+        first.input("02_second", "a.txt")
+
+
+def test_an_unfinished_input_is_refused_with_the_command_that_makes_it(two):
+    begin("01_first", FIRST)
+    with pytest.raises(Problem, match="(?s)01_first of run 'mini' is not finished.*alignsd run --preset mini --run mini 01"):
+        second()
+
+
+def test_a_folder_made_with_other_settings_is_refused(two):
+    begin("01_first", FIRST).finish({})
+    with pytest.raises(Problem, match="(?s)seed = 1.*seed = 0.*alignsd clean --run mini --from 01"):
+        begin("01_first", FIRST | {"seed": 1})
+    second()
+    second(device="cpu")  # where it runs does not matter
+    begin("01_first", FIRST | {"run": "other", "seed": 1})
+
+
+def test_a_folder_made_from_other_results_is_refused(two):
+    begin("01_first", FIRST).finish({"loss": 0.25, "seconds_per_step": 1})
+    second()
+    begin("01_first", FIRST).finish({"loss": 0.25, "seconds_per_step": 2})
+    second()  # as before: time is no result
+    begin("01_first", FIRST).finish({"loss": 0.5})
+    with pytest.raises(Problem, match="(?s)other settings or from other inputs.*01_first.*--from 02"):
+        second()
+
+
+def test_missing_and_wrong_variables_are_named(two):
+    with pytest.raises(Problem, match="no rate"):
+        begin("01_first", {"run": "mini", "seed": 0})
+    with pytest.raises(Problem, match="wrong kind"):
+        begin("01_first", FIRST | {"seed": "0"})
+    with pytest.raises(Problem, match="no notebook '05_none'"):
+        begin("05_none", FIRST)
+
+
+def test_damaged_metrics_are_told(two, kit):
+    begin("01_first", FIRST).finish({})
+    (kit / "papermill_runs/mini/stages/01_first/metrics.json").write_text("{")
+    with pytest.raises(Problem, match="(?s)is damaged.*alignsd clean"):
+        read_metrics("mini", "01_first")
+
+
+def test_hashes_see_code_and_prose_but_no_outputs(notebook):
+    path = notebook("01_first", "seed = 0  # seed", "print(1)", prose="a")
+    code, source = stage.code_sha256(path), stage.source_sha256(path)
+    cells = json.loads(path.read_text())
+    cells["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "1"}]
+    path.write_text(json.dumps(cells))
+    assert (stage.code_sha256(path), stage.source_sha256(path)) == (code, source)
+    notebook("01_first", "seed = 0  # seed", "print(1)", prose="b")
+    assert stage.code_sha256(path) == code and stage.source_sha256(path) != source
+    notebook("01_first", "seed = 0  # seed", "print(2)", prose="a")
+    assert stage.code_sha256(path) != code
