@@ -1,0 +1,128 @@
+"""All notebooks, executed with the fewest steps; what they left is read back."""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from alignsd.parameters import notebook_names, resolve
+
+SECONDS = 480  # far more than it takes, so that a hanging notebook ends the test and not the patience
+
+
+def alignsd(output: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Runs the command with all output under a folder of the test's own, from a folder that is not the repository."""
+    main = "import sys; from alignsd.cli import main; sys.argv[0] = 'alignsd'; main()"
+    return subprocess.run([sys.executable, "-c", main, *arguments], capture_output=True, text=True, timeout=SECONDS,
+                          cwd=output, env=os.environ | {"ALIGNSD_OUTPUT": str(output)})
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    """A folder in which all notebooks have run at preset smoke."""
+    folder = tmp_path_factory.mktemp("smoke")
+    done = alignsd(folder, "run", "--preset", "smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "log.txt").write_text(done.stdout)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def stage(output: Path, number: str) -> Path:
+    (folder,) = (output / "papermill_runs/smoke/stages").glob(f"{number}_*")
+    return folder
+
+
+def metrics(output: Path, number: str) -> dict:
+    return json.loads((stage(output, number) / "metrics.json").read_text())
+
+
+def test_every_notebook_left_a_copy_a_record_and_its_results(output):
+    run = output / "papermill_runs/smoke"
+    values = resolve("smoke", "smoke")
+    for name in notebook_names():
+        record = json.loads((run / f"{name}.json").read_text())
+        assert record["parameters"] == values[name] and record["preset"] == "smoke"
+        assert metrics(output, name[:2])["seconds"] <= record["seconds"]
+        cells = json.loads((run / f"{name}.ipynb").read_text())["cells"]
+        assert not [o for c in cells for o in c.get("outputs", []) if o["output_type"] == "error"]
+        assert [c for c in cells if c.get("outputs")], "an executed notebook shows something"
+    assert not list(run.glob(".*")) and not list(run.glob("*.failed.ipynb"))
+
+
+def test_executed_notebooks_do_not_tell_where_they_ran(output):
+    for path in (output / "papermill_runs/smoke").glob("*.ipynb"):
+        text = path.read_text()
+        assert str(output) not in text and sys.prefix + "/" not in text and "ipykernel_" not in text, path.name
+
+
+def test_stages_hand_over_consistent_numbers(output):
+    values = resolve("smoke", "smoke")
+    collected, trained, scored = metrics(output, "01"), metrics(output, "02"), metrics(output, "03")
+    assert collected["train"] + collected["test"] == collected["choices"] <= values["01_collect_preferences"]["requests"]
+    assert (trained["train"], trained["test"]) == (collected["train"], collected["test"])
+    assert scored["scored"] <= scored["images"] and scored["parts"] == values["03_score_diffusiondb"]["part_files"]
+    picked = metrics(output, "04")
+    rows = [json.loads(line) for line in (stage(output, "04") / "imagefolder/metadata.jsonl").read_text().splitlines()]
+    assert picked["positives"] == sum(row["label"] == "positive" for row in rows) > 0
+    assert picked["negatives"] == sum(row["label"] == "negative" for row in rows) > 0
+
+
+def test_loss_and_arms_are_complete(output):
+    values = resolve("smoke", "smoke")
+    loss = pd.read_parquet(stage(output, "05") / "loss.parquet")
+    assert loss.groupby("run").size().to_dict() == dict.fromkeys(
+        ["adapted", "regularization_only"], values["05_finetune_stable_diffusion"]["steps"])
+    assert loss["loss"].map(math.isfinite).all()
+    images = pd.read_parquet(stage(output, "06") / "images.parquet")
+    count = values["06_generate"]["prompt_count"] * values["06_generate"]["samples"]
+    assert images.groupby("arm").size().to_dict() == dict.fromkeys(images["arm"].unique(), count)
+    assert images["arm"].nunique() == 7 and (images.groupby("id")[["prompt_id", "seed"]].nunique() == 1).all(axis=None)
+    arms = pd.read_parquet(stage(output, "07") / "arms.parquet")
+    assert set(arms["arm"]) == set(images["arm"]) and (arms["low"] <= arms["high"]).all()
+
+
+def test_figures_and_scorecard_name_their_run(output):
+    pictures = list((output / "figures/smoke").glob("*.png"))
+    assert pictures
+    for picture in pictures:
+        assert picture.with_suffix(".pdf").exists() or picture.with_suffix(".svg").exists()
+        data = json.loads(picture.with_suffix(".json").read_text())
+        assert "smoke" in json.dumps(data), picture.name
+    rows = json.loads((output / "papermill_runs/smoke/scorecard.json").read_text())
+    assert rows and {row["verdict"] for row in rows} <= {"reproduced", "direction only", "not reproduced", "not attempted"}
+    assert "Scorecard of run smoke" in (output / "log.txt").read_text()
+
+
+def test_a_second_run_has_nothing_to_do(output):
+    before = {p: p.stat().st_mtime_ns for p in (output / "papermill_runs").rglob("*") if p.is_file()}
+    done = alignsd(output, "run", "--preset", "smoke")
+    assert done.returncode == 0 and done.stdout.count("finished before") == len(notebook_names())
+    assert {p: p.stat().st_mtime_ns for p in (output / "papermill_runs").rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["run", "--preset", "smoke", "--set", "05.stepz=2"], "did you mean 'steps'?"),
+    (["run", "--preset", "smoke", "--set", "05.steps=many"], "expected: int"),
+    (["run", "--preset", "smokey"], "--preset smoke"),
+    (["run", "--preset", "smoke", "--set", "05.steps=7"], "alignsd clean --run smoke --from 05"),
+    (["run", "--preset", "smoke", "--run", "fresh", "04"], "alignsd run --preset smoke --run fresh 03"),
+    (["run", "12"], "There is no notebook '12'"),
+    (["scorecard", "--run", "fresh"], "scorecard"),
+    (["clean", "--run", "nowhere"], "There is no run 'nowhere'")])
+def test_mistakes_get_one_clear_message(output, arguments, message):
+    done = alignsd(output, *arguments)
+    assert done.returncode == 1 and message in done.stderr, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr and "fix:" in done.stderr
+
+
+def test_dry_run_prints_every_value_and_runs_nothing(output):
+    done = alignsd(output, "run", "--preset", "smoke", "--run", "planned", "--from", "05", "--set", "seed=3", "--dry-run")
+    assert done.returncode == 0 and "  * seed = 3" in done.stdout and "  * steps = 6" in done.stdout
+    assert "04_select_images" not in done.stdout and not (output / "papermill_runs/planned").exists()

@@ -1,0 +1,58 @@
+"""The committed run of preset mini belongs to the notebooks as they are now."""
+
+import json
+import re
+
+import pytest
+
+from alignsd.parameters import notebook_names, notebook_path, resolve
+from alignsd.paths import root
+from alignsd.stage import source_sha256
+
+RUN = root() / "papermill_runs" / "mini"
+FIGURES = root() / "figures" / "mini"
+REMEDY = "alignsd run --preset mini, then commit papermill_runs/mini and figures/mini"
+
+
+def read(path):
+    assert path.exists(), f"{path.relative_to(root())} is missing: there is no reference run to compare with. {REMEDY}"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_executed_notebook_is_of_the_present_source(name):
+    record = read(RUN / f"{name}.json")
+    assert record["notebook"] == name and record["preset"] == "mini"
+    assert record["source_sha256"] == source_sha256(notebook_path(name)), f"{name} was edited since it ran. {REMEDY}"
+    assert record["parameters"] == resolve("mini", "mini")[name]
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_executed_notebook_shows_results_and_no_error(name):
+    source, cells = read(notebook_path(name))["cells"], read(RUN / f"{name}.ipynb")["cells"]
+    assert ["".join(c["source"]) for c in cells] == ["".join(c["source"]) for c in source]
+    outputs = [o for c in cells for o in c.get("outputs", [])]
+    assert outputs and not [o for o in outputs if o["output_type"] == "error"]
+    assert all(c["execution_count"] for c in cells if c["cell_type"] == "code"), "a cell was not run"
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_executed_notebook_names_no_folder_of_a_machine(name):
+    read(RUN / f"{name}.ipynb")
+    text = (RUN / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert re.findall(r"(?<![\w/.:<])/(?:home|root|Users|tmp|opt|work|usr|var)/[\w.-]+", text) == []
+
+
+def test_figures_are_of_this_run():
+    pictures = sorted(FIGURES.glob("*.png"))
+    assert pictures, f"there are no figures in figures/mini. {REMEDY}"
+    for picture in pictures:
+        origin = json.dumps({k: v for k, v in read(picture.with_suffix(".json")).items() if k != "data"})
+        assert '"mini"' in origin, f"{picture.name} does not name run mini as its origin"
+
+
+def test_scorecard_is_of_this_run():
+    rows = read(RUN / "scorecard.json")
+    assert len({row["id"] for row in rows}) == len(rows) > 0
+    possible = ("reproduced", "direction only", "not reproduced", "not attempted")
+    assert [row["id"] for row in rows if row["verdict"] not in possible] == []
