@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from alignsd import choices, hpd
+from alignsd.errors import Problem
 from alignsd.images import DAMAGED, MISSING, read_image
 from alignsd.miniature import server
 
@@ -85,6 +86,13 @@ def test_a_finished_export_draws_nothing(simulated, tmp_path):
     before = write(tmp_path).read_bytes()
     DRAWN.clear()
     assert write(tmp_path).read_bytes() == before and DRAWN == []
+
+
+@pytest.mark.parametrize("wrong", [{"images": 1}, {"images": 5}, {"requests": 0}, {"noise": -0.1}])
+def test_numbers_out_of_range(simulated, tmp_path, wrong):
+    with pytest.raises(Problem, match="cannot write such a channel"):
+        write(tmp_path, **wrong)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_seed_changes_pictures_and_prompts(simulated, tmp_path):

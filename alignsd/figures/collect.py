@@ -37,14 +37,14 @@ def chosen_positions(ax: Axes, positions: pd.DataFrame) -> Axes:
 
     Args:
         ax: where to draw.
-        positions: from ``hpd.positions``: ``position``, ``share``, ``n``.
+        positions: from ``hpd.positions``: ``position``, ``share``, ``high``, ``n``.
     """
     n, real = int(positions["n"].iloc[0]), REAL_IMAGES[4]
     _bars(ax, -0.2, (positions["share"] * n).round().to_numpy(), n, BLUE, f"this run (n = {n:,})")
     _bars(ax, 0.2, np.round(np.array(REAL_POSITIONS) * real), real, GREY, f"real test set (n = {real:,})")
     ax.axhline(25, color=ORANGE, linestyle="--", label="no bias: 25 %")
     ax.set(xticks=range(len(positions)), xticklabels=positions["position"], xlabel="position of the chosen image, of 4",
-           ylabel="choices, %", ylim=(0, 50))
+           ylabel="choices, %", ylim=(0, 1.45 * max(32.5, 100 * positions["high"].max())))
     ax.legend(loc="upper left")
     return ax
 
@@ -73,7 +73,7 @@ def examples(fig: Figure, choices: pd.DataFrame, folder: Path, columns: int = 2)
     """
     cells = fig.subfigures(-(-len(choices) // columns), columns, squeeze=False).flat
     for cell, row in zip(cells, choices.to_dict("records"), strict=False):
-        cell.suptitle(shortened(row["prompt"], 58), fontsize=9)
+        cell.suptitle(shortened(row["prompt"], 76), fontsize=9)
         for index, (ax, path) in enumerate(zip(cell.subplots(1, 4), row["file_path"] + [None] * 4, strict=False)):
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set(visible=path is not None and index == row["human_preference"], color=VERMILLION, linewidth=4)
@@ -97,4 +97,5 @@ def _bars(ax: Axes, shift: float, counts: np.ndarray, n: int, colour: str, label
     ax.bar(places, share, width=0.38, color=colour, label=label, yerr=[share - low, high - share],
            error_kw={"lw": 1.2, "capsize": 3})
     for place, value, top in zip(places, share, high, strict=True):
-        ax.annotate(f"{value:.1f}", (place, top), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)
+        ax.annotate(f"{value:.1f}", (place, top), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4})

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from alignsd.atomic import replacing, write_json, write_table
 from alignsd.choices import SPOILER
+from alignsd.errors import Problem
 from alignsd.generation import Job, generate, image_seed, load_pipeline
 from alignsd.images import read_image, save_png
 from alignsd.miniature import people, world
@@ -72,7 +73,14 @@ def write_export(folder: Path, pipeline_name: str, judge_name: str, requests: in
 
     Returns:
         The path of ``channel.json``.
+
+    Raises:
+        Problem: if a number is out of its range.
     """
+    if images not in SIZES or requests < 1 or noise < 0:
+        raise Problem("The simulated server cannot write such a channel.", found=f"{requests}, {images} and {noise}",
+                      expected="at least 1 request, 2 to 4 images and noise of at least 0", cause="a parameter out of its range",
+                      fix="set notebook 01's parameters requests, images and noise")
     asked = simulate_requests(requests, images, seed)
     draw_pictures(asked, folder / "media", pipeline_name, steps, guidance, seed, device)
     chosen, truth = let_people_choose(asked, folder / "media", judge_name, seed)
@@ -160,7 +168,7 @@ def _spoilt(kind: str, request: Request, start: float, rng: np.random.Generator,
     if kind == "abandoned":
         return [prompt, answer]
     if kind == "upload":
-        return [prompt | {"attachments": [_attachment("my_photo.png", prompt["id"], media)]}, answer]
+        return [prompt | {"attachments": [_attachment("my_photo.png", int(prompt["id"]) + 1, media)]}, answer]
     if kind == "hidden":
         return [one | {"attachments": [file | {"fileName": SPOILER + file["fileName"]} for file in one["attachments"]]}
                 for one in talk]
@@ -186,14 +194,14 @@ def _message(message_id: str, seconds: float, author: dict, text: str, files: Se
     message = {"id": message_id, "type": "Reply" if reply else "Default",
                "timestamp": (START + timedelta(seconds=seconds)).isoformat(timespec="milliseconds"), "timestampEdited": None,
                "callEndedTimestamp": None, "isPinned": False, "content": text, "author": author,
-               "attachments": [_attachment(name, message_id, media) for name in files],
+               "attachments": [_attachment(name, int(message_id) + i, media) for i, name in enumerate(files, start=1)],
                "embeds": [], "stickers": [], "reactions": [], "mentions": []}
     return message | ({"reference": {"messageId": reply, "channelId": CHANNEL, "guildId": GUILD}} if reply else {})
 
 
-def _attachment(name: str, message_id: str, media: Path) -> dict:
+def _attachment(name: str, number: int, media: Path) -> dict:
     size = (media / name).stat().st_size if (media / name).exists() else 0
-    return {"id": str(int(message_id) + 1), "url": f"{media.name}/{name}", "fileName": name, "fileSizeBytes": size}
+    return {"id": str(number), "url": f"{media.name}/{name}", "fileName": name, "fileSizeBytes": size}
 
 
 def _user(number: int) -> dict:
