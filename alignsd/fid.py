@@ -133,7 +133,9 @@ def centred_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
     """Returns the interval of a distance: the spread of its resamples, moved so that their mean is ``value``.
 
     A resample holds fewer distinct images than the set it comes from, and fewer images mean a larger distance: the plain
-    percentiles lie above the value they belong to. What is wanted is how far another set of the same size would stray.
+    percentiles lie above the value they belong to. What is wanted is how far another set of the same size would stray. The
+    interval is about right where there are many more images than features, and too wide (1.5 times, at 60 images with 40
+    features) where there are not.
     """
     low, high = percentiles(np.asarray(draws) - np.mean(draws) + value)
     return low, high

@@ -76,12 +76,21 @@ def table_4(fig: Figure, arms: pd.DataFrame, which: Sequence[str] = MODELS) -> F
     return fig
 
 
+def metric_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns a table of arms in text: a row per arm, a column per metric, ``value [low, high]``.
+
+    Args:
+        table: ``arm, metric, value, low, high``.
+    """
+    digits = table["metric"].map(DIGITS).fillna(3).astype(int)
+    text = [f"{row.value:.{d}f} [{row.low:.{d}f}, {row.high:.{d}f}]"
+            for row, d in zip(table.itertuples(), digits, strict=True)]
+    return table.assign(text=text).pivot_table(index="arm", columns="metric", values="text", aggfunc="first", sort=False)
+
+
 def table_4_frame(arms: pd.DataFrame) -> pd.DataFrame:
     """Returns Table 4 in text: a row per arm, a column per metric, ``value [low, high]``, and the paper's rows below."""
-    rows = _as_printed(arms)
-    rows["text"] = [f"{row.value:.{d}f} [{row.low:.{d}f}, {row.high:.{d}f}]"
-                    for row, d in zip(rows.itertuples(), rows["metric"].map(DIGITS), strict=True)]
-    here = rows.pivot_table(index="arm", columns="metric", values="text", aggfunc="first", sort=False)
+    here = metric_frame(_as_printed(arms))
     there = pd.DataFrame(PAPER_TABLE_4).T.map(str).rename(index=lambda arm: f"paper: {arm}")
     return pd.concat([here, there]).reindex(columns=list(METRICS)).fillna("-")
 
@@ -105,6 +114,9 @@ def picture_grid(fig: Figure, images: pd.DataFrame, folder: Path, ids: Sequence[
         arms: rows, from top to bottom; the first one's prompts are printed.
         flawed: ``(arm, id)`` -> whether the judge sees a flaw, which is framed; None frames nothing.
     """
+    if not len(ids):
+        fig.text(0.5, 0.5, "no picture to show", ha="center")
+        return fig
     rows, axes = images.set_index(["arm", "id"]), fig.subplots(len(arms), len(ids), squeeze=False)
     for (line, arm), (column, key) in ((a, i) for a in enumerate(arms) for i in enumerate(ids)):
         ax = axes[line][column]
