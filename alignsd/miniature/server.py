@@ -79,8 +79,8 @@ def write_export(folder: Path, pipeline_name: str, judge_name: str, requests: in
     """
     if images not in SIZES or requests < 1 or noise < 0:
         raise Problem("The simulated server cannot write such a channel.", found=f"{requests}, {images} and {noise}",
-                      expected="at least 1 request, 2 to 4 images and noise of at least 0", cause="a parameter out of its range",
-                      fix="set notebook 01's parameters requests, images and noise")
+                      expected="at least 1 request, 2 to 4 images and noise of at least 0",
+                      cause="a parameter out of its range", fix="set notebook 01's parameters requests, images and noise")
     asked = simulate_requests(requests, images, seed)
     draw_pictures(asked, folder / "media", pipeline_name, steps, guidance, seed, device)
     chosen, truth = let_people_choose(asked, folder / "media", judge_name, seed)
