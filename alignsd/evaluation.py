@@ -100,7 +100,8 @@ def _read(rows: pd.DataFrame, folder: Path, batch: int) -> Iterator[tuple[pd.Dat
             return error.reason
 
     with ThreadPoolExecutor(max_workers=4) as reader:
-        for start in tqdm(range(0, len(rows), batch), desc="measuring images", unit="batch", mininterval=5):
+        for start in tqdm(range(0, len(rows), batch), desc="measuring images", unit="batch", mininterval=5,
+                          disable=len(rows) < 2 * batch):
             part = rows.iloc[start:start + batch]
             found = list(reader.map(read, part["file"]))
             status = ["ok" if isinstance(item, np.ndarray) else item for item in found]
