@@ -64,8 +64,8 @@ def write_card(folder: Path, n: int = 192, steps: int = 10, guidance: float = 3.
 def _row(name: str, stage: dict) -> str:
     quality = "; ".join(f"{key.replace('_', ' ')}: {_words(value)}" for key, value in stage.items()
                         if key.startswith(("held_out", "latent")))
-    return (f"| {name} | {stage['steps']:,} | {stage['batch']} | {stage['learning_rate']} | {stage['pictures']:,} | "
-            f"{stage['loss']} | {stage['minutes']} | {quality} |")
+    told = " | ".join(f"{stage[key]:,}" if key in stage else "" for key in ("steps", "batch", "learning_rate", "pictures"))
+    return f"| {name} | {told} | {stage['loss']} | {stage['minutes']} | {quality} |"
 
 
 def _words(value) -> str:

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from alignsd.atomic import write_json
+from alignsd.atomic import replacing, write_json
 from alignsd.miniature import WEIGHTS, architectures
 from alignsd.miniature.judge import CLASSES, Judge, to_tensor
 from alignsd.miniature.web import Web, make_web
@@ -45,9 +45,9 @@ class Recipe:
 RECIPES = {
     "vae": Recipe(1900, 32, 2e-3, 24_000),
     "clip": Recipe(700, 128, 1e-3, 24_000),
-    "aesthetic": Recipe(1500, 256, 1e-2, 4_000),
+    "aesthetic": Recipe(1, 1, 0.0, 4_000),
     "judge": Recipe(900, 96, 2e-3, 24_000),
-    "diffusion": Recipe(3200, 64, 1.2e-3, 40_000),
+    "diffusion": Recipe(2800, 64, 1.2e-3, 32_000),
 }
 
 
@@ -157,23 +157,22 @@ def _clip_quality(folder: Path) -> dict:
 
 
 def pretrain_aesthetic(recipe: Recipe, out: Path, work: Path) -> dict:
-    """Aesthetic predictor: a linear head on normalized CLIP embeddings, as LAION's, for simulated ratings with noise."""
-    web, test = _web(recipe), _held_out(1000)
+    """Aesthetic predictor: a linear head on unit CLIP embeddings, as LAION's, for simulated ratings with noise.
+
+    Ridge regression in closed form: colour leaves so small a trace in these embeddings that gradient steps did not find it.
+    """
+    start, web, test = time.time(), _web(recipe), _held_out(1000)
     noise = np.random.default_rng(WEB_SEED).normal(0, 0.7, len(web))
-    embedding, target = _embed(out / "clip", web)[0], torch.tensor(np.clip(web.ratings + noise, 1, 10)).float()
-    torch.manual_seed(WEB_SEED + 2)
-    head = nn.Linear(embedding.shape[1], 1)
-
-    def loss_of_step(model: nn.Module, step: int) -> Tensor:
-        index = batch_indices(len(web), recipe.batch, step, WEB_SEED + 2)
-        return F.mse_loss(model(embedding[index])[:, 0], target[index])
-
-    record = _fit("aesthetic", head, loss_of_step, recipe, work, max_norm=10.0)
-    (out / "aesthetic").mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half() for k, v in head.state_dict().items()}, out / "aesthetic" / "linear.safetensors")
-    with torch.no_grad():
-        predicted = head(_embed(out / "clip", test)[0])[:, 0].numpy()
-    return record | {"held_out_correlation": round(float(np.corrcoef(predicted, test.ratings)[0, 1]), 3)}
+    embedding, rating = _embed(out / "clip", web)[0].double(), torch.tensor(np.clip(web.ratings + noise, 1, 10))
+    centre = embedding - embedding.mean(0)
+    weight = torch.linalg.solve(centre.T @ centre + 1e-3 * torch.eye(centre.shape[1]), centre.T @ (rating - rating.mean()))
+    bias = rating.mean() - embedding.mean(0) @ weight
+    with replacing(out / "aesthetic" / "linear.safetensors") as part:
+        save_file({"weight": weight[None].float(), "bias": bias[None].float()}, part)
+    predicted = _embed(out / "clip", test)[0].double() @ weight + bias
+    return {"pictures": recipe.pictures, "loss": round((embedding @ weight + bias - rating).pow(2).mean().item(), 3),
+            "minutes": round((time.time() - start) / 60, 1),
+            "held_out_correlation": round(float(np.corrcoef(predicted.numpy(), test.ratings)[0, 1]), 3)}
 
 
 def pretrain_judge(recipe: Recipe, out: Path, work: Path) -> dict:
