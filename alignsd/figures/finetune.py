@@ -1,6 +1,7 @@
 """Figures of the fine-tuning: loss curves, and samples as they change."""
 
 from pathlib import Path
+from textwrap import fill
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -31,8 +32,11 @@ def sample_strip(fig: Figure, samples: pd.DataFrame, folder: Path) -> Figure:
         ax = axes[rows.index(index)][steps.index(step)]
         ax.imshow(read_image(folder / part["file"].iloc[0]))
         ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
         if index == rows[0]:
             ax.set_title(f"step {step}")
+        if step == steps[0]:
+            ax.set_ylabel(fill(part["prompt"].iloc[0], 22), rotation=0, ha="right", va="center", fontsize=8)
     return fig
 
 
@@ -44,5 +48,6 @@ def arm_grid(fig: Figure, plan: pd.DataFrame, folder: Path, images: int) -> Figu
         for ax, file in zip(row, plan.loc[plan["arm"] == arm, "file"], strict=False):
             ax.imshow(read_image(folder / file))
             ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
         row[0].set_ylabel(arm.replace("_", "\n"), rotation=0, ha="right", va="center")
     return fig

@@ -20,12 +20,14 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     value, low, high = (100 * rows[c].to_numpy() for c in ("accuracy", "low", "high"))
     colours = [BLUE if name == "HPS" else GREY for name in rows["predictor"]]
     ax.barh(rows["predictor"], value, color=colours, xerr=[value - low, high - value], error_kw={"capsize": 3, "lw": 1.2})
-    for y, (v, h) in enumerate(zip(value, high, strict=True)):
-        ax.text(h + 0.8, y, f"{v:.1f}", va="center")
-    paper = [(PAPER_TABLE_2[name], y) for y, name in enumerate(rows["predictor"]) if name in PAPER_TABLE_2]
-    ax.scatter(*zip(*paper, strict=True), marker="D", s=32, color=VERMILLION, zorder=3, label="paper, real people")
-    ax.set(xlabel=f"choices predicted right, % (n = {int(rows['n'].max())}, 95 % interval)", xlim=(0, 100 * rows["high"].max() + 9))
-    ax.legend(loc="lower right", frameon=True)
+    paper = np.array([PAPER_TABLE_2.get(name, np.nan) for name in rows["predictor"]])
+    ax.scatter(paper, np.arange(len(rows)), marker="D", s=30, color=VERMILLION, edgecolor="white", zorder=3,
+               label="paper, real people")
+    for y, (v, right) in enumerate(zip(value, np.fmax(high, paper), strict=True)):
+        ax.text(right + 1.2, y, f"{v:.1f}", va="center")
+    ax.set(xlabel=f"choices predicted right, % (n = {int(rows['n'].max())}, 95 % interval)", xlim=(0, np.fmax(high, 0).max() + 9))
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 
