@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -78,7 +79,7 @@ def notebook_map(preset: str, run: str) -> list[tuple[str, str, str]]:
     for name in notebook_names():
         purpose = re.search(r"\*\*Purpose\.\*\* (.*?)(?: Paper:|\n|$)", read_cells(notebook_path(name))[0]["source"])
         cost = "{}:{:02d}".format(*divmod(round(seconds[name]), 60)) if name in seconds else "-"
-        found.append((name, purpose.group(1) if purpose else "", cost))
+        found.append((name, textwrap.shorten(purpose.group(1), 96, placeholder=" ...") if purpose else "", cost))
     return found
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from alignsd.atomic import write_json
 from alignsd.errors import Problem
 from alignsd.paths import run_dir, runs, shown
 
@@ -19,10 +20,15 @@ def read_record(run: str, name: str) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
 
 
+def note_preset(run: str, preset: str) -> None:
+    """Notes in the run's folder which preset it is run with, before the first record exists."""
+    write_json(run_dir(run) / "run.json", {"preset": preset})
+
+
 def preset_of(run: str) -> str:
-    """Returns the preset that a run's first record names, or ``mini`` if it has none."""
-    records = sorted(run_dir(run).glob("[0-9][0-9]_*.json"))
-    return str(read_json(records[0])["preset"]) if records else "mini"
+    """Returns the preset that a run was last run with, or ``mini`` if its notebooks were only run by hand."""
+    noted = [run_dir(run) / "run.json", *sorted(run_dir(run).glob("[0-9][0-9]_*.json"))]
+    return next((str(read_json(path)["preset"]) for path in noted if path.exists()), "mini")
 
 
 def read_json(path: Path) -> Any:

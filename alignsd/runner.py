@@ -12,7 +12,7 @@ from alignsd.atomic import write_json
 from alignsd.errors import Problem
 from alignsd.parameters import Value, notebook_names, notebook_path, read_parameters, resolve
 from alignsd.paths import run_dir, shown, stage_dir
-from alignsd.records import read_json, read_record, record_path
+from alignsd.records import note_preset, read_json, read_record, record_path
 from alignsd.stage import code_sha256, configuration, input_state, read_metrics, refuse_other, source_sha256, versions
 
 
@@ -81,6 +81,7 @@ def carry_out(task: Task) -> dict[str, Any]:
     folder = stage_dir(task.run, task.name)
     if task.afresh and folder.exists():
         shutil.rmtree(folder)
+    note_preset(task.run, task.preset)
     started, clock = datetime.now(UTC), time.monotonic()
     defaults = {p.name: p.default for p in read_parameters(source).values()}
     changed = {name: value for name, value in task.values.items() if value != defaults[name]}

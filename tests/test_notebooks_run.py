@@ -13,7 +13,7 @@ import pytest
 
 from alignsd.parameters import notebook_names, resolve
 
-SECONDS = 480  # far more than it takes, so that a hanging notebook ends the test and not the patience
+SECONDS = 900  # far more than it takes, so that a hanging notebook ends the test and not the patience
 
 
 def alignsd(output: Path, *arguments: str) -> subprocess.CompletedProcess:
