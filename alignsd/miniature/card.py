@@ -38,7 +38,7 @@ machine without a GPU. The judge's quality is given on renders and after a trip 
 """
 
 
-def write_card(folder: Path, n: int = 192, steps: int = 10, guidance: float = 3.0) -> None:
+def write_card(folder: Path, n: int = 192, steps: int = 8, guidance: float = 2.0) -> None:
     """Draws samples, judges them, and writes ``MODEL_CARD.md`` and ``samples.png`` beside ``model_card.json``.
 
     Args:
