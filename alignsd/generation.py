@@ -47,7 +47,7 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
         pipeline = StableDiffusionPipeline.from_pretrained(
             resolve(name), torch_dtype=torch.float16 if place.type == "cuda" else torch.float32,
             safety_checker=None, requires_safety_checker=False)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name that cannot be one of the hub's is a ValueError
         raise Problem(f"the model {name!r} could not be loaded", expected="a folder in diffusers layout or a hub's model name",
                       found=str(error).splitlines()[0], cause="a misspelt name, or no network to reach the hub",
                       fix="check the notebook's stable_diffusion parameter, or download the model and give its folder") from error

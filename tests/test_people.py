@@ -7,7 +7,7 @@ from alignsd.miniature import people
 
 
 def test_equal_pictures_are_chosen_by_position_alone():
-    assert people.luce(np.zeros(4)) == pytest.approx(people.POSITION[4])
+    assert people.luce(np.zeros(4)) == pytest.approx(people.POSITION[4], abs=1e-3)  # the published shares sum to 1.001
     assert people.luce(np.zeros(2)) == pytest.approx([0.5, 0.5])
 
 

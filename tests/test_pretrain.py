@@ -42,4 +42,4 @@ def test_stages_run_and_are_recorded(tmp_path, stage):
     torch.manual_seed(0)
     pretrain.pretrain(tmp_path / "out", tmp_path / "work", [*earlier, stage], shorten=0.002)
     card = json.loads((tmp_path / "out" / "model_card.json").read_text())
-    assert card["stages"][stage]["steps"] >= 2 and card["sha256"] == pretrain.hashes(tmp_path / "out")
+    assert np.isfinite(card["stages"][stage]["loss"]) and card["sha256"] == pretrain.hashes(tmp_path / "out")
