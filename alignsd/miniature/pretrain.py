@@ -245,6 +245,7 @@ def pretrain_diffusion(recipe: Recipe, out: Path, work: Path) -> dict:
         return F.mse_loss(model["unet"](noised, time_step, states).sample, noise)
 
     record = _fit("diffusion", model, loss_of_step, recipe, work, weight_decay=0.01, ema=0.998, checkpoint_every=500)
+    vae.register_to_config(_name_or_path="")  # a folder of this machine
     pipeline = StableDiffusionPipeline(
         vae=vae, text_encoder=model["text"], tokenizer=tokenizer, unet=model["unet"], scheduler=architectures.scheduler(),
         safety_checker=None, feature_extractor=None, requires_safety_checker=False)
