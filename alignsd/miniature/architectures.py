@@ -40,10 +40,10 @@ def text_encoder(vocabulary_size: int) -> CLIPTextModel:
 
 
 def unet() -> UNet2DConditionModel:
-    """Denoiser of 8 x 8 latents, cross-attention at 4 x 4 (at 8 x 8 too it took 1.5 x the time per picture)."""
+    """Denoiser of 8 x 8 latents, cross-attention at 8 x 8 and at 4 x 4: with 4 x 4 alone LoRA bound no identifier."""
     return UNet2DConditionModel(
         sample_size=SIZE // FACTOR, in_channels=4, out_channels=4, block_out_channels=(64, 128), layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2,
         cross_attention_dim=96, attention_head_dim=4, norm_num_groups=16)
 
 
