@@ -26,6 +26,7 @@ from alignsd.images import read_image, save_png
 from alignsd.training import batch_indices, constant, step_generator, train
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+MOST_TEXTS = 1024  # whose embeddings are kept; at 77 x 768 half-precision numbers about 120 MB
 LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
@@ -115,7 +116,7 @@ def add_lora(unet: nn.Module, rank: int, seed: int) -> int:
 
 
 def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifier: str, identifier_alone: float, steps: int,
-             batch: int, learning_rate: float, weight_decay: float, seed: int,
+             batch: int, micro_batch: int, learning_rate: float, weight_decay: float, seed: int,
              checkpoint: Path | None = None) -> Iterator[tuple[int, float]]:
     """Trains the LoRA that ``add_lora`` put on the pipeline's UNet and yields ``(step, loss)``.
 
@@ -128,6 +129,7 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
         identifier_alone: share of the negatives' captions that are the identifier alone.
         steps: optimizer steps (paper: 10,000).
         batch: examples per step (paper: 40).
+        micro_batch: examples in memory at once; fewer than ``batch`` accumulate its gradient.
         learning_rate: constant (paper: 1e-5).
         weight_decay: AdamW's (paper: 1e-2).
         seed: fixes order, noise and time steps.
@@ -138,20 +140,23 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
     known: dict[str, Tensor] = {}
 
     def states(captions: list[str]) -> Tensor:
+        if len(known) > MOST_TEXTS:
+            known.clear()
         for text in set(captions) - known.keys():
             known[text] = pipeline.encode_prompt(text, device, 1, do_classifier_free_guidance=False)[0].detach()
         return torch.cat([known[text] for text in captions])
 
-    def loss_of_step(unet: nn.Module, step: int) -> Tensor:
+    def loss_of_step(unet: nn.Module, step: int) -> Iterator[Tensor]:
         generator, index = step_generator(seed, step), batch_indices(len(examples), batch, step, seed)
         captions = captions_of(examples, index, identifier, identifier_alone, np.random.default_rng((seed, step)))
         mean, std = examples.moments[torch.from_numpy(index)].chunk(2, dim=1)
         latents = (mean + std * torch.randn(mean.shape, generator=generator)) * scaling
         noise = torch.randn(latents.shape, generator=generator)
         times = torch.randint(0, noise_schedule.config.num_train_timesteps, (batch,), generator=generator)
-        noised = noise_schedule.add_noise(latents, noise, times).to(device, unet.dtype)
-        predicted = unet(noised, times.to(device), states(captions)).sample
-        return F.mse_loss(predicted.float(), noise.to(device))
+        noised = noise_schedule.add_noise(latents, noise, times)
+        for few in torch.arange(batch).split(micro_batch):
+            predicted = unet(noised[few].to(device, unet.dtype), times[few].to(device), states([captions[i] for i in few])).sample
+            yield F.mse_loss(predicted.float(), noise[few].to(device)) * (len(few) / batch)
 
     yield from train(pipeline.unet, loss_of_step, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay,
                      schedule=constant, checkpoint=checkpoint)

@@ -115,12 +115,21 @@ def preset_names() -> list[str]:
     return ["mini", *sorted(path.stem for path in PRESETS.glob("*.yaml"))]
 
 
-def read_preset(preset: str) -> dict[str, dict[str, Any]]:
+def read_preset(preset: str, above: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
     """Returns a preset's values by notebook number: those of ``alignsd/presets/<preset>.yaml`` or of a file of yours.
 
+    A line ``base: <preset>`` makes the values of another preset those that the file does not give.
+
+    Args:
+        preset: name of a preset or path of a preset file.
+        above: the presets that this one is the base of.
+
     Raises:
-        Problem: if there is no such preset or its file is not made of sections ``"02": {name: value}``.
+        Problem: if there is no such preset, it is its own base, or its file is not made of sections ``"02": {name: value}``.
     """
+    if preset in above:
+        raise Problem(f"Preset {preset} is its own base.", expected="base: another preset", found=" -> ".join((*above, preset)),
+                      cause="a copied line", fix=f"mend the line base: of {above[-1]}")
     if preset == "mini":
         return {}
     path = Path(preset) if preset.endswith((".yaml", ".yml")) else PRESETS / f"{preset}.yaml"
@@ -133,13 +142,14 @@ def read_preset(preset: str) -> dict[str, dict[str, Any]]:
     except yaml.YAMLError as error:
         raise Problem(f"Preset {path.name} cannot be read.", expected="YAML", found=" ".join(str(error).split()),
                       cause="a missing colon, quote or indentation", fix=f"mend {path.name} at the place named") from error
+    base = read_preset(str(sections.pop("base", "mini")), (*above, preset)) if isinstance(sections, dict) else {}
     wrong = [k for k, v in sections.items() if not isinstance(k, str) or not isinstance(v, dict)] \
         if isinstance(sections, dict) else [sections]
     if wrong:
         raise Problem(f"Preset {path.name} is not made of sections.", expected='"02": followed by lines name: value',
                       found=repr(wrong[0]), cause="a number without quotes (YAML reads 01 as 1) or an empty section",
                       fix='write the number of the notebook in quotes, "01":')
-    return sections
+    return base | {number: base.get(number, {}) | section for number, section in sections.items()}
 
 
 def resolve(preset: str, run: str, settings: Sequence[str] = ()) -> dict[str, dict[str, Value]]:

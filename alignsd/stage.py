@@ -49,12 +49,23 @@ class Stage:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def input(self, stage: str, *parts: str) -> Path:
+    def input(self, stage: str, *parts: str, instead: str = "") -> Path:
         """Returns a file or folder that an earlier stage left.
+
+        Args:
+            stage: the earlier stage.
+            parts: path in its folder.
+            instead: a folder of the reader's own that takes its place, unless empty.
 
         Raises:
             Problem: if it is not there, or the stage was not named in ``begin(..., needs=[...])``.
         """
+        if instead:
+            if not Path(instead).is_dir():
+                raise Problem(f"The folder {instead} is missing.", expected=f"what {stage} would leave in {'/'.join(parts)}",
+                              found="no such folder", cause="a wrong path, or it was not downloaded yet",
+                              fix="docs/data.md says how to get it; a path is relative to the repository")
+            return Path(instead)
         path = stage_dir(self.run, stage).joinpath(*parts)
         if stage not in self.needs:
             raise Problem(f"{self.name} reads from {stage} without saying so.", found=str(list(self.needs)),

@@ -61,7 +61,7 @@ def optimizer_for(model: nn.Module, learning_rate: float, weight_decay: float) -
     return torch.optim.AdamW(groups, lr=learning_rate)
 
 
-def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor], *, steps: int, learning_rate: float,
+def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor | Iterator[Tensor]], *, steps: int, learning_rate: float,
           weight_decay: float = 0.0, schedule: Callable[[int, int], float] = cosine, max_norm: float = 1.0,
           ema: float | None = None, checkpoint: Path | None = None, checkpoint_every: int = 200,
           accelerator: Accelerator | None = None) -> Iterator[tuple[int, float]]:
@@ -71,7 +71,8 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor], *,
 
     Args:
         model: only parameters with ``requires_grad`` are trained and stored.
-        loss_of_step: ``(model, step) -> scalar loss``; must draw all randomness from ``step``.
+        loss_of_step: ``(model, step) -> scalar loss``, or an iterator of scalars that add up to it, for batches that do not
+            fit the memory at once; must draw all randomness from ``step``.
         steps: optimizer steps in all, those before a resume included.
         learning_rate: peak learning rate of AdamW.
         weight_decay: on matrices only.
@@ -96,18 +97,12 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor], *,
     for step in range(len(losses), steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule(step, steps)
-        loss = loss_of_step(model, step)
-        if not torch.isfinite(loss):
-            raise Problem(f"the training diverged at step {step}", expected="a finite loss", found=f"a loss of {loss.item()}",
-                          cause=f"most often too high a learning rate (now {learning_rate})",
-                          fix="lower learning_rate and run the stage again")
         optimizer.zero_grad()
-        accelerator.backward(loss)
+        losses.append(sum(_back_propagated(loss_of_step(model, step), accelerator, step, learning_rate)))
         accelerator.clip_grad_norm_(trainable.values(), max_norm)
         optimizer.step()
         if average:
             average.step(trainable.values())
-        losses.append(loss.item())
         yield step, losses[-1]
         # After the yield, so that what the caller made of this step (a sample, say) exists wherever a resume begins.
         if checkpoint and accelerator.is_main_process and ((step + 1) % checkpoint_every == 0 or step + 1 == steps):
@@ -115,6 +110,17 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor], *,
     if average:
         average.copy_to(trainable.values())
     model.eval()
+
+
+def _back_propagated(parts: Tensor | Iterator[Tensor], accelerator: Accelerator, step: int, learning_rate: float) -> Iterator[float]:
+    """Adds the gradient of each part of a step's loss, one part's graph in memory at a time, and yields the parts' values."""
+    for part in [parts] if isinstance(parts, Tensor) else parts:
+        if not torch.isfinite(part):
+            raise Problem(f"the training diverged at step {step}", expected="a finite loss", found=f"a loss of {part.item()}",
+                          cause=f"most often too high a learning rate (now {learning_rate})",
+                          fix="lower learning_rate and run the stage again")
+        accelerator.backward(part)
+        yield part.item()
 
 
 def _save(path: Path, losses: list[float], trainable: dict, optimizer, average: EMAModel | None) -> None:

@@ -58,11 +58,11 @@ def examples(tmp_path, pipeline):
     return lora.encode_examples(pipeline, table, tmp_path, 64, seed=0)
 
 
-def _tune(examples, checkpoint=None, stop=None, steps=6):
+def _tune(examples, checkpoint=None, stop=None, steps=6, micro_batch=4):
     pipe = load_pipeline("miniature/stable-diffusion", device="cpu")
     lora.add_lora(pipe.unet, rank=4, seed=0)
     run = lora.finetune(pipe, examples, identifier="Weird image. ", identifier_alone=0.5, steps=steps, batch=4,
-                        learning_rate=1e-3, weight_decay=1e-2, seed=0, checkpoint=checkpoint)
+                        micro_batch=micro_batch, learning_rate=1e-3, weight_decay=1e-2, seed=0, checkpoint=checkpoint)
     losses = []
     for step, loss in run:
         losses.append(loss)
@@ -80,6 +80,12 @@ def test_fine_tuning_resumes_to_the_bit(tmp_path, examples, monkeypatch):
     resumed, again = _tune(examples, tmp_path / "c.pt")
     assert again == losses
     assert all(torch.equal(a, b) for a, b in zip(whole.unet.parameters(), resumed.unet.parameters(), strict=True))
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_accumulated(examples):
+    """If it failed, a small GPU would train something else than the paper's batch of 40."""
+    (_, whole), (_, accumulated) = _tune(examples, steps=3), _tune(examples, steps=3, micro_batch=3)
+    np.testing.assert_allclose(accumulated, whole, rtol=1e-4)
 
 
 def test_the_lora_trains_attention_alone_and_reloads(tmp_path, examples):
