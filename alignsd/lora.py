@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from diffusers import DDPMScheduler, StableDiffusionPipeline
+from diffusers.training_utils import compute_snr
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
@@ -116,7 +116,7 @@ def add_lora(unet: nn.Module, rank: int, seed: int) -> int:
 
 
 def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifier: str, identifier_alone: float, steps: int,
-             batch: int, micro_batch: int, learning_rate: float, weight_decay: float, seed: int,
+             batch: int, micro_batch: int, learning_rate: float, weight_decay: float, snr_gamma: float, seed: int,
              checkpoint: Path | None = None) -> Iterator[tuple[int, float]]:
     """Trains the LoRA that ``add_lora`` put on the pipeline's UNet and yields ``(step, loss)``.
 
@@ -132,6 +132,7 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
         micro_batch: examples in memory at once; fewer than ``batch`` accumulate its gradient.
         learning_rate: constant (paper: 1e-5).
         weight_decay: AdamW's (paper: 1e-2).
+        snr_gamma: of ``snr_weight``; 0 weighs all time steps alike (paper).
         seed: fixes order, noise and time steps.
         checkpoint: file to resume from; None keeps nothing.
     """
@@ -154,12 +155,30 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
         noise = torch.randn(latents.shape, generator=generator)
         times = torch.randint(0, noise_schedule.config.num_train_timesteps, (batch,), generator=generator)
         noised = noise_schedule.add_noise(latents, noise, times)
+        weight = snr_weight(noise_schedule, times, snr_gamma)
         for few in torch.arange(batch).split(micro_batch):
             predicted = unet(noised[few].to(device, unet.dtype), times[few].to(device), states([captions[i] for i in few])).sample
-            yield F.mse_loss(predicted.float(), noise[few].to(device)) * (len(few) / batch)
+            error = (predicted.float() - noise[few].to(device)).pow(2).mean(dim=(1, 2, 3))
+            yield (error * weight[few].to(device)).sum() / batch
 
     yield from train(pipeline.unet, loss_of_step, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay,
                      schedule=constant, checkpoint=checkpoint)
+
+
+def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Tensor:
+    """Returns each time step's weight in the loss, min(SNR, gamma) / SNR (Min-SNR; Hang et al., ICCV 2023), ``(n,)``.
+
+    Where little noise is added the error is large and limbs are long decided: unweighted, those steps drown the others.
+
+    Args:
+        noise_schedule: which knows the signal-to-noise ratio of each time step.
+        times: time steps ``(n,)``.
+        gamma: ratio from which on the weight falls; 0 gives every step the weight 1.
+    """
+    if not gamma:
+        return torch.ones(len(times))
+    ratio = compute_snr(noise_schedule, times)
+    return ratio.clamp(max=gamma) / ratio
 
 
 def save_lora(unet: nn.Module, folder: Path) -> Path:

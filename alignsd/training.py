@@ -70,7 +70,7 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor | It
     A resumed training yields the earlier steps' losses first, so that the caller sees the whole curve either way.
 
     Args:
-        model: only parameters with ``requires_grad`` are trained and stored.
+        model: only parameters with ``requires_grad`` are trained; they and the buffers are stored.
         loss_of_step: ``(model, step) -> scalar loss``, or an iterator of scalars that add up to it, for batches that do not
             fit the memory at once; must draw all randomness from ``step``.
         steps: optimizer steps in all, those before a resume included.
@@ -88,10 +88,13 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor | It
     """
     accelerator = accelerator or Accelerator()
     optimizer = optimizer_for(model, learning_rate, weight_decay)
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    # The statistics of batch normalization change too, though nothing is trained in them.
+    changing = {name: value for name, value in model.state_dict(keep_vars=True).items()
+                if not isinstance(value, nn.Parameter) or value.requires_grad}
     model, optimizer = accelerator.prepare(model, optimizer)
-    average = EMAModel(trainable.values(), decay=ema) if ema else None
-    losses = _restore(checkpoint, trainable, optimizer, average)
+    average = EMAModel(trainable, decay=ema) if ema else None
+    losses = _restore(checkpoint, changing, optimizer, average)
     yield from enumerate(list(losses))
     model.train()
     for step in range(len(losses), steps):
@@ -99,16 +102,16 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor | It
             group["lr"] = learning_rate * schedule(step, steps)
         optimizer.zero_grad()
         losses.append(sum(_back_propagated(loss_of_step(model, step), accelerator, step, learning_rate)))
-        accelerator.clip_grad_norm_(trainable.values(), max_norm)
+        accelerator.clip_grad_norm_(trainable, max_norm)
         optimizer.step()
         if average:
-            average.step(trainable.values())
+            average.step(trainable)
         yield step, losses[-1]
         # After the yield, so that what the caller made of this step (a sample, say) exists wherever a resume begins.
         if checkpoint and accelerator.is_main_process and ((step + 1) % checkpoint_every == 0 or step + 1 == steps):
-            _save(checkpoint, losses, trainable, optimizer, average)
+            _save(checkpoint, losses, changing, optimizer, average)
     if average:
-        average.copy_to(trainable.values())
+        average.copy_to(trainable)
     model.eval()
 
 
@@ -123,25 +126,25 @@ def _back_propagated(parts: Tensor | Iterator[Tensor], accelerator: Accelerator,
         yield part.item()
 
 
-def _save(path: Path, losses: list[float], trainable: dict, optimizer, average: EMAModel | None) -> None:
-    state = {"losses": losses, "model": {name: p.detach() for name, p in trainable.items()},
+def _save(path: Path, losses: list[float], changing: dict, optimizer, average: EMAModel | None) -> None:
+    state = {"losses": losses, "model": {name: value.detach() for name, value in changing.items()},
              "optimizer": optimizer.state_dict(), "average": average.state_dict() if average else None}
     with replacing(path) as part:
         torch.save(state, part)
 
 
-def _restore(path: Path | None, trainable: dict, optimizer, average: EMAModel | None) -> list[float]:
+def _restore(path: Path | None, changing: dict, optimizer, average: EMAModel | None) -> list[float]:
     """Puts a checkpoint's state in place and returns the losses so far, one per step done."""
     if path is None or not path.exists():
         return []
     state = torch.load(path, weights_only=True)
-    if state["model"].keys() != trainable.keys():
-        raise Problem(f"the checkpoint {path.name} does not fit the model", expected=f"{len(trainable)} trained tensors",
+    if state["model"].keys() != changing.keys():
+        raise Problem(f"the checkpoint {path.name} does not fit the model", expected=f"{len(changing)} trained tensors",
                       found=f"{len(state['model'])} tensors, some of other names", cause="it comes from a run with other settings",
                       fix=f"delete {path.name} to start over")
     with torch.no_grad():
-        for name, parameter in trainable.items():
-            parameter.copy_(state["model"][name])
+        for name, value in changing.items():
+            value.copy_(state["model"][name])
     optimizer.load_state_dict(state["optimizer"])
     if average:
         average.load_state_dict(state["average"])

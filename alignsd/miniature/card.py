@@ -29,7 +29,8 @@ flaw rate {flaw:.1%}, prompt match {match:.1%}.
 
 ![Pictures drawn by the model, not chosen](samples.png)
 
-**Loss** is what each stage minimizes (see `pretrain.py`), the mean of its last 100 steps. Minutes are of two cores of a shared
+**Loss** is what each stage minimizes (see `pretrain.py`), the mean of its last 100 steps; of autoencoder and judge, on held-out
+pictures with the final weights. Minutes are of two cores of a shared
 machine without a GPU. The judge's quality is given on renders and after a trip through the autoencoder.
 
 | file | SHA-256 |
@@ -38,7 +39,7 @@ machine without a GPU. The judge's quality is given on renders and after a trip 
 """
 
 
-def write_card(folder: Path, n: int = 192, steps: int = 8, guidance: float = 2.0) -> None:
+def write_card(folder: Path, n: int = 192, steps: int = 8, guidance: float = 1.5) -> None:
     """Draws samples, judges them, and writes ``MODEL_CARD.md`` and ``samples.png`` beside ``model_card.json``.
 
     Args:

@@ -10,8 +10,8 @@ import numpy as np
 
 from alignsd.miniature.judge import Judge
 
-FLAW, MATCH, TASTE = 3.3, 1.2, 0.4  # utility lost by a flaw, won by showing the prompt, won per rating point
-NOISE = 0.08  # share of clicks that mean nothing
+FLAW, MATCH, TASTE = 4.0, 1.5, 0.2  # utility lost by a flaw, won by showing the prompt, won per rating point
+NOISE = 0.10  # share of clicks that mean nothing
 POSITION = {4: (0.227, 0.224, 0.239, 0.311)}  # measured on the real test choices with 4 images
 
 

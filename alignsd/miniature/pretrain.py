@@ -23,13 +23,14 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from alignsd.atomic import replacing, write_json
-from alignsd.miniature import WEIGHTS, architectures
+from alignsd.miniature import WEIGHTS, architectures, views
 from alignsd.miniature.judge import CLASSES, Judge, to_tensor
 from alignsd.miniature.web import Web, make_web
 from alignsd.training import batch_indices, one_cycle, step_generator, train
 
 WEB_SEED, HELD_OUT = 20230825, 1_000_000  # the web's seed; number of its first held-out picture
 FLAW_SHARE = 0.6  # of the web's pictures. Guidance prefers the clean mode, so the web errs more than the model should
+SCENES_PER_BATCH = 8  # in the self-supervision of CLIP
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Recipe:
 
 RECIPES = {
     "vae": Recipe(1700, 32, 2e-3, 24_000),
-    "clip": Recipe(700, 128, 1e-3, 24_000),
+    "clip": Recipe(1800, 96, 2e-3, 24_000),
     "aesthetic": Recipe(1, 1, 0.0, 4_000),
     "judge": Recipe(900, 96, 2e-3, 24_000),
     "diffusion": Recipe(2800, 64, 1.2e-3, 32_000),
@@ -106,7 +107,12 @@ def pretrain_vae(recipe: Recipe, out: Path, work: Path) -> dict:
 
 
 def pretrain_clip(recipe: Recipe, out: Path, work: Path) -> dict:
-    """CLIP: contrastive over a batch; pictures whose captions describe the same scene count as each other's match."""
+    """CLIP, with self-supervision as in SLIP (Mu et al., ECCV 2022), which saw that captions alone teach too little.
+
+    Contrastive between pictures and captions, where pictures whose captions describe the same scene count as each other's
+    match; and between two views of one picture, among pictures of few scenes, so that the scene does not tell them apart.
+    Captions never mention limbs, and a CLIP of captions alone left HPS nothing to see them by.
+    """
     web = _web(recipe)
     folder = out / "clip"
     tokens_of = architectures.tokenizer(folder)  # where open_clip looks for the tokenizer of a local model
@@ -115,21 +121,29 @@ def pretrain_clip(recipe: Recipe, out: Path, work: Path) -> dict:
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (clip.visual.image_mean, clip.visual.image_std))
     tokens = get_tokenizer(f"local-dir:{folder}")(web.captions)
     scenes = np.unique([str(scene) for scene in web.scenes], return_inverse=True)[1]
+    of_scene = [np.flatnonzero(scenes == scene) for scene in range(scenes.max() + 1)]
+    model = nn.ModuleDict({"clip": clip, "projection": views.projection(clip.visual.trunk.num_features)})
 
-    def features(model: nn.Module, index: np.ndarray) -> tuple[Tensor, Tensor]:
-        images = (to_tensor(web.pictures[index]) / 255 - mean) / std
-        return model.encode_image(images, normalize=True), model.encode_text(tokens[index], normalize=True)
-
-    def loss_of_step(model: nn.Module, step: int) -> Tensor:
+    def captions_loss(step: int) -> Tensor:
         index = batch_indices(len(web), recipe.batch, step, WEB_SEED + 1)
-        image, text = features(model, index)
-        logits = model.logit_scale.exp() * image @ text.T
+        image = clip.encode_image((to_tensor(web.pictures[index]) / 255 - mean) / std, normalize=True)
+        logits = clip.logit_scale.exp() * image @ clip.encode_text(tokens[index], normalize=True).T
         same = torch.from_numpy(scenes[index][:, None] == scenes[index]).float()
         target = same / same.sum(1, keepdim=True)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
-    record = _fit("clip", clip, loss_of_step, recipe, work, weight_decay=0.05)
-    save_file({k: v.half().contiguous() for k, v in clip.state_dict().items()}, folder / "open_clip_model.safetensors")
+    def views_loss(step: int) -> Tensor:
+        rng, generator = np.random.default_rng((WEB_SEED + 1, step)), step_generator(WEB_SEED + 1, step)
+        few = rng.choice(len(of_scene), min(SCENES_PER_BATCH, len(of_scene)), replace=False)
+        index = np.concatenate([rng.choice(of_scene[scene], recipe.batch // len(few)) for scene in few])
+        pictures = to_tensor(web.pictures[index]) / 255
+        both = torch.cat([views.view(pictures, generator), views.view(pictures, generator)])
+        features = model["projection"](clip.visual.trunk((both - mean) / std))
+        return views.agreement_loss(*features.chunk(2))
+
+    record = _fit("clip", model, lambda _, step: captions_loss(step) + views_loss(step), recipe, work, weight_decay=0.05)
+    with replacing(folder / "open_clip_model.safetensors") as part:
+        save_file({k: v.half() if v.is_floating_point() else v for k, v in clip.state_dict().items()}, part)
     return record | _clip_quality(folder)
 
 
@@ -220,7 +234,7 @@ def pretrain_diffusion(recipe: Recipe, out: Path, work: Path) -> dict:
     moments = _moments(vae, web.pictures)
     tokenizer = architectures.tokenizer(folder / "tokenizer")
     torch.manual_seed(WEB_SEED + 4)
-    model = nn.ModuleDict({"unet": architectures.unet(), "text": architectures.text_encoder(len(tokenizer))})
+    model = nn.ModuleDict({"unet": architectures.unet(), "text": architectures.text_encoder(tokenizer)})
     model.to(memory_format=torch.channels_last)
     ids = tokenizer(["", *web.captions], padding="max_length", return_tensors="pt").input_ids
     alphas = architectures.scheduler().alphas_cumprod
