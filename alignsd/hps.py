@@ -1,6 +1,7 @@
 """The Human Preference Score: CLIP fine-tuned on which image of a prompt a person chose (section 3 of the paper)."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -49,7 +50,9 @@ def unlock(model: nn.Module, image_groups: int, text_layers: int) -> int:
     Returns:
         Number of trainable parameters.
     """
-    model.lock_image_tower(unlocked_groups=image_groups)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # open_clip imports timm's helpers by their old name
+        model.lock_image_tower(unlocked_groups=image_groups)
     model.lock_text_tower(unlocked_layers=text_layers)
     model.logit_scale.requires_grad_(True)
     return sum(p.numel() for p in model.parameters() if p.requires_grad)

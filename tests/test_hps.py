@@ -63,9 +63,9 @@ def test_unlocking_trains_the_last_layers_only(clip):
     model = load_clip("miniature/clip", device="cpu").model
     hps.unlock(model, image_groups=2, text_layers=1)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert "visual.proj" in trained and "logit_scale" in trained
-    assert any(name.startswith("visual.transformer.resblocks.3.") for name in trained)
-    assert not any(name.startswith(("visual.conv1", "visual.transformer.resblocks.0.", "token_embedding")) for name in trained)
+    assert "visual.head.proj.weight" in trained and "logit_scale" in trained
+    assert any(name.startswith("visual.trunk.layer4.") for name in trained)
+    assert not any(name.startswith(("visual.trunk.conv1", "visual.trunk.layer1.", "token_embedding")) for name in trained)
 
 
 @pytest.fixture
