@@ -32,12 +32,12 @@ def _loss(model: nn.Module, step: int) -> torch.Tensor:
 
 def _run(checkpoint=None, stop_after=None, **options):
     torch.manual_seed(0)
-    model, losses = nn.Linear(4, 1), []
+    model, losses = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)), []
     for step, loss in train(model, _loss, steps=20, learning_rate=0.01, checkpoint=checkpoint, checkpoint_every=5, **options):
         losses.append(loss)
         if step == stop_after:
             break
-    return losses, [p.detach().clone() for p in model.parameters()]
+    return losses, [value.detach().clone() for value in model.state_dict().values()]
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])

@@ -126,7 +126,7 @@ def picture_grid(fig: Figure, images: pd.DataFrame, folder: Path, ids: Sequence[
         for spine in ax.spines.values():
             spine.set(visible=True, color=VERMILLION if wrong else "white", linewidth=3.5)
         if line == 0:
-            ax.set_title(textwrap.fill(rows.loc[(arm, key), "prompt"], 17), fontsize=8, va="bottom")
+            ax.set_title(textwrap.fill(rows.loc[(arm, key), "prompt"], 17, max_lines=5, placeholder=" ..."), fontsize=8, va="bottom")
         if column == 0:
             ax.set_ylabel(ARMS.get(arm, arm), rotation=0, ha="right", va="center")
     return fig

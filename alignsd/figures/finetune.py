@@ -19,7 +19,7 @@ def loss_curves(ax: Axes, loss: pd.DataFrame) -> Axes:
         window = max(2, len(part) // 20)
         ax.plot(part["step"], part["loss"].rolling(window, min_periods=1).mean(), color=COLOURS.get(name),
                 label=f"{name.replace('_', ' ')} (mean of {window} steps)")
-    ax.set(xlabel="step", ylabel="mean squared error of the noise")
+    ax.set(xlabel="step", ylabel="loss (error of the noise, weighted)")
     ax.legend(loc="best")
     return ax
 

@@ -46,7 +46,7 @@ def size_curve(ax: Axes, curve: pd.DataFrame, accuracy: pd.DataFrame) -> Axes:
         if name in levels:
             ax.axhline(levels[name], color=GREY, linestyle=style, label=name)
     ax.set(xlabel="choices trained on", ylabel="accuracy, %")
-    ax.legend(loc="best")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)  # lines may lie anywhere inside
     return ax
 
 

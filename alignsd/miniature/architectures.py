@@ -86,8 +86,8 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
 def clip(folder: Path, vocabulary_size: int) -> torch.nn.Module:
     """Writes open_clip's configuration of the tiny CLIP into ``folder`` and builds the model from it.
 
-    A residual network of four blocks (timm's smallest) and a text tower, 96 wide, 4 layers: a ViT of this size learned
-    limbs from far more choices only. The logit scale is fixed at 100, where OpenAI's CLIP ended, so that
+    A residual network of four blocks (timm's ``test_resnet``) and a text tower, 96 wide, 4 layers. Convolutions need fewer
+    examples than a ViT, and choices are few. The logit scale is fixed at 100, where OpenAI's CLIP ended, so that
     softmax(100 x cosine) means here what it means there.
     """
     config = {

@@ -29,9 +29,8 @@ flaw rate {flaw:.1%}, prompt match {match:.1%}.
 
 ![Pictures drawn by the model, not chosen](samples.png)
 
-**Loss** is what each stage minimizes (see `pretrain.py`), the mean of its last 100 steps; of autoencoder and judge, on held-out
-pictures with the final weights. Minutes are of two cores of a shared
-machine without a GPU. The judge's quality is given on renders and after a trip through the autoencoder.
+**Loss** is what each stage minimizes (see `pretrain.py`), the mean of its last 100 steps. Minutes are of two cores of a shared
+machine without a GPU. The judge's quality is given on renders and after a trip through the autoencoder. {note}
 
 | file | SHA-256 |
 |---|---|
@@ -57,7 +56,8 @@ def write_card(folder: Path, n: int = 192, steps: int = 8, guidance: float = 1.5
     save_png(folder / "samples.png", np.concatenate([np.concatenate(list(row), axis=1) for row in np.split(drawn[:32], 4)]))
     text = TEXT.format(rows="\n".join(_row(name, stage) for name, stage in card["stages"].items()), n=n, steps=steps,
                        guidance=guidance, flaw=seen.flawed.mean(), match=seen.matches(prompts).mean(), seed=card["seed"],
-                       flaw_share=card["flaw_share"], hashes="\n".join(f"| {k} | `{v}` |" for k, v in card["sha256"].items()))
+                       flaw_share=card["flaw_share"], note=card.get("note", ""),
+                        hashes="\n".join(f"| {k} | `{v}` |" for k, v in card["sha256"].items()))
     with replacing(folder / "MODEL_CARD.md") as part:
         part.write_text(text, encoding="utf-8")
 
