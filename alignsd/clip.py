@@ -1,26 +1,45 @@
 """CLIP through open_clip: one preprocessing, one way to embed, for training and for scoring."""
 
-from dataclasses import dataclass
+import copy
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import open_clip
 import torch
+from open_clip.factory import load_state_dict
+from open_clip.transformer import QuickGELU
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from alignsd.errors import Problem
 from alignsd.models import resolve, torch_device
 
+FITS = ("pad", "crop")
+SWAPPED = {nn.GELU: QuickGELU, QuickGELU: nn.GELU}
+
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIP model with all that is needed to feed it."""
+    """A CLIP model with all that is needed to feed it and to read its score.
+
+    Attributes:
+        model: open_clip's, or anything with its ``encode_image``, ``encode_text`` and ``visual``.
+        tokenizer: texts to token ids.
+        device: where the model lies.
+        fit: how an image becomes a square: ``"pad"`` (paper's training, HPS v2) or ``"crop"`` (OpenAI, official scoring
+            scripts, PickScore).
+        scale: what the cosine is multiplied by; 100 for CLIP score and every HPS.
+    """
 
     model: nn.Module
     tokenizer: object
     device: torch.device
+    fit: str = "pad"
+    scale: float = 100.0
 
     @property
     def size(self) -> int:
@@ -29,39 +48,91 @@ class Clip:
         return size[0] if isinstance(size, tuple) else size
 
 
-def load_clip(name: str, weights: Path | None = None, device: str = "auto") -> Clip:
+def load_clip(name: str, weights: Path | str | None = None, device: str = "auto", fit: str = "pad") -> Clip:
     """Loads a CLIP.
 
     Args:
         name: ``"miniature/clip"``, an open_clip model name (the paper: ``"ViT-L-14-quickgelu"``, which takes OpenAI's
             weights), or a folder in open_clip's layout.
-        weights: safetensors file of fine-tuned weights, e.g. those of HPS; None for the pretrained ones.
+        weights: file of fine-tuned weights for that model, ours or the official ``hpc.pt``, see ``read_weights``; None for
+            the pretrained ones. With weights nothing is fetched from a hub.
         device: ``"auto"`` or a torch device.
+        fit: see ``Clip``.
 
     Raises:
-        Problem: if the model is unknown or the weights do not fit it.
+        Problem: if the model or the fit is unknown, or the weights do not fit the model.
     """
-    place = torch_device(device)
-    path = resolve(name)
+    if fit not in FITS:
+        raise Problem(f"there is no fit {fit!r}", expected=" or ".join(FITS), found=repr(fit), cause="a misspelt parameter",
+                      fix="pad is the paper's training, crop the official scoring scripts'")
+    place, path = torch_device(device), resolve(name)
+    state = read_weights(Path(weights)) if weights is not None else None
     known = f"local-dir:{path}" if Path(path).is_dir() else path
     try:
-        model = open_clip.create_model(known, pretrained=None if known != path else "openai", device=place)
+        model = open_clip.create_model(known, pretrained="openai" if known == path and state is None else None, device=place)
     except (RuntimeError, FileNotFoundError, OSError) as error:
         raise Problem(f"the CLIP {name!r} could not be loaded", expected="miniature/clip, an open_clip name or a folder",
                       found=str(error).splitlines()[0], cause="a misspelt name, or no network to fetch its weights",
                       fix="check the notebook's clip parameter; open_clip.list_models() lists the names") from error
-    if weights is not None:
-        _load_weights(model, weights)
-    return Clip(model.eval(), open_clip.get_tokenizer(known), place)
+    if state is not None:
+        _load_weights(model, state, Path(weights).name)
+    return Clip(model.eval(), open_clip.get_tokenizer(known), place, fit)
 
 
-def _load_weights(model: nn.Module, weights: Path) -> None:
-    state = load_file(weights)
-    if state.keys() != model.state_dict().keys():
-        raise Problem(f"the weights {weights.name} do not fit the model", expected=f"{len(model.state_dict())} tensors",
-                      found=f"{len(state)} tensors, {len(state.keys() ^ model.state_dict().keys())} names differ",
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Reads a CLIP's weights: safetensors, or a torch file of tensors such as the official ``hpc.pt``.
+
+    A torch file may hold the tensors under ``state_dict`` and name them with ``module.`` in front, as training on several
+    GPUs does; open_clip undoes both. It is read with ``weights_only=True``, so that it cannot run code.
+
+    Raises:
+        Problem: if the file is missing or damaged, or holds anything but tensors.
+    """
+    if not path.is_file():
+        raise Problem(f"There are no weights {path.name}.", expected=f"a file of weights at {path}", found="no such file",
+                      cause="a wrong path, or the file was not downloaded: docs/data.md says where it comes from",
+                      fix="put the file there, or correct the path")
+    try:
+        state = load_state_dict(str(path), weights_only=True)
+        found = ", ".join(sorted({type(value).__name__ for value in state.values()} - {"Tensor"}))
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, StopIteration, AttributeError, TypeError) as error:
+        state, found = {}, " ".join(str(error).split())[:120] or type(error).__name__
+    if not state or found:
+        raise Problem(f"{path.name} cannot be read as weights.", expected="tensors by name, by themselves or as state_dict",
+                      found=found or "no tensors", cause="an unfinished download, or a web page saved under this name",
+                      fix=f"download {path.name} again; docs/data.md says from where")
+    return state
+
+
+def sha256(path: Path | str) -> str:
+    """Returns a file's SHA-256 as 64 hex digits, to compare with a published one."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load_weights(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
+    own = model.state_dict()
+    strange = [key for key in sorted(state.keys() | own.keys())
+               if key not in state or key not in own or state[key].shape != own[key].shape]
+    if strange:
+        shapes = [tuple(side[strange[0]].shape) if strange[0] in side else "absent" for side in (own, state)]
+        raise Problem(f"the weights {name} do not fit the model", expected=f"{len(own)} tensors, {strange[0]} {shapes[0]}",
+                      found=f"{len(state)} tensors, {len(strange)} of them differ, {strange[0]} {shapes[1]}",
                       cause="the weights were trained from another CLIP", fix="give the clip parameter of the training stage")
     model.load_state_dict(state)
+
+
+def swap_activation(clip: Clip) -> Clip:
+    """Returns a copy of a CLIP with every GELU made a QuickGELU and the other way round, to see what the wrong one does.
+
+    OpenAI's weights were trained with QuickGELU; the official ``process_diffusiondb.py`` runs them with GELU.
+    """
+    model = copy.deepcopy(clip.model)
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) in SWAPPED:
+                setattr(module, name, SWAPPED[type(child)]())
+    return replace(clip, model=model)
 
 
 def pad_to_square(image: np.ndarray, size: int) -> np.ndarray:
@@ -85,9 +156,29 @@ def pad_to_square(image: np.ndarray, size: int) -> np.ndarray:
     return np.asarray(square)
 
 
+def crop_to_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Scales an image so that its shorter side is ``size`` and cuts the square in its middle out (OpenAI's CLIP).
+
+    Args:
+        image: ``(height, width, 3)`` uint8.
+        size: side of the result in pixels.
+
+    Returns:
+        ``(size, size, 3)`` uint8.
+    """
+    height, width = image.shape[:2]
+    if height == width == size:
+        return image
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
 def preprocess(clip: Clip, images: list[np.ndarray]) -> Tensor:
-    """Returns padded, normalized images ``(n, 3, size, size)`` on the model's device."""
-    squares = np.stack([pad_to_square(image, clip.size) for image in images])
+    """Returns square, normalized images ``(n, 3, size, size)`` on the model's device."""
+    squared = pad_to_square if clip.fit == "pad" else crop_to_square
+    squares = np.stack([squared(image, clip.size) for image in images])
     pixels = torch.from_numpy(squares).to(clip.device).permute(0, 3, 1, 2) / 255
     mean, std = (torch.tensor(v, device=clip.device).view(3, 1, 1)
                  for v in (clip.model.visual.image_mean, clip.model.visual.image_std))

@@ -34,10 +34,16 @@ def hps(image_embeddings: np.ndarray, text_embeddings: np.ndarray) -> np.ndarray
 
 
 def score(clip: Clip, images: list[np.ndarray], prompts: list[str]) -> np.ndarray:
-    """Returns the HPS of each image ``(h, w, 3)`` uint8 for its own prompt, ``(n,)``."""
+    """Returns the score of each image for its own prompt, ``(n,)``: ``clip.scale`` x cosine, with HPS's weights the HPS.
+
+    Args:
+        clip: from ``clip.load_clip``, or ``scorers.load_scorer`` for HPS v2 and others.
+        images: ``(h, w, 3)`` uint8 each, of any size.
+        prompts: one per image.
+    """
     if len(images) != len(prompts):
         raise ValueError(f"expected one prompt per image, found {len(images)} images and {len(prompts)} prompts")
-    return hps(embed_images(clip, images), embed_texts(clip, prompts)) if images else np.empty(0)
+    return clip.scale / 100 * hps(embed_images(clip, images), embed_texts(clip, prompts)) if images else np.empty(0)
 
 
 def unlock(model: nn.Module, image_groups: int, text_layers: int) -> int:
@@ -125,8 +131,8 @@ def score_choices(clip: Clip, choices: pd.DataFrame, folder: Path) -> pd.DataFra
     """Scores every image of every choice.
 
     Returns:
-        One row per image: ``id``, ``index`` (position within its choice), ``preferred`` (bool), ``score`` (100 x cosine),
-        and ``embedding`` (unit vector).
+        One row per image: ``id``, ``index`` (position within its choice), ``preferred`` (bool), ``score`` (``clip.scale`` x
+        cosine), and ``embedding`` (unit vector).
     """
     rows = choices[["id", "prompt", "file_path", "human_preference"]].explode("file_path", ignore_index=True)
     rows["index"] = rows.groupby("id").cumcount()
@@ -136,7 +142,7 @@ def score_choices(clip: Clip, choices: pd.DataFrame, folder: Path) -> pd.DataFra
             paths = rows["file_path"].iloc[start:start + 256]
             parts.append(embed_images(clip, list(reader.map(lambda path: read_image(folder / path), paths))))
     embeddings = np.concatenate(parts)
-    rows["score"] = hps(embeddings, embed_texts(clip, rows["prompt"].tolist()))
+    rows["score"] = clip.scale / 100 * hps(embeddings, embed_texts(clip, rows["prompt"].tolist()))
     rows["preferred"] = rows["index"] == rows["human_preference"]
     return rows[["id", "index", "preferred", "score"]].assign(embedding=list(embeddings))
 

@@ -1,0 +1,138 @@
+"""Scores of later papers behind the same ``hps.score``: which model, which version, which unit.
+
+Each is a CLIP, so each is loaded as one; only what its authors trained, how they make an image a square and what they
+multiply the cosine by differ. ``docs/scorers.md`` has the table.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from huggingface_hub import hf_hub_download
+from torch import Tensor, nn
+from transformers import AutoTokenizer, CLIPModel
+
+from alignsd.clip import Clip, load_clip
+from alignsd.errors import Problem
+from alignsd.models import torch_device
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a score is made.
+
+    Attributes:
+        model: an open_clip name, or ``"transformers"`` for a folder or repository that transformers loads.
+        repository: on the Hugging Face hub; empty if the weights are not there.
+        file: the weights' name in it; empty for a whole folder.
+        fit: see ``clip.Clip``.
+        unit: of the score.
+        source: paper or package that says so.
+    """
+
+    model: str
+    repository: str
+    file: str
+    fit: str
+    unit: str
+    source: str
+
+
+RECIPES = {
+    "CLIP score": Recipe("ViT-L-14-quickgelu", "", "", "crop", "100 x cosine", "OpenAI's CLIP, ViT-L/14"),
+    "HPS v1": Recipe("ViT-L-14-quickgelu", "", "hpc.pt", "pad", "100 x cosine", "Wu et al., ICCV 2023; tgxs002/align_sd"),
+    "HPS v2": Recipe("ViT-H-14", "xswu/HPSv2", "HPS_v2_compressed.pt", "pad", "100 x cosine", "package hpsv2 1.2.0"),
+    "HPS v2.1": Recipe("ViT-H-14", "xswu/HPSv2", "HPS_v2.1_compressed.pt", "pad", "100 x cosine", "package hpsv2 1.2.0"),
+    "PickScore": Recipe("transformers", "yuvalkirstain/PickScore_v1", "", "crop", "logit scale x cosine",
+                        "Kirstain et al., NeurIPS 2023"),
+}
+
+
+def load_scorer(name: str, weights: str = "", device: str = "auto") -> Clip:
+    """Loads a score by its name; ``hps.score(load_scorer("HPS v2.1"), images, prompts)``.
+
+    Args:
+        name: one of ``RECIPES``.
+        weights: the file (PickScore: the folder) if it lies on this machine; ``""`` fetches it from the hub.
+        device: ``"auto"`` or a torch device.
+
+    Raises:
+        Problem: if the name is unknown, or the weights cannot be found, fetched or read.
+    """
+    recipe = RECIPES.get(name)
+    if recipe is None:
+        raise Problem(f"There is no score {name!r}.", expected="one of " + ", ".join(RECIPES), found=repr(name),
+                      cause="a misspelt name", fix="see docs/scorers.md")
+    if recipe.model == "transformers":
+        return load_transformers_clip(weights or recipe.repository, recipe.fit, device)
+    if not recipe.file and not weights:
+        return load_clip(recipe.model, device=device, fit=recipe.fit)
+    return load_clip(recipe.model, Path(weights) if weights else _fetched(name, recipe), device, recipe.fit)
+
+
+def _fetched(name: str, recipe: Recipe) -> Path:
+    where = f"{recipe.file} of {recipe.repository} on the hub" if recipe.repository else f"{recipe.file}, see docs/data.md"
+    try:
+        if recipe.repository:
+            return Path(hf_hub_download(recipe.repository, recipe.file))
+        found = "no file was given, and it is on no hub"
+    except OSError as error:  # all of the hub's and the network's errors are
+        found = str(error).splitlines()[0]
+    raise Problem(f"The weights of {name} could not be fetched.", expected=where, found=found,
+                  cause="no network, or the host no longer has the file",
+                  fix=f"get {recipe.file} where there is one, and give its path as weights")
+
+
+class _TransformersClip(nn.Module):
+    """A CLIP of transformers with open_clip's methods."""
+
+    def __init__(self, model: CLIPModel):
+        super().__init__()
+        self.model = model
+        self.visual = SimpleNamespace(image_size=model.config.vision_config.image_size, image_mean=OPENAI_MEAN,
+                                      image_std=OPENAI_STD)
+
+    def encode_image(self, pixels: Tensor, normalize: bool = False) -> Tensor:
+        """Embeds normalized images ``(n, 3, size, size)``."""
+        return _unit(self.model.get_image_features(pixel_values=pixels).pooler_output, normalize)
+
+    def encode_text(self, tokens: Tensor, normalize: bool = False) -> Tensor:
+        """Embeds token ids ``(n, length)``."""
+        return _unit(self.model.get_text_features(input_ids=tokens).pooler_output, normalize)
+
+
+def _unit(vectors: Tensor, normalize: bool) -> Tensor:
+    return nn.functional.normalize(vectors, dim=-1) if normalize else vectors
+
+
+def load_transformers_clip(name: str, fit: str = "crop", device: str = "auto") -> Clip:
+    """Loads a CLIP that transformers saved, such as PickScore, with its tokenizer and its own logit scale.
+
+    Args:
+        name: a folder, or a repository on the hub.
+        fit: see ``clip.Clip``.
+        device: ``"auto"`` or a torch device.
+
+    Raises:
+        Problem: if it can be neither found nor read.
+    """
+    place = torch_device(device)
+    try:
+        model = CLIPModel.from_pretrained(name).eval().to(place)
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise Problem(f"The CLIP {name!r} could not be loaded.", expected="a folder or repository of a transformers CLIPModel",
+                      found=str(error).splitlines()[0], cause="no network, a misspelt path, or an unfinished download",
+                      fix="download the repository to a folder and give that folder as weights; see docs/data.md") from error
+    length = model.config.text_config.max_position_embeddings
+
+    def tokens(texts: list[str]) -> Tensor:
+        return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+
+    with torch.no_grad():
+        scale = float(model.logit_scale.exp())
+    return Clip(_TransformersClip(model), tokens, place, fit, scale)
