@@ -23,7 +23,7 @@ from tqdm import tqdm
 from alignsd.atomic import replacing
 from alignsd.generation import Job, generate
 from alignsd.images import read_image, save_png
-from alignsd.training import batch_indices, constant, step_generator, train
+from alignsd.training import batch_indices, schedule_named, step_generator, train
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 MOST_TEXTS = 1024  # whose embeddings are kept; at 77 x 768 half-precision numbers about 120 MB
@@ -116,8 +116,8 @@ def add_lora(unet: nn.Module, rank: int, seed: int) -> int:
 
 
 def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifier: str, identifier_alone: float, steps: int,
-             batch: int, micro_batch: int, learning_rate: float, weight_decay: float, snr_gamma: float, seed: int,
-             checkpoint: Path | None = None) -> Iterator[tuple[int, float]]:
+             batch: int, micro_batch: int, learning_rate: float, schedule: str, weight_decay: float, snr_gamma: float,
+             seed: int, checkpoint: Path | None = None) -> Iterator[tuple[int, float]]:
     """Trains the LoRA that ``add_lora`` put on the pipeline's UNet and yields ``(step, loss)``.
 
     The loss is the mean squared error of the predicted noise, as in Stable Diffusion's own training.
@@ -130,7 +130,8 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
         steps: optimizer steps (paper: 10,000).
         batch: examples per step (paper: 40).
         micro_batch: examples in memory at once; fewer than ``batch`` accumulate its gradient.
-        learning_rate: constant (paper: 1e-5).
+        learning_rate: peak (paper: 1e-5).
+        schedule: ``"constant"`` (paper) or ``"cosine"``, which ends without the last steps' noise.
         weight_decay: AdamW's (paper: 1e-2).
         snr_gamma: of ``snr_weight``; 0 weighs all time steps alike (paper).
         seed: fixes order, noise and time steps.
@@ -162,7 +163,7 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
             yield (error * weight[few].to(device)).sum() / batch
 
     yield from train(pipeline.unet, loss_of_step, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay,
-                     schedule=constant, checkpoint=checkpoint)
+                     schedule=schedule_named(schedule), checkpoint=checkpoint)
 
 
 def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Tensor:

@@ -53,6 +53,19 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1)[0]))
 
 
+def schedule_named(name: str) -> Callable[[int, int], float]:
+    """Returns the learning rate's course by its name, ``"constant"`` or ``"cosine"``.
+
+    Raises:
+        Problem: if there is no such course.
+    """
+    known = {"constant": constant, "cosine": cosine}
+    if name not in known:
+        raise Problem(f"There is no schedule {name!r}.", expected=" or ".join(known), found=repr(name),
+                      cause="a misspelt parameter", fix="set the parameter `schedule` of notebook 05")
+    return known[name]
+
+
 def optimizer_for(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
     """AdamW over the trainable parameters; vectors and scalars are not decayed (PAPER: weight decay on matrices only)."""
     trainable = [p for p in model.parameters() if p.requires_grad]
