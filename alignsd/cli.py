@@ -55,6 +55,25 @@ def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run."
     print(f"\nScorecard of run {name}\n{table(read(run_dir(name) / 'scorecard.json'))}")
 
 
+@app.command()
+def cost(
+    preset: Annotated[str, typer.Option(help="A preset at full size.")] = "paper",
+    parts: Annotated[int, typer.Option(min=1, help="Parts of DiffusionDB to score (paper: 1000).")] = 1000,
+    batch: Annotated[int, typer.Option(min=1, help="Images at a time while measuring.")] = 1,
+    device: Annotated[str, typer.Option(help="A torch device; auto takes a GPU if there is one.")] = "auto",
+) -> None:
+    """Measure this machine with full-size models of random weights and say what a preset would take; nothing is downloaded."""
+    from alignsd import costs  # imports torch
+
+    values = {task.name[:2]: task.values for task in runner.plan(preset, f"{preset}-cost")}
+    measured = costs.measure(device, batch)
+    table = costs.estimate(costs.count_work(values, parts), measured)
+    print(measured.round(3).to_string(index=False), f"\n\npreset {preset}, {parts} parts of DiffusionDB")
+    print(table.round({"seconds": 3, "hours": 1}).to_string(index=False), f"\nin all {table['hours'].sum():,.1f} hours")
+    for what, gib in costs.space(values, parts).items():
+        print(f"{what}: {gib:,.1f} GiB")
+
+
 def main() -> None:
     """Entry point of the console script; tells problems in words and ends with exit code 1."""
     try:

@@ -62,7 +62,8 @@ def _tune(examples, checkpoint=None, stop=None, steps=6, micro_batch=4):
     pipe = load_pipeline("miniature/stable-diffusion", device="cpu")
     lora.add_lora(pipe.unet, rank=4, seed=0)
     run = lora.finetune(pipe, examples, identifier="Weird image. ", identifier_alone=0.5, steps=steps, batch=4,
-                        micro_batch=micro_batch, learning_rate=1e-3, schedule="cosine", weight_decay=1e-2, snr_gamma=1.0, seed=0, checkpoint=checkpoint)
+                        micro_batch=micro_batch, learning_rate=1e-3, schedule="cosine", weight_decay=1e-2, snr_gamma=1.0, seed=0,
+                        checkpoint=checkpoint)
     losses = []
     for step, loss in run:
         losses.append(loss)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from alignsd.errors import Problem
-from alignsd.training import batch_indices, cosine, one_cycle, step_generator, train
+from alignsd.training import batch_indices, cosine, one_cycle, schedule_named, step_generator, train
 
 
 def test_each_epoch_passes_once_over_all_examples():
@@ -64,3 +64,10 @@ def test_divergence_and_foreign_checkpoints_are_told(tmp_path):
     _run(tmp_path / "c.pt")
     with pytest.raises(Problem, match="does not fit the model"):
         list(train(nn.Sequential(nn.Linear(4, 1)), _loss, steps=2, learning_rate=1.0, checkpoint=tmp_path / "c.pt"))
+
+
+def test_an_unknown_schedule_lists_the_known_ones():
+    assert schedule_named("constant")(9, 10) == 1
+    assert schedule_named("cosine")(10, 10) == pytest.approx(0)
+    with pytest.raises(Problem, match="constant or cosine"):
+        schedule_named("linear")

@@ -1,0 +1,149 @@
+"""What a run at full size would take on this machine: work counted from a preset, times measured here.
+
+The models have the published architectures and random weights, so that nothing has to be downloaded to know the cost of it.
+"""
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import open_clip
+import pandas as pd
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from alignsd import lora
+from alignsd.arms import ARMS
+from alignsd.clip import Clip, embed_images, preprocess
+from alignsd.models import torch_device
+from alignsd.parameters import Value
+
+# Stable Diffusion 1.4's configuration files.
+UNET = dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280))
+AUTOENCODER = dict(block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
+                   down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
+
+# Sizes of the paper's data (section 3 and 4, and the released files).
+TRAIN_CHOICES, TRAIN_IMAGES, TEST_IMAGES = 20_205, 79_167, 19_640
+PART_IMAGES = 1_000
+SELECTED = 37_572 + 21_108  # of a million scored
+PART_GIB = 0.5  # one part of DiffusionDB Large (its issue 11)
+LATENT_GIB = 2 * 4 * 64 * 64 * 4 / 2**30  # mean and spread of one picture's latents in single precision
+
+EMBED, TRAIN_CLIP, ENCODE, TRAIN_LORA, DENOISE, DECODE = (
+    "CLIP: embed an image", "CLIP: train on an image", "autoencoder: encode a picture", "LoRA: train on a picture",
+    "UNet: a guided denoising step", "autoencoder: decode a picture")
+
+
+def count_work(values: dict[str, dict[str, Value]], parts: int) -> pd.DataFrame:
+    """Counts what a preset at full size has to do.
+
+    Args:
+        values: notebook number -> its resolved parameters.
+        parts: parts of DiffusionDB that are scored, about 1,000 images each (paper: 1,000).
+
+    Returns:
+        ``notebook, task, count``: how often the unit of the task is done.
+    """
+    p02, p05, p06 = values["02"], values["05"], values["06"]
+    images_per_choice = TRAIN_IMAGES / TRAIN_CHOICES
+    trained = p02["epochs"] * (TRAIN_IMAGES + images_per_choice * sum(p02["curve"]))
+    drawn = p06["prompt_count"] * p06["samples"] * len(ARMS)
+    selected = SELECTED * parts // 1_000
+    rows = [("02", TRAIN_CLIP, round(trained)), ("02", EMBED, TEST_IMAGES * (4 + len(p02["curve"]))),
+            ("03", EMBED, parts * PART_IMAGES),
+            ("05", ENCODE, selected + p05["regularization_images"]), ("05", TRAIN_LORA, 2 * p05["steps"] * p05["batch"]),
+            ("06", DENOISE, drawn * p06["steps"]), ("06", DECODE, drawn), ("07", EMBED, 2 * drawn)]
+    return pd.DataFrame(rows, columns=["notebook", "task", "count"])
+
+
+def measure(device: str = "auto", batch: int = 1, repeats: int = 3) -> pd.DataFrame:
+    """Times each task with full-size models of random weights, one model in memory at a time.
+
+    Args:
+        device: ``"auto"`` or a torch device; on a GPU Stable Diffusion is in half precision, as ``load_pipeline`` has it.
+        batch: images at a time.
+        repeats: repetitions; the fastest counts.
+
+    Returns:
+        ``task, seconds`` (per unit), ``gib``: peak memory of the device, on a CPU of the process so far.
+    """
+    place, rows = torch_device(device), []
+    for tasks in (_clip_tasks, _autoencoder_tasks, _unet_tasks):
+        for task, work in tasks(place, batch):
+            if place.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            rows.append((task, min(_seconds(work, place) for _ in range(repeats)) / batch, _peak(place)))
+    return pd.DataFrame(rows, columns=["task", "seconds", "gib"])
+
+
+def estimate(work: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Returns ``notebook, task, count, seconds per unit, hours`` of each task: the count times what was measured."""
+    table = work.merge(measured[["task", "seconds"]], on="task", validate="many_to_one")
+    return table.assign(hours=table["count"] * table["seconds"] / 3600)
+
+
+def space(values: dict[str, dict[str, Value]], parts: int) -> dict[str, float]:
+    """Returns the GiB that a preset's largest holdings take: downloads and what 05 keeps in memory.
+
+    Args:
+        values, parts: as in ``count_work``.
+    """
+    pictures = SELECTED * parts // 1_000 + values["05"]["regularization_images"]
+    return {"download: DiffusionDB's parts": parts * PART_GIB, "memory: latents in 05": pictures * LATENT_GIB}
+
+
+Tasks = Iterator[tuple[str, Callable[[], object]]]
+
+
+def _clip_tasks(place: torch.device, batch: int) -> Tasks:
+    clip = Clip(open_clip.create_model("ViT-L-14-quickgelu", pretrained=None, device=place).eval(), None, place)
+    images = list(np.random.default_rng(0).integers(256, size=(batch, 224, 224, 3), dtype=np.uint8))
+    yield EMBED, lambda: embed_images(clip, images)
+    yield TRAIN_CLIP, lambda: _backward(clip.model.encode_image(preprocess(clip, images)))
+
+
+def _autoencoder_tasks(place: torch.device, batch: int) -> Tasks:
+    with torch.device(place):
+        autoencoder = AutoencoderKL(**AUTOENCODER).to(_precision(place)).eval().requires_grad_(False)
+    yield ENCODE, lambda: autoencoder.encode(_zeros(place, batch, 3, 512, 512))
+    yield DECODE, lambda: autoencoder.decode(_zeros(place, batch, 4, 64, 64))
+
+
+def _unet_tasks(place: torch.device, batch: int) -> Tasks:
+    with torch.device(place):
+        unet = UNet2DConditionModel(**UNET).to(_precision(place)).eval().requires_grad_(False)
+
+    def predict(pictures: int) -> torch.Tensor:
+        return unet(_zeros(place, pictures, 4, 64, 64), 500, _zeros(place, pictures, 77, 768)).sample
+
+    yield DENOISE, lambda: predict(2 * batch)  # with and without the prompt
+    lora.add_lora(unet, rank=32, seed=0)
+    yield TRAIN_LORA, lambda: _backward(predict(batch))
+
+
+def _precision(place: torch.device) -> torch.dtype:
+    return torch.float16 if place.type == "cuda" else torch.float32
+
+
+def _zeros(place: torch.device, *shape: int) -> torch.Tensor:
+    return torch.zeros(*shape, device=place, dtype=_precision(place))
+
+
+def _seconds(work: Callable[[], object], place: torch.device) -> float:
+    started = time.perf_counter()
+    work()
+    if place.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _backward(output: torch.Tensor) -> None:
+    output.float().pow(2).mean().backward()
+
+
+def _peak(place: torch.device) -> float:
+    if place.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
