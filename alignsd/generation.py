@@ -11,6 +11,7 @@ from diffusers.utils import logging as diffusers_logging
 from tqdm import tqdm
 
 from alignsd.errors import Problem
+from alignsd.lora_formats import load_lora
 from alignsd.models import resolve, torch_device
 
 
@@ -36,7 +37,7 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
     Args:
         name: a hub's name, a folder in diffusers layout, or ``"miniature/stable-diffusion"``.
         device: ``"auto"`` or a torch device; on a GPU the weights are half precision.
-        adapter: folder with ``pytorch_lora_weights.safetensors``.
+        adapter: a LoRA, see ``lora_formats.load_lora``.
 
     Raises:
         Problem: if the model or the adapter cannot be found.
@@ -52,10 +53,7 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
                       found=str(error).splitlines()[0], cause="a misspelt name, or no network to reach the hub",
                       fix="check the notebook's stable_diffusion parameter, or download the model and give its folder") from error
     if adapter is not None:
-        if not (adapter / "pytorch_lora_weights.safetensors").exists():
-            raise Problem(f"there is no LoRA in {adapter.name}", expected="pytorch_lora_weights.safetensors", found="no such file",
-                          cause="the fine-tuning has not finished", fix="alignsd run 05")
-        pipeline.load_lora_weights(adapter, weight_name="pytorch_lora_weights.safetensors")
+        load_lora(pipeline, adapter)
         pipeline.fuse_lora()  # the same function, one matrix product instead of three
     pipeline.unet.to(memory_format=torch.channels_last)  # convolutions are faster so, the results the same but for rounding
     pipeline.set_progress_bar_config(disable=True)

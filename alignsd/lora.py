@@ -13,21 +13,17 @@ import pandas as pd
 import torch
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from diffusers.training_utils import compute_snr
-from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
 from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from alignsd.atomic import replacing
 from alignsd.generation import Job, generate
 from alignsd.images import read_image, save_png
 from alignsd.training import batch_indices, schedule_named, step_generator, train
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 MOST_TEXTS = 1024  # whose embeddings are kept; at 77 x 768 half-precision numbers about 120 MB
-LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -180,16 +176,6 @@ def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Te
         return torch.ones(len(times))
     ratio = compute_snr(noise_schedule, times)
     return ratio.clamp(max=gamma) / ratio
-
-
-def save_lora(unet: nn.Module, folder: Path) -> Path:
-    """Writes the LoRA in diffusers layout, so that ``pipeline.load_lora_weights(folder)`` reads it; returns the file."""
-    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / LORA_FILE) as part:
-        StableDiffusionPipeline.save_lora_weights(part.parent, unet_lora_layers=layers, weight_name=part.name,
-                                                  safe_serialization=True)
-    return folder / LORA_FILE
 
 
 def sample(pipeline: StableDiffusionPipeline, jobs: list[Job], step: int, folder: Path, steps: int, guidance: float) -> list[dict]:

@@ -55,15 +55,15 @@ class Stage:
         Args:
             stage: the earlier stage.
             parts: path in its folder.
-            instead: a folder of the reader's own that takes its place, unless empty.
+            instead: a file or folder of the reader's own that takes its place, unless empty.
 
         Raises:
             Problem: if it is not there, or the stage was not named in ``begin(..., needs=[...])``.
         """
         if instead:
-            if not Path(instead).is_dir():
-                raise Problem(f"The folder {instead} is missing.", expected=f"what {stage} would leave in {'/'.join(parts)}",
-                              found="no such folder", cause="a wrong path, or it was not downloaded yet",
+            if not Path(instead).exists():
+                raise Problem(f"{instead} is missing.", expected=f"what {stage} would leave in {'/'.join(parts)}",
+                              found="no such file or folder", cause="a wrong path, or it was not downloaded yet",
                               fix="docs/data.md says how to get it; a path is relative to the repository")
             return Path(instead)
         path = stage_dir(self.run, stage).joinpath(*parts)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from alignsd import arms, lora
+from alignsd import arms, lora, lora_formats
 from alignsd.errors import Problem
 from alignsd.generation import Job, generate, image_seed, load_pipeline
 from alignsd.images import read_image, save_png
@@ -94,7 +94,7 @@ def test_the_lora_trains_attention_alone_and_reloads(tmp_path, examples):
     tuned, _ = _tune(examples)
     trained = [name for name, p in tuned.unet.named_parameters() if p.requires_grad]
     assert trained and all("lora_" in name and any(part in name for part in lora.ATTENTION) for name in trained)
-    lora.save_lora(tuned.unet, tmp_path / "adapter")
+    lora_formats.save_lora(tuned.unet, tmp_path / "adapter", {})
     loaded = load_pipeline("miniature/stable-diffusion", device="cpu", adapter=tmp_path / "adapter")
     images = [next(generate(pipe, _jobs(1), steps=3, guidance=3.0))[1].astype(int) for pipe in (before, tuned, loaded)]
     assert np.abs(images[1] - images[2]).max() <= 1
