@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -72,6 +73,22 @@ def cost(
     print(table.round({"seconds": 3, "hours": 1}).to_string(index=False), f"\nin all {table['hours'].sum():,.1f} hours")
     for what, gib in costs.space(values, parts).items():
         print(f"{what}: {gib:,.1f} GiB")
+
+
+@app.command("import-choices")
+def import_choices(
+    table: Annotated[Path, typer.Argument(help="Columns prompt, images, choice: .csv, .jsonl or .parquet.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the data set, for notebook 02's parameter data.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the images; the table's own if not given.")] = None,
+    test_share: Annotated[float, typer.Option(help="Share of the choices that go to the test part.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+) -> None:
+    """Turn your own choices into a data set in the paper's layout."""
+    from alignsd import own_choices  # imports pandas
+
+    counts = own_choices.import_choices(own_choices.read_table(table), images or table.parent, out, test_share, seed)
+    for what, count in counts.items():
+        print(f"{count:,} {what}")
 
 
 def main() -> None:
