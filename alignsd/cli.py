@@ -75,6 +75,31 @@ def cost(
         print(f"{what}: {gib:,.1f} GiB")
 
 
+@app.command()
+def fetch(
+    to: Annotated[Path, typer.Option(help="Folder to write to, for notebook 03's parameter parts.")],
+    subset: Annotated[str, typer.Option(help="Such as large_first_1m, the paper's, or 2m_first_10k.")] = "large_first_1m",
+    parts: Annotated[str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")] = "",
+    metadata: Annotated[Path | None, typer.Option(help="metadata-large.parquet: leave out parts without prompts of enough images.")] = None,
+    minimum: Annotated[int, typer.Option(min=1, help="Images that a prompt needs (paper: 4).")] = 4,
+    revision: Annotated[str, typer.Option(help="Branch or commit of the repository on the hub.")] = "main",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched.")] = False,
+) -> None:
+    """Fetch parts of DiffusionDB; what is there whole is left alone."""
+    from alignsd import diffusiondb_fetch as db  # imports pandas
+
+    wanted = db.choose(subset, parts)
+    if metadata:
+        wanted, prompts = db.parts_with_groups(metadata, wanted, minimum)
+        print(f"{prompts:,} prompts have at least {minimum} images; they lie in {len(wanted):,} parts")
+    if not wanted:
+        return print("nothing to fetch")
+    print(f"{len(wanted):,} parts, {db.part_file(subset, wanted[0])} to {db.part_file(subset, wanted[-1])}, "
+          f"about {len(wanted) * db.PART_GIB[subset.split('_')[0]]:,.0f} GiB")
+    if not dry_run:
+        db.fetch(subset, wanted, to, revision)
+
+
 @app.command("import-choices")
 def import_choices(
     table: Annotated[Path, typer.Argument(help="Columns prompt, images, choice: .csv, .jsonl or .parquet.")],
