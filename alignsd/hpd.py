@@ -12,14 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from alignsd import hpd_v2
 from alignsd.atomic import write_json
 from alignsd.choices import Choice
+from alignsd.discord import File
 from alignsd.errors import Problem
-from alignsd.images import MISSING, BadImage, read_image, save_jpeg
+from alignsd.images import LINKED, MISSING, BadImage, read_image, save_jpeg
 from alignsd.intervals import wilson
 from alignsd.paths import shown
 from alignsd.splits import split_by_prompt
@@ -173,7 +175,7 @@ def positions(choices: pd.DataFrame, images: int = 4) -> pd.DataFrame:
 def _copy(number: int, choice: Choice, folder: Path) -> str | None:
     """Copies a choice's pictures, all or none; returns why it could not be done."""
     try:
-        pictures = [read_image(_media(choice.folder, file.url)) for file in choice.files]
+        pictures = [_picture(choice.folder, file) for file in choice.files]
     except BadImage as error:
         return error.reason
     for index, picture in enumerate(pictures):
@@ -181,10 +183,25 @@ def _copy(number: int, choice: Choice, folder: Path) -> str | None:
     return None
 
 
+def _picture(folder: Path, file: File) -> np.ndarray:
+    """Reads a picture, or cuts it out of the grid that holds it: two by two, or in a row along a long side."""
+    image = read_image(_media(folder, file.url))
+    if file.cell is None:
+        return image
+    index, count = file.cell
+    height, width = image.shape[:2]
+    down = 2 if count == 4 and max(height, width) < 3 * min(height, width) else 1 if width >= height else count
+    row, column = divmod(index, count // down)
+    tall, wide = height // down, width // (count // down)
+    return image[row * tall:(row + 1) * tall, column * wide:(column + 1) * wide]
+
+
 def _media(folder: Path, url: str) -> Path:
     """Where the exporter put a picture; a URL was not downloaded, and a path out of the export is not followed."""
     path = PurePosixPath(url.replace("\\", "/"))  # an export made on Windows
-    if "://" in url or path.is_absolute() or ".." in path.parts or ":" in url:
+    if url.startswith(("http://", "https://")):
+        raise BadImage(LINKED, url)
+    if path.is_absolute() or ".." in path.parts or ":" in url:
         raise BadImage(MISSING, url)
     return folder / path
 
