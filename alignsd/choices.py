@@ -7,7 +7,7 @@ on with, and the bot answers with a refinement: that is one choice. Everything e
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from alignsd.discord import File, Message, hash_user, message_of, raw_messages, user_key
-from alignsd.images import DAMAGED, EMPTY, FOREIGN, MISSING, TOO_LARGE
+from alignsd.errors import Problem
+from alignsd.images import DAMAGED, EMPTY, FOREIGN, LINKED, MISSING, TOO_LARGE
 
 CHATTER, SYSTEM, BOT_TALK = "chatter", "system message", "other bot message"
 MALFORMED, CONDITIONED, NO_PROMPT, COUNT = "malformed message", "image-conditioned", "no prompt", "not 2 to 4 pictures"
@@ -33,11 +34,13 @@ REASONS = {  # what is left out -> (what is counted, why it cannot be used)
     AMBIGUOUS: ("requests", "several pictures were sent back, or one file name stands for several"),
     NSFW: ("requests", "a picture is hidden as a spoiler, or the prompt has a word of the list"),
     MISSING: ("choices", "a picture was deleted, or never downloaded"),
+    LINKED: ("choices", "a picture is a web address; export with --media"),
     EMPTY: ("choices", "a picture's file is empty"),
     FOREIGN: ("choices", "a picture's file holds something else"),
     DAMAGED: ("choices", "a picture's file is cut short or damaged"),
     TOO_LARGE: ("choices", "a picture is too large to be one of the bot's"),
 }
+GRIDS = ("auto", "4", "2", "none")
 SPOILER = "SPOILER_"  # Discord's own prefix of a hidden picture's file name
 HORIZON = 100_000  # requests, answers and picks waited for at a time: bounds the memory on exports of any size
 
@@ -66,18 +69,23 @@ class Parsed:
     left_out: Counter
 
 
-def parse(files: Sequence[Path], nsfw_words: str = "", limit: int | None = None) -> Parsed:
+def parse(files: Sequence[Path], nsfw_words: str = "", limit: int | None = None, grid: str = "auto") -> Parsed:
     """Reads the choices of an export, in the order in which they are settled, and counts everything that is left out.
 
     Args:
         files: from ``discord.export_files``; several are read on as one channel.
         nsfw_words: words that a prompt must not have, separated by commas.
         limit: number of messages after which to stop; None reads all. What is open then counts as abandoned or chatter.
+        grid: what an answer with one attachment is: ``"auto"``, as many pictures as its command asked for; ``"4"`` or ``"2"``,
+            always so many; ``"none"``, one picture.
 
     Raises:
-        Problem: if a file is not a whole export.
+        Problem: if a file is not a whole export, or ``grid`` is something else.
     """
-    channel = _Channel(nsfw_words)
+    if grid not in GRIDS:
+        raise Problem(f"There is no grid {grid!r}.", expected=", ".join(GRIDS), found=repr(grid), cause="a misspelt parameter",
+                      fix="set the parameter grid of notebook 01")
+    channel = _Channel(nsfw_words, grid)
     for path in files:
         key = user_key(path.parent)
         rest = None if limit is None else limit - channel.messages
@@ -108,7 +116,8 @@ class _Answer:
 class _Channel:
     """What has been said so far and not been settled yet."""
 
-    def __init__(self, nsfw_words: str):
+    def __init__(self, nsfw_words: str, grid: str):
+        self.grid = grid
         words = "|".join(re.escape(word.strip().lower()) for word in nsfw_words.split(",") if word.strip())
         self.nsfw = re.compile(rf"\b(?:{words})\b" if words else r"(?!)")
         self.requests: dict[str, Message] = {}
@@ -160,17 +169,28 @@ class _Channel:
         return [answer for answer in mine.values() if answer.request.text == message.text]
 
     def _bot(self, message: Message, folder: Path, key: bytes) -> None:
-        """The refinement of a pick, the first answer to a request, or talk."""
+        """The refinement of a pick, a picture of an earlier answer made larger, the first answer to a request, or talk."""
         if message.reply_to in self.picks:
             for answer in self.picks[message.reply_to]:
                 answer.refined = True
-        elif (request := self.requests.pop(message.reply_to, None)) is None:
+        elif message.picked is not None and message.reply_to in self.answers:
+            self._enlarge(self.answers[message.reply_to], message.picked)
+        elif (request := self.requests.pop(message.reply_to, None) or _told_request(message)) is None:
             self.left[BOT_TALK] += 1
-        elif reason := _unusable(request, message):
+        elif reason := _unusable(request, message := _cut(message, request, self.grid)):
             self.left[reason] += 1
         else:
             answer = _Answer(message, request, folder, hash_user(request.user, key))
             self.answers[message.id] = self.of_user.setdefault(request.user, {})[message.id] = answer
+
+    def _enlarge(self, answer: _Answer, index: int) -> None:
+        """A button's pick and its refinement in one; a number that the answer has no picture for settles nothing."""
+        if index < len(answer.message.files):
+            answer.tried.add(index)
+            answer.refined = True
+        else:
+            answer.unclear = answer.refined = True
+            answer.tried.add(index)
 
     def _settle(self, message_id: str) -> None:
         """Turns an answer into a choice, or counts why it is none."""
@@ -200,8 +220,24 @@ class _Channel:
 
 
 def _unusable(request: Message, answer: Message) -> str | None:
-    if request.files:
+    if request.conditioned:
         return CONDITIONED
     if not request.text:
         return NO_PROMPT
     return None if 2 <= len(answer.files) <= 4 else COUNT
+
+
+def _told_request(answer: Message) -> Message | None:
+    """The request that a bot's answer to a slash command tells of; Discord exports no message of it."""
+    if not answer.asked_by or not answer.asked or not answer.files:
+        return None
+    return Message(answer.id, answer.asked_by, False, False, answer.asked, (), "")
+
+
+def _cut(answer: Message, request: Message, grid: str) -> Message:
+    """Returns an answer with one file per picture where a grid holds them all."""
+    count = request.images if grid == "auto" else int(grid) if grid.isdecimal() else None
+    if len(answer.files) != 1 or count not in (2, 4):
+        return answer
+    [file] = answer.files
+    return replace(answer, files=tuple(replace(file, cell=(index, count)) for index in range(count)))

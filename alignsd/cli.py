@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -72,6 +73,47 @@ def cost(
     print(table.round({"seconds": 3, "hours": 1}).to_string(index=False), f"\nin all {table['hours'].sum():,.1f} hours")
     for what, gib in costs.space(values, parts).items():
         print(f"{what}: {gib:,.1f} GiB")
+
+
+@app.command()
+def fetch(
+    to: Annotated[Path, typer.Option(help="Folder to write to, for notebook 03's parameter parts.")],
+    subset: Annotated[str, typer.Option(help="Such as large_first_1m, the paper's, or 2m_first_10k.")] = "large_first_1m",
+    parts: Annotated[str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")] = "",
+    metadata: Annotated[Path | None, typer.Option(help="metadata-large.parquet: leave out parts without prompts of enough images.")] = None,
+    minimum: Annotated[int, typer.Option(min=1, help="Images that a prompt needs (paper: 4).")] = 4,
+    revision: Annotated[str, typer.Option(help="Branch or commit of the repository on the hub.")] = "main",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched.")] = False,
+) -> None:
+    """Fetch parts of DiffusionDB; what is there whole is left alone."""
+    from alignsd import diffusiondb_fetch as db  # imports pandas
+
+    wanted = db.choose(subset, parts)
+    if metadata:
+        wanted, prompts = db.parts_with_groups(metadata, wanted, minimum)
+        print(f"{prompts:,} prompts have at least {minimum} images; they lie in {len(wanted):,} parts")
+    if not wanted:
+        return print("nothing to fetch")
+    print(f"{len(wanted):,} parts, {db.part_file(subset, wanted[0])} to {db.part_file(subset, wanted[-1])}, "
+          f"about {len(wanted) * db.PART_GIB[subset.split('_')[0]]:,.0f} GiB")
+    if not dry_run:
+        db.fetch(subset, wanted, to, revision)
+
+
+@app.command("import-choices")
+def import_choices(
+    table: Annotated[Path, typer.Argument(help="Columns prompt, images, choice: .csv, .jsonl or .parquet.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the data set, for notebook 02's parameter data.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of the images; the table's own if not given.")] = None,
+    test_share: Annotated[float, typer.Option(help="Share of the choices that go to the test part.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+) -> None:
+    """Turn your own choices into a data set in the paper's layout."""
+    from alignsd import own_choices  # imports pandas
+
+    counts = own_choices.import_choices(own_choices.read_table(table), images or table.parent, out, test_share, seed)
+    for what, count in counts.items():
+        print(f"{count:,} {what}")
 
 
 def main() -> None:

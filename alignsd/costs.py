@@ -53,7 +53,7 @@ def count_work(values: dict[str, dict[str, Value]], parts: int) -> pd.DataFrame:
     selected = SELECTED * parts // 1_000
     rows = [("02", TRAIN_CLIP, round(trained)), ("02", EMBED, TEST_IMAGES * (4 + len(p02["curve"]))),
             ("03", EMBED, parts * PART_IMAGES),
-            ("05", ENCODE, selected + p05["regularization_images"]), ("05", TRAIN_LORA, 2 * p05["steps"] * p05["batch"]),
+            ("05", ENCODE, 2 * selected + p05["regularization_images"]), ("05", TRAIN_LORA, 2 * p05["steps"] * p05["batch"]),
             ("06", DENOISE, drawn * p06["steps"]), ("06", DECODE, drawn), ("07", EMBED, 2 * drawn)]
     return pd.DataFrame(rows, columns=["notebook", "task", "count"])
 

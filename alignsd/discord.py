@@ -8,7 +8,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,37 @@ from tqdm import tqdm
 from alignsd.errors import Problem
 
 COMMAND = re.compile(r"^[!/]dream\b\s*(prompt:)?\s*", re.IGNORECASE)
+# A setting is one letter after a dash, a word after two, or a slash command's "name: value"; "t-shirt" and " - " are none.
+SETTING = r"\s+(?:-(?P<letter>[A-Za-z])|--(?P<word>[A-Za-z][\w-]*)|(?P<option>number|images|seed|steps|width|height|cfg_scale|sampler):)" \
+          r"(?:[ =]+(?P<value>-?\d\S*|[^\s-]\S*))?(?=\s|$)"
+SETTINGS_AT_END = re.compile(f"(?:{re.sub(r'[?]P<[a-z]+>', '?:', SETTING)})+$")
+QUOTED = re.compile(r"""(?:^|\s)["“](?P<prompt>.+)["”](?=\s+-|\s*$)""")
+HOW_MANY, CONDITIONING = {"n", "number", "images"}, {"I", "init_image", "init-image", "init"}
+BOLD, MENTION, PICKED = re.compile(r"\*\*(.+?)\*\*", re.DOTALL), re.compile(r"<@!?(\d+)>"), re.compile(r"\bimage #(\d)\b", re.IGNORECASE)
+USERS_AND_BOTS = ("Default", "Reply", "ChatInputCommand", "20")  # 20 is Discord's number for an answered slash command
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class File:
-    """An attachment: the name it was uploaded under, and where the exporter put it (a path below the export, or a URL)."""
+    """A picture: the name it was uploaded under, and where the exporter put it (a path below the export, or a URL).
+
+    ``cell`` is ``(k, n)`` if it is the k-th of n pictures, from 0, in one file.
+    """
 
     name: str
     url: str
+    cell: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Message:
-    """What we need of one message; ``user`` is the author's id, ``reply_to`` a message id or ``""``."""
+    """What we need of one message.
+
+    ``user`` is the author's id, ``reply_to`` a message id or ``""``, ``settings`` what a command asked for besides its prompt.
+    A bot that answers a slash command says itself who asked (``asked_by``) and what (``asked``), and which picture of an
+    earlier answer this is a larger one of (``picked``, from 0).
+    """
 
     id: str
     user: str
@@ -40,6 +57,21 @@ class Message:
     text: str
     files: tuple[File, ...]
     reply_to: str
+    settings: dict[str, str] = field(default_factory=dict)
+    asked_by: str = ""
+    asked: str = ""
+    picked: int | None = None
+
+    @property
+    def images(self) -> int | None:
+        """How many pictures were asked for, if the command says so."""
+        number = next((value for name, value in self.settings.items() if name in HOW_MANY), "")
+        return int(number) if number.isdecimal() else None
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the command came with a picture, uploaded or linked."""
+        return bool(self.files) or not CONDITIONING.isdisjoint(self.settings)
 
 
 def export_files(source: str, simulate: Callable[[], Path]) -> list[Path]:
@@ -90,10 +122,22 @@ def hash_user(user: str, key: bytes) -> str:
     return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()
 
 
-def prompt_of(text: str) -> str:
-    """Returns a message's prompt as HPD writes it: lower-case, one line, without ``!dream`` and the quotes around it."""
-    whole = text.encode("utf-8", "replace").decode("utf-8")  # JSON can escape half a character, which no file can hold
-    return COMMAND.sub("", " ".join(whole.split())).strip("\"'“”` ").lower()
+def command_of(text: str) -> tuple[str, dict[str, str]]:
+    """Returns a message's prompt as HPD writes it (lower-case, one line, without quotes) and the settings of a ``!dream`` command.
+
+    ``!dream "a cat" -n 4 -S 1`` and ``/dream prompt: a cat number: 4`` give ``a cat``; only at a command's ends are words taken
+    for settings, so that hyphens in a prompt stay.
+    """
+    whole = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())  # JSON can escape half a character, no file can
+    command, settings = COMMAND.match(whole), ""
+    prompt = whole[command.end():] if command else whole
+    if command and (quoted := QUOTED.search(prompt)):
+        settings = f" {prompt[:quoted.start()]} {prompt[quoted.end():]}"
+        prompt = quoted["prompt"].replace('\\"', '"')
+    elif command and (last := SETTINGS_AT_END.search(prompt)):
+        prompt, settings = prompt[:last.start()], last[0]
+    found = {match["letter"] or match["word"] or match["option"]: match["value"] or "" for match in re.finditer(SETTING, settings)}
+    return prompt.strip("\"'“”` ").lower(), found
 
 
 def raw_messages(path: Path, silent: bool = True) -> Iterator[Any]:
@@ -131,10 +175,21 @@ def message_of(record: Any) -> Message:
         texts += [file[name] for file in files for name in ("fileName", "url")]
         if not all(isinstance(text, str) for text in texts) or not isinstance(author["isBot"], bool):
             raise TypeError("id, content, type and file names are texts, isBot is true or false")
-        return Message(record["id"], author["id"], author["isBot"], record["type"] not in ("Default", "Reply"),
-                       prompt_of(record["content"]), tuple(File(file["fileName"], file["url"]) for file in files), reply)
+        prompt, settings = command_of(record["content"])
+        asked_by, asked, picked = _told(record) if author["isBot"] else ("", "", None)
+        return Message(record["id"], author["id"], author["isBot"], record["type"] not in USERS_AND_BOTS, prompt,
+                       tuple(File(file["fileName"], file["url"]) for file in files), reply, settings, asked_by, asked, picked)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a message: {error!r}") from error
+
+
+def _told(record: dict) -> tuple[str, str, int | None]:
+    """Returns who asked, what, and which picture is shown larger, as a bot's answer to a slash command tells it."""
+    embed = next(iter(record.get("embeds") or ()), {})
+    bold, mention, picked = (pattern.search(record["content"]) for pattern in (BOLD, MENTION, PICKED))
+    user = ((record.get("interaction") or {}).get("user") or {}).get("id") or (mention[1] if mention else "")
+    asked = bold[1] if bold else embed.get("title") or embed.get("description") or ""
+    return user, command_of(asked)[0], int(picked[1]) - 1 if picked else None
 
 
 def _from_start(file):

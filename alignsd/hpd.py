@@ -12,15 +12,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from alignsd import hpd_v2
 from alignsd.atomic import write_json
 from alignsd.choices import Choice
+from alignsd.discord import File
 from alignsd.errors import Problem
-from alignsd.images import MISSING, BadImage, read_image, save_jpeg
+from alignsd.images import LINKED, MISSING, BadImage, read_image, save_jpeg
 from alignsd.intervals import wilson
 from alignsd.paths import shown
+from alignsd.splits import split_by_prompt
 
 KEYS = {"human_preference": int, "prompt": str, "id": int, "file_path": list, "user_hash": str, "contain_name": bool}
 SUFFIX = {"random": "", "grouped": "_grouped"}
@@ -93,12 +97,13 @@ def write_choices(choices: pd.DataFrame, folder: Path, part: str, split: str = "
 
 
 def read_choices(folder: Path, part: str, split: str = "random") -> pd.DataFrame:
-    """Reads one part of an HPD v1 folder, the released one or ours, and checks every row.
+    """Reads one part of an HPD v1 folder, the released one or ours, or of HPD v2, and checks every row.
 
     Args:
         folder: the data set's folder.
         part: ``"train"`` or ``"test"``.
-        split: ``"random"``, as in the paper, or ``"grouped"``, where no prompt stands in both parts.
+        split: ``"random"``, as in the paper, or ``"grouped"``, where no prompt stands in both parts; the releases have no
+            such split, so it is made of both their parts, always the same way.
 
     Returns:
         One row per choice: ``human_preference`` (index), ``prompt``, ``id``, ``file_path`` (list, relative to ``folder``),
@@ -112,15 +117,36 @@ def read_choices(folder: Path, part: str, split: str = "random") -> pd.DataFrame
                       found=f"part {part!r}, split {split!r}", cause="a misspelt parameter",
                       fix="set the parameter split to random or grouped")
     path = folder / f"preference_{part}{SUFFIX[split]}.json"
+    if split == "grouped" and not path.exists() and all(_random_path(folder, name).exists() for name in ("train", "test")):
+        return _regrouped(folder, part)
+    if not path.exists() and (folder / f"{part}.json").is_file():
+        path = folder / f"{part}.json"
     records = _read_list(path)
-    if faults := validate(records, folder):
+    if path.name == f"{part}.json":
+        rows, faults = hpd_v2.as_v1(records, folder, part)
+    else:
+        rows, faults = records, validate(records, folder)
+    if faults:
         first = "; ".join(f"row {row}: {fault}" for row, fault in faults[:SHOWN])
-        rows = len({row for row, _ in faults})
-        raise Problem(f"{path.name} has {rows} faulty rows of {len(records)}.", found=first + " ..." * (len(faults) > SHOWN),
-                      expected="the six keys of HPD v1, 2 to 4 pictures that exist, an index among them, ids used once",
+        faulty = len({row for row, _ in faults})
+        raise Problem(f"{path.name} has {faulty} faulty rows of {len(records)}.", found=first + " ..." * (len(faults) > SHOWN),
+                      expected="the keys of HPD v1 or v2, pictures that exist, one of them chosen, ids used once",
                       cause="the download or the copy was interrupted, or the file was edited",
                       fix="make the data set again with notebook 01, or unpack the release again")
-    return pd.DataFrame(records, columns=list(KEYS))
+    return pd.DataFrame(rows, columns=list(KEYS))
+
+
+def _random_path(folder: Path, part: str) -> Path:
+    v1 = folder / f"preference_{part}.json"
+    return v1 if v1.exists() else folder / f"{part}.json"
+
+
+def _regrouped(folder: Path, part: str) -> pd.DataFrame:
+    """Returns one part of a grouped split of a release that has none: both parts joined, and split anew by prompt."""
+    parts = [read_choices(folder, name) for name in ("train", "test")]
+    both = pd.concat(parts, ignore_index=True)
+    train, test = split_by_prompt(both, len(parts[1]) / len(both), seed=0)
+    return train if part == "train" else test
 
 
 def validate(records: Sequence[Any], folder: Path) -> list[tuple[int, str]]:
@@ -149,7 +175,7 @@ def positions(choices: pd.DataFrame, images: int = 4) -> pd.DataFrame:
 def _copy(number: int, choice: Choice, folder: Path) -> str | None:
     """Copies a choice's pictures, all or none; returns why it could not be done."""
     try:
-        pictures = [read_image(_media(choice.folder, file.url)) for file in choice.files]
+        pictures = [_picture(choice.folder, file) for file in choice.files]
     except BadImage as error:
         return error.reason
     for index, picture in enumerate(pictures):
@@ -157,10 +183,25 @@ def _copy(number: int, choice: Choice, folder: Path) -> str | None:
     return None
 
 
+def _picture(folder: Path, file: File) -> np.ndarray:
+    """Reads a picture, or cuts it out of the grid that holds it: two by two, or in a row along a long side."""
+    image = read_image(_media(folder, file.url))
+    if file.cell is None:
+        return image
+    index, count = file.cell
+    height, width = image.shape[:2]
+    down = 2 if count == 4 and max(height, width) < 3 * min(height, width) else 1 if width >= height else count
+    row, column = divmod(index, count // down)
+    tall, wide = height // down, width // (count // down)
+    return image[row * tall:(row + 1) * tall, column * wide:(column + 1) * wide]
+
+
 def _media(folder: Path, url: str) -> Path:
     """Where the exporter put a picture; a URL was not downloaded, and a path out of the export is not followed."""
     path = PurePosixPath(url.replace("\\", "/"))  # an export made on Windows
-    if "://" in url or path.is_absolute() or ".." in path.parts or ":" in url:
+    if url.startswith(("http://", "https://")):
+        raise BadImage(LINKED, url)
+    if path.is_absolute() or ".." in path.parts or ":" in url:
         raise BadImage(MISSING, url)
     return folder / path
 

@@ -10,11 +10,12 @@ from PIL import Image
 FORMATS = ("PNG", "JPEG", "WEBP")  # what Discord, HPD and DiffusionDB hold; fewer decoders, fewer ways to be attacked
 MAX_PIXELS = 64_000_000  # 8000 x 8000: a small file can claim a huge picture and fill the memory
 MISSING, EMPTY, FOREIGN = "missing file", "empty file", "not a PNG, JPEG or WebP picture"
+LINKED = "link to a picture that was not downloaded"
 TOO_LARGE, DAMAGED = f"more than {MAX_PIXELS:,} pixels", "damaged picture"
 
 
 class BadImage(Exception):
-    """A picture that cannot be used; ``reason`` is one of this module's five, to be counted."""
+    """A picture that cannot be used; ``reason`` is one of this module's six, to be counted."""
 
     def __init__(self, reason: str, detail: str = ""):
         self.reason = reason

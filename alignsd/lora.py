@@ -37,6 +37,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.captions)
 
+    def head(self, n: int) -> "Examples":
+        """Returns the first ``n`` examples, or all if there are fewer."""
+        return Examples(self.moments[:n], self.captions[:n], self.negative[:n])
+
 
 def crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Scales an image's shorter side to ``size`` (bilinear) and cuts a random square out of it (official code).

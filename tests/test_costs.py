@@ -15,7 +15,7 @@ def test_the_paper_s_work_by_hand(values):
     work = costs.count_work(values, parts=1_000).set_index(["notebook", "task"])["count"]
     assert work["03", costs.EMBED] == 1_000_000
     assert work["05", costs.TRAIN_LORA] == 2 * 10_000 * 40
-    assert work["05", costs.ENCODE] == 37_572 + 21_108 + 200_231
+    assert work["05", costs.ENCODE] == 2 * (37_572 + 21_108) + 200_231
     assert work["06", costs.DENOISE] == 7 * 1_000 * 50
     assert work["02", costs.TRAIN_CLIP] == round(79_167 + 79_167 / 20_205 * 10_000)
 

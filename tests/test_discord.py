@@ -141,9 +141,63 @@ def test_a_malformed_message_is_counted_and_the_rest_is_read(parse, broken):
 
 @pytest.mark.parametrize(("text", "expected"), [
     ("!dream \"A Cat, 4K\"", "a cat, 4k"), ("/dream prompt: a  cat\n sitting", "a cat sitting"), ("  a cat ", "a cat"),
-    ("a dreamcatcher", "a dreamcatcher"), ("“a cat”", "a cat"), ("", ""), ("\ud83d half", "? half")])
-def test_prompt_of(text, expected):
-    assert discord.prompt_of(text) == expected
+    ("a dreamcatcher", "a dreamcatcher"), ("“a cat”", "a cat"), ("", ""), ("\ud83d half", "? half"),
+    ('!dream "a cat" -n 4 -S 1 -C 7', "a cat"), ("!dream “a cat” -n 4", "a cat"), ("!dream -n 4 \"a cat\"", "a cat"),
+    ("!dream a cat -n 4 -S -1", "a cat"), ('!dream "a cat -n 4', "a cat"), ('!dream "a \\"fat\\" cat" -n 2', 'a "fat" cat'),
+    ("!dream a t-shirt, sci-fi -- dark, mood - grim -n 2", "a t-shirt, sci-fi -- dark, mood - grim"),
+    ("!dream a cat -cute", "a cat -cute"), ("a cat -n 4", "a cat -n 4"), ("!dream a cat --seed 3 --upscale", "a cat"),
+    ("/dream prompt: a cat number: 4 seed: 12", "a cat"), ("/dream prompt: a house number 7", "a house number 7")])
+def test_the_prompt_of_a_command(text, expected):
+    assert discord.command_of(text)[0] == expected
+
+
+def test_the_settings_of_a_command():
+    assert discord.command_of('!dream "a cat" -n 4 -S -1 -C 7.5 --init_image http://x/y.png -i')[1] == {
+        "n": "4", "S": "-1", "C": "7.5", "init_image": "http://x/y.png", "i": ""}
+    assert discord.command_of("/dream prompt: a cat number: 4")[1] == {"number": "4"}
+    assert discord.command_of("a cat")[1] == {}
+
+
+def test_settings_may_change_between_request_and_pick(parse):
+    messages = talk()
+    messages[0]["content"], messages[2]["content"] = '!dream "a cat" -n 4 -S 1', '!dream "a cat" -S 2'
+    assert [choice.prompt for choice in parse(messages).choices] == ["a cat"]
+
+
+def test_a_linked_picture_makes_a_request_conditioned(parse):
+    messages = talk()
+    messages[0]["content"] = messages[2]["content"] = '!dream "a cat" --init_image http://x/y.png'
+    assert parse(messages).left_out == {choices.CONDITIONED: 2}  # the pick cannot be told from another request
+
+
+def slash(number, text, files, reply=None, **changes):
+    """A bot's answer to ann's slash command."""
+    asked = {"interaction": {"id": "9", "name": "dream", "user": {"id": "ann", "name": "ann", "isBot": False}}}
+    return say(number, "bot", text, files, reply, **({} if reply else asked | {"type": "20"}), **changes)
+
+
+def test_a_slash_command_and_its_button_are_one_choice(parse):
+    larger = slash(2, "**A Cat** - Image #3 <@ann>", ["large.png"], reply=1)
+    [choice] = parse([slash(1, "**A Cat** - <@ann>", PICTURES), larger]).choices
+    assert (choice.prompt, choice.chosen, len(choice.files)) == ("a cat", 2, 4)
+    [embedded] = parse([slash(1, "", PICTURES, embeds=[{"title": "A Cat", "description": ""}]), larger]).choices
+    assert (embedded.prompt, embedded.user) == (choice.prompt, choice.user)
+
+
+def test_a_button_for_a_picture_that_is_not_there_settles_nothing(parse):
+    parsed = parse([slash(1, "**A Cat**", PICTURES), slash(2, "**A Cat** - Image #7", ["large.png"], reply=1)])
+    assert not parsed.choices and parsed.left_out == {choices.AMBIGUOUS: 1}
+
+
+@pytest.mark.parametrize(("grid", "cells"), [("auto", 4), ("2", 2), ("none", 0)])
+def test_a_grid_is_as_many_pictures_as_were_asked_for(parse, grid, cells):
+    messages = [say(1, "ann", '!dream "a cat" -n 4'), say(2, "bot", "", ["grid.png"], 1),
+                say(3, "bot", "**a cat** - Image #2", ["large.png"], 2)]
+    parsed = parse(messages, grid=grid)
+    assert [file.cell for choice in parsed.choices for file in choice.files] == [(i, cells) for i in range(cells)]
+    assert parsed.left_out[choices.COUNT] == (cells == 0)
+    with pytest.raises(Problem, match="no grid"):
+        parse(messages, grid="3x3")
 
 
 @pytest.mark.parametrize("text", [

@@ -57,7 +57,7 @@ def test_pictures_are_copied_and_bad_choices_are_left_out_whole(tmp_path):
     assert np.abs(read_image(tmp_path / "hpd" / "preference_images" / "3_1.jpg").astype(int) - 50).max() <= 2
 
 
-@pytest.mark.parametrize("url", ["https://example/a.png", "../media/g0.png", "/media/g0.png", "C:\\a.png", "..\\g0.png", ""])
+@pytest.mark.parametrize("url", ["ftp://example/a.png", "../media/g0.png", "/media/g0.png", "C:\\a.png", "..\\g0.png", ""])
 def test_places_outside_the_export_are_not_followed(tmp_path, url):
     _, _, left = hpd.write_pictures([choice(tmp_path, "g", urls=["media/g0.png", url])], tmp_path / "hpd")
     assert left == {images.MISSING: 1}
@@ -142,3 +142,20 @@ def test_names(tmp_path):
     assert hpd.contains_name("portrait of ada lovelace, oil", names) and not hpd.contains_name("a boat", names)
     with pytest.raises(Problem, match="list of names"):
         hpd.read_names(str(tmp_path / "gone.txt"))
+
+
+@pytest.mark.parametrize(("shape", "count"), [((8, 8), 4), ((2, 16), 4), ((16, 2), 4), ((4, 8), 2), ((8, 4), 2)])
+def test_a_grid_is_cut_into_its_pictures(tmp_path, shape, count):
+    cells = [np.full((4, 4, 3), 60 * k, dtype=np.uint8) for k in range(count)]
+    across = {(8, 8): 2, (2, 16): 4, (16, 2): 1, (4, 8): 2, (8, 4): 1}[shape]
+    save_png(tmp_path / "grid.png", np.vstack([np.hstack(cells[i:i + across]) for i in range(0, count, across)]))
+    files = tuple(File("grid.png", "grid.png", (k, count)) for k in range(count))
+    rows, _, left = hpd.write_pictures([Choice("1", "", "a cat", files, 0, tmp_path)], tmp_path / "hpd")
+    found = [read_image(tmp_path / "hpd" / path) for path in rows["file_path"][0]]
+    assert not left and [image.shape for image in found] == [(4, 4, 3)] * count
+    assert [round(image.mean() / 60) for image in found] == list(range(count))
+
+
+def test_pictures_that_were_only_linked_have_a_reason_of_their_own(tmp_path):
+    files = (File("a.png", "https://cdn.example/a.png"), File("b.png", "https://cdn.example/b.png"))
+    assert hpd.write_pictures([Choice("1", "", "a cat", files, 0, tmp_path)], tmp_path / "hpd")[2] == {images.LINKED: 1}

@@ -1,0 +1,152 @@
+"""Fetches named subsets of DiffusionDB from the Hugging Face hub, part by part, so that a stopped download goes on."""
+
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from huggingface_hub import HfApi, hf_hub_download
+from tqdm import tqdm
+
+from alignsd.atomic import write_json
+from alignsd.diffusiondb import read_metadata
+from alignsd.errors import Problem
+
+REPOSITORY = "poloclub/diffusiondb"
+PARTS = {"2m": 2_000, "large": 14_000}
+PART_GIB = {"2m": 0.8, "large": 0.5}  # 2M: 1.6 TB in all, as its README has it; Large: one part, its issue 11
+UNITS = {"k": 1_000, "m": 1_000_000}
+SUBSET = re.compile(r"(2m|large)_(first|random)_(\d+)(k|m)")
+PINNED = "revision.json"
+
+
+def subset_parts(name: str) -> range:
+    """Returns the part numbers of a named subset.
+
+    Args:
+        name: such as ``"2m_first_10k"``; ``"large_first_1m"`` is what the paper scored.
+
+    Raises:
+        Problem: if there is no such subset, or it was drawn at random.
+    """
+    match = SUBSET.fullmatch(name)
+    if match and match[2] == "random":
+        raise Problem(f"{name} cannot be made again.", expected="a subset whose name says first", found=name,
+                      cause="the random subsets were drawn without a fixed seed", fix=f"take {name.replace('random', 'first')}")
+    count = int(match[3]) * UNITS[match[4]] // 1_000 if match else 0
+    if not match or not 1 <= count <= PARTS[match[1]]:
+        raise Problem(f"There is no subset {name!r}.", expected="2m_first_ or large_first_ and a number of images such as 10k or 1m",
+                      found=repr(name), cause="a misspelt name, or more images than there are", fix="large_first_1m is the paper's")
+    return range(2, min(2 + count, PARTS[match[1]] + 1))  # the dataset's own script leaves the first part out
+
+
+def choose(subset: str, some: str = "") -> list[int]:
+    """Returns the part numbers of a subset, or those of them from one number to another.
+
+    Args:
+        subset: as in ``subset_parts``.
+        some: ``"2-31"``, or ``""`` for all.
+
+    Raises:
+        Problem: if the text is no such range, or leads out of the subset.
+    """
+    parts = subset_parts(subset)
+    if not some:
+        return list(parts)
+    match = re.fullmatch(r"(\d+)-(\d+)", some)
+    first, last = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not parts[0] <= first <= last <= parts[-1]:
+        raise Problem(f"There are no such parts in {subset}.", expected=f"{parts[0]}-{parts[-1]} or a part of it", found=some,
+                      cause="a misspelt range", fix=f"--parts {parts[0]}-{parts[0] + 29}")
+    return list(range(first, last + 1))
+
+
+def part_file(subset: str, part: int) -> str:
+    """Returns a part's path in the repository: Large keeps parts 1 to 10,000 and the later ones apart."""
+    folder = "images" if subset.startswith("2m") else f"diffusiondb-large-part-{1 if part <= 10_000 else 2}"
+    return f"{folder}/part-{part:06d}.zip"
+
+
+def parts_with_groups(metadata: Path, parts: Sequence[int], minimum: int) -> tuple[list[int], int]:
+    """Returns which of the parts hold an image of a prompt that has enough images among them, and how many prompts do.
+
+    Args:
+        metadata: ``metadata.parquet`` or ``metadata-large.parquet``.
+        parts: the subset's part numbers.
+        minimum: images that a prompt needs (paper: 4).
+    """
+    table = read_metadata(metadata, ["prompt", "part_id"])
+    table = table[table["part_id"].isin(list(parts))]
+    enough = table.groupby("prompt")["part_id"].transform("size") >= minimum
+    return sorted(map(int, table.loc[enough, "part_id"].unique())), int(table.loc[enough, "prompt"].nunique())
+
+
+def fetch(subset: str, parts: Sequence[int], to: Path, revision: str = "main",
+          download: Callable[..., str] = hf_hub_download) -> list[Path]:
+    """Fetches parts that are not there whole yet.
+
+    The revision is looked up once and written to ``revision.json`` beside the parts, so that a download that goes on later
+    takes the same one.
+
+    Args:
+        subset: its name, for the place of its parts.
+        parts: part numbers.
+        to: folder to write to, which notebook 03 takes as its parameter ``parts``.
+        revision: branch or commit of the repository.
+        download: the hub's.
+
+    Raises:
+        Problem: if the disk is too small, the hub cannot be reached, or another revision was begun here.
+    """
+    wanted = [part_file(subset, part) for part in parts]
+    missing = [file for file in wanted if not _whole(to / file)]
+    if missing:
+        require_space(to, len(missing) * PART_GIB[subset.split("_")[0]])
+        commit = pinned_revision(to, revision)
+    for file in tqdm(missing, desc="fetching", unit="part", disable=not missing):
+        (to / file).unlink(missing_ok=True)  # cut short, or it would be whole
+        try:
+            download(REPOSITORY, file, repo_type="dataset", revision=commit, local_dir=to)
+        except OSError as error:
+            raise _unreachable(file, to, error) from error
+    return [to / file for file in wanted]
+
+
+def pinned_revision(to: Path, revision: str) -> str:
+    """Returns the commit to fetch: the one that was begun with in this folder, or the one that ``revision`` is now."""
+    record = to / PINNED
+    if record.exists():
+        begun = json.loads(record.read_text(encoding="utf-8"))
+        if revision not in ("main", begun["commit"]):
+            raise Problem("Another revision was begun in this folder.", expected=begun["commit"], found=revision,
+                          cause="the parts there are of another revision", fix="take another folder, or leave --revision out")
+        return begun["commit"]
+    try:
+        commit = HfApi().repo_info(REPOSITORY, repo_type="dataset", revision=revision).sha
+    except OSError as error:
+        raise _unreachable(f"revision {revision}", to, error) from error
+    write_json(record, {"repository": REPOSITORY, "revision": revision, "commit": commit})
+    return commit
+
+
+def require_space(to: Path, gib: float) -> None:
+    """Raises a Problem if the disk of a folder has less space than that."""
+    place = next(folder for folder in (to, *to.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free / 2**30
+    if free < gib:
+        raise Problem("The disk is too small for these parts.", expected=f"about {gib:,.0f} GiB", found=f"{free:,.1f} GiB free",
+                      cause="the subset is larger than the disk", fix="take fewer parts: --parts 2-31")
+
+
+def _whole(path: Path) -> bool:
+    """Whether a zip has its directory, which stands at its end."""
+    return path.is_file() and zipfile.is_zipfile(path)
+
+
+def _unreachable(what: str, to: Path, error: OSError) -> Problem:
+    return Problem(f"{what} of DiffusionDB could not be fetched.", expected=f"{REPOSITORY} on the Hugging Face hub",
+                   found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+                   cause="no network, or the host is gone: docs/data.md",
+                   fix=f"run the command again, it goes on where it stopped; or put the file into {to.name} by hand")
