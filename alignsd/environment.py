@@ -38,17 +38,18 @@ class Check:
     fix: str = ""
 
 
-def check_environment(memory: float, disk: float) -> list[Check]:
+def check_environment(memory: float, disk: float, gpu_memory: float = 0.0) -> list[Check]:
     """Returns everything that was looked at: Python, pinned packages, shipped models, memory, disk and device.
 
     Args:
         memory: GiB that the notebooks take at most.
         disk: GiB that a run leaves.
+        gpu_memory: GiB that the GPU must have; 0 if none is needed.
     """
     version = ".".join(map(str, sys.version_info[:3]))
     python = Check("Python", "3.11 or newer", version, "ok") if sys.version_info >= (3, 11) else \
         Check("Python", "3.11 or newer", version, "missing", "make demo PYTHON=python3.12")
-    return [python, *_packages(), *_models(), _memory(memory), _disk(disk), _device()]
+    return [python, *_packages(), *_models(), _memory(memory), _disk(disk), _device(gpu_memory)]
 
 
 def require(checks: Sequence[Check]) -> None:
@@ -131,13 +132,17 @@ def _disk(needed: float) -> Check:
                  "" if enough else "make clean deletes earlier stages; ALIGNSD_OUTPUT=/a/larger/disk puts runs elsewhere")
 
 
-def _device() -> Check:
+def _device(gpu_memory: float) -> Check:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    needed = f"a GPU of {gpu_memory:g} GiB" if gpu_memory else "2 cores; a GPU is optional"
     if importlib.util.find_spec("torch") is None:
-        return Check("device", "any", "unknown without torch", "missing", INSTALL)
+        return Check("device", needed, "unknown without torch", "missing", INSTALL)
     import torch
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
+    found = f"{gpu.name}, {gpu.total_memory / 2**30:.1f} GiB" if gpu else f"{cores} cores, no GPU"
+    if gpu_memory > (gpu.total_memory / 2**30 if gpu else 0):
+        return Check("device", needed, found, "missing", "a larger GPU, or 05.micro_batch and the batches of 06 and 07 lowered "
+                                                         "and 00.gpu_memory with them; alignsd cost measures")
     enough = gpu or cores >= 2
-    return Check("device", "2 cores; a GPU is optional", gpu or f"{cores} cores, no GPU", "ok" if enough else "note",
-                 "" if enough else "nothing to mend: expect twice the time")
+    return Check("device", needed, found, "ok" if enough else "note", "" if enough else "nothing to mend: expect twice the time")

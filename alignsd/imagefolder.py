@@ -138,9 +138,10 @@ def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rat
     """Returns the imagefolder that a notebook's parameter ``regularization`` names.
 
     Args:
-        source: a folder, or ``"miniature"``: write pictures of the simulated web into ``own``.
+        source: an imagefolder; a folder of webdataset shards, unpacked into ``own``; or ``"miniature"``: write pictures of the
+            simulated web into ``own``.
         n: number of pictures that the miniature writes.
-        own: where the miniature writes.
+        own: where to write.
         seed: which pictures of the web.
         minimum_rating: of the aesthetic predictor, 1-10 (paper: LAION aesthetics 6.5+).
 
@@ -151,7 +152,15 @@ def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rat
         from alignsd.miniature.corpus import write_regularization
         write_regularization(own, n, seed, minimum_rating)
         return own
-    if not Path(source).is_dir():
-        raise Problem("The folder of regularization images does not exist.", expected="an imagefolder, or miniature",
+    folder = Path(source)
+    if not folder.is_dir():
+        raise Problem("The folder of regularization images does not exist.", expected="an imagefolder, webdataset shards, or miniature",
                       found=repr(source), cause="a misspelt path", fix="set the parameter `regularization` of 05")
-    return Path(source)
+    if (folder / METADATA).exists() or not any(folder.glob("*.tar")):
+        return folder
+    from alignsd.webshards import unpack_shards
+    counts = unpack_shards(folder, own)
+    if len(counts) > 1:
+        told = ", ".join(f"{count} x {reason}" for reason, count in counts.items() if reason != "unpacked")
+        warnings.warn(f"{folder.name}: {counts['unpacked']} pictures unpacked; left out: {told}", stacklevel=2)
+    return own

@@ -46,3 +46,14 @@ def test_preset_table_lists_what_differs():
 def test_a_package_built_for_a_device_counts_as_pinned(monkeypatch):
     monkeypatch.setattr(environment.metadata, "version", lambda name: "1.2+cpu")
     assert environment._package("torch", "1.2") == Check("torch", "1.2", "1.2+cpu", "ok")
+
+
+def test_a_gpu_that_is_too_small_or_absent_is_missing(monkeypatch):
+    import torch
+
+    assert {c.what: c for c in check_environment(1, 0.1, gpu_memory=1e6)}["device"].state == "missing"
+    small = type("Properties", (), {"name": "a card", "total_memory": 8 * 2**30})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: small)
+    states = {gib: {c.what: c for c in check_environment(1, 0.1, gpu_memory=gib)}["device"].state for gib in (0, 8, 20)}
+    assert states == {0: "ok", 8: "ok", 20: "missing"}
