@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from alignsd import lora
 from alignsd.arms import ARMS
 from alignsd.clip import Clip, embed_images, preprocess
+from alignsd.hps import unlock
 from alignsd.models import torch_device
 from alignsd.parameters import Value
 
@@ -101,6 +102,7 @@ def _clip_tasks(place: torch.device, batch: int) -> Tasks:
     clip = Clip(open_clip.create_model("ViT-L-14-quickgelu", pretrained=None, device=place).eval(), None, place)
     images = list(np.random.default_rng(0).integers(256, size=(batch, 224, 224, 3), dtype=np.uint8))
     yield EMBED, lambda: embed_images(clip, images)
+    unlock(clip.model, 10, 6)
     yield TRAIN_CLIP, lambda: _backward(clip.model.encode_image(preprocess(clip, images)))
 
 
