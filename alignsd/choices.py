@@ -185,12 +185,9 @@ class _Channel:
 
     def _enlarge(self, answer: _Answer, index: int) -> None:
         """A button's pick and its refinement in one; a number that the answer has no picture for settles nothing."""
-        if index < len(answer.message.files):
-            answer.tried.add(index)
-            answer.refined = True
-        else:
-            answer.unclear = answer.refined = True
-            answer.tried.add(index)
+        answer.tried.add(index)
+        answer.refined = True
+        answer.unclear |= index >= len(answer.message.files)
 
     def _settle(self, message_id: str) -> None:
         """Turns an answer into a choice, or counts why it is none."""

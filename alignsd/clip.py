@@ -135,50 +135,34 @@ def swap_activation(clip: Clip) -> Clip:
     return replace(clip, model=model)
 
 
-def pad_to_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Scales an image so that its longer side is ``size`` and pads with black to a square (PAPER: HPC's input).
+def to_square(image: np.ndarray, size: int, fit: str = "pad") -> np.ndarray:
+    """Scales an image and makes it a square, ``(size, size, 3)`` uint8.
 
     Args:
         image: ``(height, width, 3)`` uint8.
         size: side of the result in pixels.
-
-    Returns:
-        ``(size, size, 3)`` uint8.
+        fit: ``"pad"`` scales the longer side and pads with black (PAPER: HPC's input); ``"crop"`` scales the shorter side and
+            cuts the middle out (OpenAI's CLIP).
     """
     height, width = image.shape[:2]
     if height == width == size:
         return image
+    picture = Image.fromarray(image)
+    if fit == "crop":
+        side = min(height, width)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+        return np.asarray(picture.resize((size, size), Image.Resampling.BICUBIC, box=box))
     scale = size / max(height, width)
-    small = Image.fromarray(image).resize((max(1, round(width * scale)), max(1, round(height * scale))),
-                                          Image.Resampling.BICUBIC)
+    small = picture.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BICUBIC)
     square = Image.new("RGB", (size, size))
     square.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
     return np.asarray(square)
 
 
-def crop_to_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Scales an image so that its shorter side is ``size`` and cuts the square in its middle out (OpenAI's CLIP).
-
-    Args:
-        image: ``(height, width, 3)`` uint8.
-        size: side of the result in pixels.
-
-    Returns:
-        ``(size, size, 3)`` uint8.
-    """
-    height, width = image.shape[:2]
-    if height == width == size:
-        return image
-    side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box=box))
-
-
 def preprocess(clip: Clip, images: list[np.ndarray]) -> Tensor:
     """Returns square, normalized images ``(n, 3, size, size)`` on the model's device."""
-    squared = pad_to_square if clip.fit == "pad" else crop_to_square
-    squares = np.stack([squared(image, clip.size) for image in images])
+    squares = np.stack([to_square(image, clip.size, clip.fit) for image in images])
     pixels = torch.from_numpy(squares).to(clip.device).permute(0, 3, 1, 2) / 255
     mean, std = (torch.tensor(v, device=clip.device).view(3, 1, 1)
                  for v in (clip.model.visual.image_mean, clip.model.visual.image_std))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from open_clip.model import build_model_from_openai_state_dict
 
-from alignsd.clip import crop_to_square, embed_images, load_clip, pad_to_square, sha256, swap_activation
+from alignsd.clip import embed_images, load_clip, sha256, swap_activation, to_square
 from alignsd.errors import Problem
 from alignsd.hps import score
 
@@ -49,7 +49,7 @@ def test_official_weights_score_as_openai_own_architecture_does(folder, images, 
     state = official(folder, tmp_path / "hpc.pt")
     ours = load_clip(str(folder), weights=tmp_path / "hpc.pt", device="cpu")
     theirs = build_model_from_openai_state_dict(state, cast_dtype=torch.float32).float().eval()
-    padded = np.stack([pad_to_square(image, 32) for image in images])
+    padded = np.stack([to_square(image, 32) for image in images])
     mean, std = torch.tensor(ours.model.visual.image_mean), torch.tensor(ours.model.visual.image_std)
     pixels = ((torch.from_numpy(padded) / 255 - mean) / std).permute(0, 3, 1, 2)
     with torch.no_grad():
@@ -72,9 +72,9 @@ def test_fits_differ_only_for_images_that_are_not_square(folder, images):
 def test_the_crop_keeps_the_middle():
     image = np.zeros((10, 30, 3), dtype=np.uint8)
     image[:, 10:20] = 255
-    assert (crop_to_square(image, 10) == 255).all()
-    assert crop_to_square(image, 5).shape == (5, 5, 3)
-    assert (pad_to_square(image, 30)[0] == 0).all()
+    assert (to_square(image, 10, "crop") == 255).all()
+    assert to_square(image, 5, "crop").shape == (5, 5, 3)
+    assert (to_square(image, 30)[0] == 0).all()
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>", b"", b"PK\x03\x04 cut off"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from alignsd import accuracy, hps
-from alignsd.clip import embed_images, embed_texts, load_clip, pad_to_square
+from alignsd.clip import embed_images, embed_texts, load_clip, to_square
 from alignsd.errors import Problem
 from alignsd.images import save_png
 
@@ -39,7 +39,7 @@ def test_logit_scale_is_capped_at_a_hundred():
 
 
 def test_padding_keeps_the_whole_image_and_centres_it():
-    square = pad_to_square(np.full((20, 40, 3), 200, np.uint8), 64)
+    square = to_square(np.full((20, 40, 3), 200, np.uint8), 64)
     assert square.shape == (64, 64, 3)
     assert (square[:16] == 0).all() and (square[48:] == 0).all() and (square[20:44] == 200).all()
 

@@ -1,5 +1,6 @@
 """LoRA files of every layout change the UNet as the low-rank formula says, and ours come back to the bit."""
 
+import json
 import subprocess
 import sys
 
@@ -56,7 +57,7 @@ def picture(adapter):
 def test_ours_comes_back_to_the_bit_in_both_layouts(tuned, tmp_path):
     lora_formats.save_lora(tuned.unet, tmp_path, {})
     own = {f"unet.{name}": value for name, value in get_peft_model_state_dict(tuned.unet).items()}
-    for file in (lora_formats.DIFFUSERS_FILE, lora_formats.KOHYA_FILE):
+    for file in (lora_formats.DIFFUSERS_FILE, lora_formats.kohya_file(tmp_path).name):
         read = lora_formats.read_lora(tmp_path / file, load_pipeline(BASE, "cpu").unet)
         assert read.keys() == own.keys() and all(torch.equal(read[name], own[name]) for name in own)
 
@@ -64,13 +65,21 @@ def test_ours_comes_back_to_the_bit_in_both_layouts(tuned, tmp_path):
 def test_diffusers_itself_reads_both_layouts_alike(tuned, tmp_path):
     lora_formats.save_lora(tuned.unet, tmp_path, {})
     pictures = [picture(tmp_path)]
-    for file in (lora_formats.DIFFUSERS_FILE, lora_formats.KOHYA_FILE):
+    for file in (lora_formats.DIFFUSERS_FILE, lora_formats.kohya_file(tmp_path).name):
         pipeline = load_pipeline(BASE, "cpu")
         pipeline.load_lora_weights(tmp_path, weight_name=file)
         pipeline.fuse_lora()
         pictures.append(next(generate(pipeline, [Job("a", "a person in a red shirt", 1)], 2, 1.5))[1])
     assert all(np.abs(other.astype(int) - pictures[0]).max() <= 1 for other in pictures[1:])
     assert not np.array_equal(picture(None), pictures[0])
+
+
+def predicted(unet):
+    """The noise that a UNet predicts for a fixed input."""
+    generator = torch.Generator().manual_seed(0)
+    latents, text = (torch.randn(size, generator=generator) for size in ((1, 4, 8, 8), (1, 77, unet.config.cross_attention_dim)))
+    with torch.no_grad():
+        return unet(latents, 500, text).sample
 
 
 @pytest.mark.parametrize("suffix", ["bin", "safetensors"])
@@ -82,27 +91,77 @@ def test_the_former_layout_changes_weights_by_the_low_rank_formula(tuned, tmp_pa
         for module, first, second in matrices(tuned.unet):
             by_hand.get_submodule(module).weight += second @ first
     converted = load_pipeline(BASE, "cpu", path).unet  # fused
-    latents, text = torch.randn(1, 4, 8, 8), torch.randn(1, 77, by_hand.config.cross_attention_dim)
-    with torch.no_grad():
-        expected, found, plain = (unet(latents, 500, text).sample for unet in (by_hand, converted, load_pipeline(BASE, "cpu").unet))
+    expected, found, plain = (predicted(unet) for unet in (by_hand, converted, load_pipeline(BASE, "cpu").unet))
     assert torch.allclose(found, expected, atol=1e-5) and not torch.allclose(found, plain, atol=1e-2)
 
 
 def test_alpha_is_multiplied_in(tuned, tmp_path):
-    lora_formats.save_lora(tuned.unet, tmp_path, {})
-    state = load_file(tmp_path / lora_formats.KOHYA_FILE)
-    save_file({name: value * 0 + 2 if name.endswith("alpha") else value for name, value in state.items()}, tmp_path / "half.safetensors")
-    half, whole = (lora_formats.read_lora(tmp_path / file, tuned.unet) for file in ("half.safetensors", lora_formats.KOHYA_FILE))
+    kohya = lora_formats.kohya_file(lora_formats.save_lora(tuned.unet, tmp_path, {}).parent)
+    halved = {name: value * 0 + 2 if name.endswith("alpha") else value for name, value in load_file(kohya).items()}
+    save_file(halved, tmp_path / "half.safetensors")
+    half, whole = (lora_formats.read_lora(file, tuned.unet) for file in (tmp_path / "half.safetensors", kohya))
     assert all(torch.equal(half[name], whole[name] / 2 if "lora_B" in name else whole[name]) for name in whole)
+
+
+def test_without_alpha_the_scale_is_one(tuned, tmp_path):
+    kohya = lora_formats.kohya_file(lora_formats.save_lora(tuned.unet, tmp_path, {}).parent)
+    save_file({name: value for name, value in load_file(kohya).items() if not name.endswith("alpha")}, tmp_path / "bare.safetensors")
+    bare, whole = (lora_formats.read_lora(file, tuned.unet) for file in (tmp_path / "bare.safetensors", kohya))
+    assert all(torch.equal(bare[name], whole[name]) for name in whole)
+
+
+def test_alpha_of_one_layer_scales_that_layer_alone(tuned, tmp_path):
+    """diffusers 0.42 drops an attention layer's own alpha and scales every layer alike."""
+    kohya = load_file(lora_formats.kohya_file(lora_formats.save_lora(tuned.unet, tmp_path, {}).parent))
+    layer = next(name for name in kohya if name.endswith("attn1_to_q.alpha"))
+    save_file(kohya | {layer: torch.tensor(1.0)}, tmp_path / "uneven.safetensors")
+    uneven, whole = (lora_formats.read_lora(file, tuned.unet) for file in (tmp_path / "uneven.safetensors",
+                                                                           lora_formats.kohya_file(tmp_path)))
+    changed = [name for name in whole if not torch.equal(uneven[name], whole[name])]
+    assert len(changed) == 1 and torch.equal(uneven[changed[0]], whole[changed[0]] / 4)
+
+
+def test_alpha_in_the_metadata_means_what_diffusers_takes_it_for(tuned, tmp_path):
+    """Else a LoRA of diffusers' own training scripts would be applied at another strength than it was trained with."""
+    state = load_file(lora_formats.save_lora(tuned.unet, tmp_path, {}))
+    config = {"unet.r": 4, "unet.lora_alpha": 1, "unet.target_modules": list(lora.ATTENTION)}
+    save_file(state, tmp_path / "quarter.safetensors", {"format": "pt", "lora_adapter_metadata": json.dumps(config)})
+    ours, theirs = load_pipeline(BASE, "cpu"), load_pipeline(BASE, "cpu")
+    lora_formats.load_lora(ours, tmp_path / "quarter.safetensors")
+    theirs.load_lora_weights(tmp_path, weight_name="quarter.safetensors")
+    assert torch.equal(predicted(ours.unet), predicted(theirs.unet))
+
+
+def test_kohya_s_convolutions_are_read_too(tuned, tmp_path):
+    """kohya's trainer adapts every linear layer and 1 x 1 convolution beside the attention, not q, k, v and out alone."""
+    by_hand, state = load_pipeline(BASE, "cpu").unet, {}
+    convolutions = [name for name, module in by_hand.named_modules() if name.endswith(("proj_in", "proj_out"))]
+    with torch.no_grad():
+        for name in convolutions:
+            weight = by_hand.get_submodule(name).weight
+            first, second = torch.randn(4, weight.shape[1], 1, 1) / 9, torch.randn(weight.shape[0], 4, 1, 1) / 9
+            flat = "lora_unet_" + name.replace(".", "_")
+            state |= {f"{flat}.lora_down.weight": first, f"{flat}.lora_up.weight": second, f"{flat}.alpha": torch.tensor(2.0)}
+            weight += (second[:, :, 0, 0] @ first[:, :, 0, 0] / 2)[:, :, None, None]
+    save_file(state, tmp_path / "kohya.safetensors")
+    read = load_pipeline(BASE, "cpu", tmp_path / "kohya.safetensors").unet
+    assert convolutions and torch.allclose(predicted(read), predicted(by_hand), atol=1e-5)
+    assert not torch.allclose(predicted(read), predicted(load_pipeline(BASE, "cpu").unet), atol=1e-2)
 
 
 def test_the_files_say_what_they_are(tuned, tmp_path):
     lora_formats.save_lora(tuned.unet, tmp_path, {"base model": BASE, "negative prompt": "Weird image. ", "steps": 7})
-    for file in (lora_formats.DIFFUSERS_FILE, lora_formats.KOHYA_FILE):
+    for file in (lora_formats.DIFFUSERS_FILE, lora_formats.kohya_file(tmp_path).name):
         about = lora_formats.read_about(tmp_path / file)
         assert about["base model"] == BASE and about["negative prompt"] == "Weird image. "
         assert (about["rank"], about["alpha"], about["steps"]) == ("4", "4", "7")
     assert about["ss_network_dim"] == "4" and about["ss_network_module"] == "networks.lora"
+    assert about["ss_output_name"] == lora_formats.kohya_file(tmp_path).stem and about["ss_max_train_steps"] == "7"
+    assert "ss_base_model_version" not in about, "the miniature is no Stable Diffusion 1"
+    assert lora_formats.read_about(tmp_path / "adapted_model.bin") == {}, "a torch file says nothing"
+    (tmp_path / "page.safetensors").write_text("<html>moved</html>")
+    with pytest.raises(Problem, match="page.safetensors cannot be read"):
+        lora_formats.read_about(tmp_path / "page.safetensors")
 
 
 def test_files_that_are_no_lora_of_this_model_say_so(tuned, tmp_path):
@@ -122,6 +181,61 @@ def test_files_that_are_no_lora_of_this_model_say_so(tuned, tmp_path):
     torch.save({name: value for name, value in old_format(tuned.unet).items() if "up" not in name}, tmp_path / "halved.bin")
     with pytest.raises(Problem, match="do not fit"):
         lora_formats.read_lora(tmp_path / "halved.bin", unet)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02.", b"c\x8fv\xfd", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1\n"])
+@pytest.mark.parametrize("suffix", ["bin", "safetensors"])
+def test_foreign_bytes_never_end_in_a_traceback(tmp_path, content, suffix):
+    (tmp_path / f"adapted_model.{suffix}").write_bytes(content)
+    with pytest.raises(Problem, match="cannot be read as a LoRA"):
+        lora_formats.read_lora(tmp_path / f"adapted_model.{suffix}", torch.nn.Module())
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda name, value: value.flatten(), "do not fit"), (lambda name, value: value.sum(), "do not fit"),
+    (lambda name, value: value[:0] if "down" in name else value[:, :0], "do not fit"),
+    (lambda name, value: value * float("nan"), "not finite")], ids=["flat", "scalars", "rank 0", "not a number"])
+def test_matrices_that_are_none_are_told(tuned, tmp_path, change, message):
+    torch.save({name: change(name, value) for name, value in old_format(tuned.unet).items()}, tmp_path / "odd.bin")
+    with pytest.raises(Problem, match=message):
+        lora_formats.read_lora(tmp_path / "odd.bin", tuned.unet)
+
+
+def test_names_that_are_numbers_are_told(tuned, tmp_path):
+    torch.save({1: torch.zeros(2, 2)}, tmp_path / "optimizer.bin")
+    with pytest.raises(Problem, match="no tensors by name"):
+        lora_formats.read_lora(tmp_path / "optimizer.bin", tuned.unet)
+
+
+def test_the_release_s_names_and_shapes_fit_stable_diffusion(tmp_path):
+    """Names as the released training script saved them, from the UNet's attention processors; rank 32."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**UNET)
+    state = {}
+    for processor in unet.attn_processors:
+        attention = unet.get_submodule(processor.removesuffix(".processor"))
+        for layer, former in OLD.items():
+            out, into = attention.get_submodule(layer).weight.shape
+            state[f"{processor}.{former}.down.weight"] = torch.zeros(32, into, dtype=torch.float16)
+            state[f"{processor}.{former}.up.weight"] = torch.zeros(out, 32, dtype=torch.float16)
+    torch.save(state, tmp_path / "adapted_model.bin")
+    read = lora_formats.read_lora(tmp_path / "adapted_model.bin", unet)
+    assert len(read) == 2 * 4 * 32 and sum(value.numel() for value in read.values()) == 6_377_472
+    wide = {name: torch.zeros(32, 2048) if "attn2" in name and "to_k_lora.down" in name else value for name, value in state.items()}
+    torch.save(wide, tmp_path / "xl.bin")
+    with pytest.raises(Problem, match="another base model"):
+        lora_formats.read_lora(tmp_path / "xl.bin", unet)
+
+
+def test_stable_diffusion_1_is_named_in_kohya_s_metadata(tmp_path):
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**UNET)
+        lora.add_lora(unet, 4, seed=0)
+    for layer in (module for name, module in unet.named_modules() if name.endswith(("lora_A", "lora_B"))):
+        layer.to_empty(device="cpu")  # the adapter alone gets memory
+    lora_formats.save_lora(unet, tmp_path, {})
+    about = lora_formats.read_about(lora_formats.kohya_file(tmp_path))
+    assert (about["ss_base_model_version"], about["ss_v2"]) == ("sd_v1", "False")
 
 
 @pytest.mark.parametrize(("rank", "expected"), [(4, 797_184), (32, 6_377_472)])
