@@ -1,5 +1,6 @@
 """The arms of the comparison: the same prompts and seeds, drawn by different models with different negative prompts."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +50,16 @@ def read_prompts(source: str, count: int, seed: int) -> list[str]:
     return list(texts)[:count]
 
 
-def plan(prompts: list[str], identifier: str, samples: int, seed: int) -> pd.DataFrame:
-    """Returns one row per image: ``arm, id, prompt_id, sample, prompt, negative, seed, file``.
+def plan(prompts: list[str], identifier: str, samples: int, seed: int, adapters: Collection[str]) -> pd.DataFrame:
+    """Returns one row per image: ``arm, id, prompt_id, sample, prompt, negative, seed, file``; arms without adapter have none.
 
     The same ``id`` has the same prompt and seed in every arm. The seed follows from the run's seed, the prompt's id and the
     sample's number, so that more prompts or samples leave the images of the others as they were.
     """
     rows = []
-    for arm, (_, prompt, negative) in ARMS.items():
+    for arm, (adapter, prompt, negative) in ARMS.items():
+        if adapter not in adapters:
+            continue
         for number, text in enumerate(prompts):
             for sample in range(samples):
                 key = f"p{number:05d}"

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,8 @@ def run(
     tasks = runner.plan(preset, run_name, notebooks or (), start, settings or (), force)
     if dry_run:
         return _show(tasks)
+    if any(task.todo for task in tasks):
+        _look_ahead(preset, run_name, settings or (), next(task.values for task in tasks if task.todo).get("device", "auto"))
     _carry_out(tasks, expected_seconds(preset, run_name))
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
@@ -59,20 +62,18 @@ def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run."
 @app.command()
 def cost(
     preset: Annotated[str, typer.Option(help="A preset at full size.")] = "paper",
-    parts: Annotated[int, typer.Option(min=1, help="Parts of DiffusionDB to score (paper: 1000).")] = 1000,
+    parts: Annotated[int, typer.Option(min=0, help="Parts of DiffusionDB to score; 0 counts those at hand, or else the paper's 1000.")] = 0,
     batch: Annotated[int, typer.Option(min=1, help="Images at a time while measuring.")] = 1,
     device: Annotated[str, typer.Option(help="A torch device; auto takes a GPU if there is one.")] = "auto",
 ) -> None:
     """Measure this machine with full-size models of random weights and say what a preset would take; nothing is downloaded."""
     from alignsd import costs  # imports torch
 
-    values = {task.name[:2]: task.values for task in runner.plan(preset, f"{preset}-cost")}
-    measured = costs.measure(device, batch)
-    table = costs.estimate(costs.count_work(values, parts), measured)
-    print(measured.round(3).to_string(index=False), f"\n\npreset {preset}, {parts} parts of DiffusionDB")
-    print(table.round({"seconds": 3, "hours": 1}).to_string(index=False), f"\nin all {table['hours'].sum():,.1f} hours")
-    for what, gib in costs.space(values, parts).items():
-        print(f"{what}: {gib:,.1f} GiB")
+    values = _values_by_number(preset, preset, ())
+    if not costs.is_full_size(values):
+        raise Problem(f"Preset {preset!r} is not at full size.", expected="a preset with 05.resolution = 512", cause="another preset",
+                      found=f"{values['05']['resolution']}", fix="alignsd cost --preset paper; README tells what mini takes")
+    print(costs.report(values, parts or costs.parts_at(values["03"]["parts"]), costs.measure(device, batch)))
 
 
 @app.command()
@@ -123,6 +124,21 @@ def main() -> None:
     except (Problem, Stopped) as problem:
         print(problem, file=sys.stderr)
         sys.exit(1)
+
+
+def _look_ahead(preset: str, run_name: str, settings: Sequence[str], device: str) -> None:
+    """Says before a run what it needs that this machine lacks and, at full size, what it will take."""
+    from alignsd import costs, environment  # import torch
+
+    values = _values_by_number(preset, run_name, settings)
+    needs = values["00"]
+    environment.require(environment.check_environment(needs["memory"], needs["disk"], needs["gpu_memory"]))
+    if costs.is_full_size(values):
+        print(costs.before_a_run(values, device, run_dir(run_name) / "cost.json"))
+
+
+def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> dict[str, dict[str, parameters.Value]]:
+    return {name[:2]: values for name, values in parameters.resolve(preset, run_name, settings).items()}
 
 
 def _carry_out(tasks: list[runner.Task], expected: dict[str, float]) -> None:

@@ -1,7 +1,6 @@
 """CLIP through open_clip: one preprocessing, one way to embed, for training and for scoring."""
 
 import copy
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -102,12 +101,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                       found=found or "no tensors", cause="an unfinished download, or a web page saved under this name",
                       fix=f"download {path.name} again; docs/data.md says from where")
     return state
-
-
-def sha256(path: Path | str) -> str:
-    """Returns a file's SHA-256 as 64 hex digits, to compare with a published one."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _load_weights(model: nn.Module, state: dict[str, Tensor], name: str) -> None:

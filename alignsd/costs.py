@@ -6,6 +6,7 @@ The models have the published architectures and random weights, so that nothing 
 import resource
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -15,10 +16,13 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from alignsd import lora
 from alignsd.arms import ARMS
+from alignsd.atomic import write_json
 from alignsd.clip import Clip, embed_images, preprocess
+from alignsd.errors import Problem
 from alignsd.hps import unlock
 from alignsd.models import torch_device
 from alignsd.parameters import Value
+from alignsd.records import read_json
 
 # Stable Diffusion 1.4's configuration files.
 UNET = dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280))
@@ -27,10 +31,10 @@ AUTOENCODER = dict(block_out_channels=(128, 256, 512, 512), layers_per_block=2, 
 
 # Sizes of the paper's data (section 3 and 4, and the released files).
 TRAIN_CHOICES, TRAIN_IMAGES, TEST_IMAGES = 20_205, 79_167, 19_640
-PART_IMAGES = 1_000
+PARTS, PART_IMAGES = 1_000, 1_000
 SELECTED = 37_572 + 21_108  # of a million scored
 PART_GIB = 0.5  # one part of DiffusionDB Large (its issue 11)
-LATENT_GIB = 2 * 4 * 64 * 64 * 4 / 2**30  # mean and spread of one picture's latents in single precision
+LATENT_GIB = 2 * 4 * 64 * 64 * 2 / 2**30  # mean and spread of one picture's latents in half precision, as on a GPU
 
 EMBED, TRAIN_CLIP, ENCODE, TRAIN_LORA, DENOISE, DECODE = (
     "CLIP: embed an image", "CLIP: train on an image", "autoencoder: encode a picture", "LoRA: train on a picture",
@@ -86,13 +90,63 @@ def estimate(work: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def space(values: dict[str, dict[str, Value]], parts: int) -> dict[str, float]:
-    """Returns the GiB that a preset's largest holdings take: downloads and what 05 keeps in memory.
+    """Returns the GiB of disk that a preset's largest holdings take: downloads and the latents that 05 keeps.
 
     Args:
         values, parts: as in ``count_work``.
     """
     pictures = SELECTED * parts // 1_000 + values["05"]["regularization_images"]
-    return {"download: DiffusionDB's parts": parts * PART_GIB, "memory: latents in 05": pictures * LATENT_GIB}
+    return {"download: DiffusionDB's parts": parts * PART_GIB, "disk: latents in 05": pictures * LATENT_GIB}
+
+
+def parts_at(folder: str) -> int:
+    """Returns how many of DiffusionDB's parts lie in the folder that notebook 03 scores, or the paper's 1,000 if none do."""
+    return sum(1 for _ in Path(folder).rglob("part-*.zip")) or PARTS
+
+
+def is_full_size(values: dict[str, dict[str, Value]]) -> bool:
+    """Returns whether a preset works at the size whose cost is measured here, Stable Diffusion's 512 pixels."""
+    return values["05"]["resolution"] == 8 * UNET["sample_size"]
+
+
+def before_a_run(values: dict[str, dict[str, Value]], device: str, known: Path) -> str:
+    """Measures this machine, once for each device, and says what a run of a preset at full size would take.
+
+    Args:
+        values: as in ``count_work``.
+        device: ``"auto"`` or a torch device.
+        known: file in which the measurement is kept.
+
+    Raises:
+        Problem: if the models do not fit the device at the preset's batch.
+    """
+    place = torch_device(device)
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
+    kept = read_json(known) if known.exists() else {}
+    if kept.get("device") != name:
+        batch = values["05"]["micro_batch"]
+        print(f"measuring {name} with models of full size, {batch} images at a time")
+        try:
+            kept = {"device": name, "batch": batch, "measured": measure(device, batch).to_dict("records")}
+        except torch.OutOfMemoryError as error:
+            raise Problem("The preset does not fit the GPU.", expected=f"{batch} images at a time", found=str(error).split(".")[0],
+                          cause="a small GPU, or other programs on it",
+                          fix="--set 05.micro_batch=1 and smaller batches in 06 and 07, or a larger GPU") from error
+        write_json(known, kept)
+    return report(values, parts_at(values["03"]["parts"]), pd.DataFrame(kept["measured"]))
+
+
+def report(values: dict[str, dict[str, Value]], parts: int, measured: pd.DataFrame) -> str:
+    """Returns in words and tables what a preset takes: time by task, and space.
+
+    Args:
+        values, parts: as in ``count_work``.
+        measured: from ``measure``.
+    """
+    table = estimate(count_work(values, parts), measured)
+    lines = [measured.round(3).to_string(index=False), "", f"{parts:,} parts of DiffusionDB",
+             table.round({"seconds": 3, "hours": 1}).to_string(index=False), f"in all {table['hours'].sum():,.1f} hours"]
+    return "\n".join(lines + [f"{what}: {gib:,.1f} GiB" for what, gib in space(values, parts).items()])
 
 
 Tasks = Iterator[tuple[str, Callable[[], object]]]

@@ -18,28 +18,45 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from alignsd.atomic import replacing
 from alignsd.generation import Job, generate
 from alignsd.images import read_image, save_png
 from alignsd.training import batch_indices, schedule_named, step_generator, train
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+PER_FILE = 4096  # pictures whose latents lie in one file, at 512 px in half precision 256 MiB
 MOST_TEXTS = 1024  # whose embeddings are kept; at 77 x 768 half-precision numbers about 120 MB
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What the LoRA is trained on, in parallel: latents' moments ``(n, 2c, h, w)``, captions, and who gets the identifier."""
+    """What the LoRA is trained on.
 
-    moments: Tensor
+    Attributes:
+        files: latents' moments, ``(n, 2c, h, w)`` in all, ``PER_FILE`` pictures per array; memory-mapped, since those of the
+            paper's 259,000 pictures would fill the memory of most machines.
+        place: which row of ``files`` each example is, ``(n,)``.
+        captions: one per example.
+        negative: ``(n,)`` bool, who gets the identifier.
+    """
+
+    files: list[np.ndarray]
+    place: np.ndarray
     captions: list[str]
-    negative: np.ndarray  # (n,) bool
+    negative: np.ndarray
 
     def __len__(self) -> int:
         return len(self.captions)
 
-    def head(self, n: int) -> "Examples":
-        """Returns the first ``n`` examples, or all if there are fewer."""
-        return Examples(self.moments[:n], self.captions[:n], self.negative[:n])
+    def moments(self, index: np.ndarray) -> Tensor:
+        """Returns mean and spread of the latents of some examples, ``(len(index), 2c, h, w)`` float32."""
+        rows = [self.files[place // PER_FILE][place % PER_FILE] for place in self.place[index]]
+        return torch.from_numpy(np.stack(rows)).float()
+
+    def take(self, start: int, stop: int) -> "Examples":
+        """Returns the examples from ``start`` up to ``stop``, or to the last if there are fewer."""
+        part = slice(start, stop)
+        return Examples(self.files, self.place[part], self.captions[part], self.negative[part])
 
 
 def crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -60,33 +77,42 @@ def crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 @torch.no_grad()
-def encode_examples(pipeline: StableDiffusionPipeline, table: pd.DataFrame, folder: Path, size: int, seed: int,
+def encode_examples(pipeline: StableDiffusionPipeline, table: pd.DataFrame, size: int, seed: int, store: Path,
                     batch: int = 32) -> Examples:
     """Encodes the pictures once, keeping mean and spread of the latents so that each step can draw anew from them.
 
+    Files of latents that an earlier call has left in ``store`` are not made again.
+
     Args:
-        pipeline: whose autoencoder is used.
-        table: columns ``file_name`` (below ``folder``), ``text`` (caption) and ``label``; ``"negative"`` marks negatives.
-        folder: where the pictures lie.
+        pipeline: whose autoencoder is used; its precision is that of the latents kept.
+        table: columns ``folder``, ``file_name`` (below it), ``text`` (caption) and ``label``; ``"negative"`` marks negatives.
         size: side of the pictures given to the autoencoder, in pixels.
         seed: fixes the crops; a picture's crop follows from its name.
+        store: folder for the latents of this table.
         batch: pictures at a time.
     """
     # Deviation: the official code crops anew in every epoch; one crop per picture lets the latents be kept.
-    parts = []
-    for start in tqdm(range(0, len(table), batch), desc="encoding pictures", unit="batch", mininterval=5):
-        names = table["file_name"].iloc[start:start + batch]
-        squares = [crop(read_image(folder / name), size, np.random.default_rng((seed, *name.encode()))) for name in names]
-        pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 127.5 - 1
-        posterior = pipeline.vae.encode(pixels.to(pipeline.vae.device, pipeline.vae.dtype)).latent_dist
-        parts.append(torch.cat([posterior.mean, posterior.std], dim=1).float().cpu())
-    return Examples(torch.cat(parts), table["text"].tolist(), (table["label"] == "negative").to_numpy())
+    store.mkdir(parents=True, exist_ok=True)
+    paths = [store / f"{number:05d}.npy" for number in range(-(-len(table) // PER_FILE))]
+    with tqdm(total=len(table), desc="encoding pictures", unit="picture", mininterval=5) as bar:
+        for number, path in enumerate(paths):
+            part = table.iloc[number * PER_FILE:(number + 1) * PER_FILE]
+            if not path.exists():
+                moments = np.concatenate([_moments(pipeline, part.iloc[start:start + batch], size, seed)
+                                          for start in range(0, len(part), batch)])
+                with replacing(path) as unfinished:
+                    np.save(unfinished, moments)
+            bar.update(len(part))
+    return Examples([np.load(path, mmap_mode="r") for path in paths], np.arange(len(table)), table["text"].tolist(),
+                    (table["label"] == "negative").to_numpy())
 
 
-def join(parts: list[Examples]) -> Examples:
-    """Returns the examples of several sources as one."""
-    return Examples(torch.cat([p.moments for p in parts]), [c for p in parts for c in p.captions],
-                    np.concatenate([p.negative for p in parts]))
+def _moments(pipeline: StableDiffusionPipeline, part: pd.DataFrame, size: int, seed: int) -> np.ndarray:
+    squares = [crop(read_image(Path(folder) / name), size, np.random.default_rng((seed, *name.encode())))
+               for folder, name in zip(part["folder"], part["file_name"], strict=True)]
+    pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 127.5 - 1
+    posterior = pipeline.vae.encode(pixels.to(pipeline.vae.device, pipeline.vae.dtype)).latent_dist
+    return torch.cat([posterior.mean, posterior.std], dim=1).cpu().numpy()
 
 
 def captions_of(examples: Examples, index: np.ndarray, identifier: str, alone: float, rng: np.random.Generator) -> list[str]:
@@ -151,7 +177,7 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
     def loss_of_step(unet: nn.Module, step: int) -> Iterator[Tensor]:
         generator, index = step_generator(seed, step), batch_indices(len(examples), batch, step, seed)
         captions = captions_of(examples, index, identifier, identifier_alone, np.random.default_rng((seed, step)))
-        mean, std = examples.moments[torch.from_numpy(index)].chunk(2, dim=1)
+        mean, std = examples.moments(index).chunk(2, dim=1)
         latents = (mean + std * torch.randn(mean.shape, generator=generator)) * scaling
         noise = torch.randn(latents.shape, generator=generator)
         times = torch.randint(0, noise_schedule.config.num_train_timesteps, (batch,), generator=generator)

@@ -13,7 +13,7 @@ from alignsd.errors import Problem
 from alignsd.parameters import Value, notebook_names, notebook_path, read_parameters, resolve
 from alignsd.paths import run_dir, shown, stage_dir
 from alignsd.records import note_preset, read_json, read_record, record_path
-from alignsd.stage import code_sha256, configuration, input_state, read_metrics, refuse_other, source_sha256, versions
+from alignsd.stage import code_sha256, configuration, input_state, own_files, read_metrics, refuse_other, source_sha256, versions
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ def _state(name: str, run: str, values: dict[str, Value]) -> tuple[bool, str]:
         return True, "its executed copy or its record is missing"
     if config["code_sha256"] != code_sha256(source):
         return True, "its code changed; --force would empty its folder first"
-    if any(_input(run, need) != state for need, state in config["inputs"].items()):
+    files = own_files(values)
+    if any((files.get(need) or _input(run, need)) != state for need, state in config["inputs"].items()):
         return True, "its inputs changed"
     return False, "finished before"
 

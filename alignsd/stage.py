@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import resource
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 from alignsd.atomic import write_json
 from alignsd.errors import Problem
 from alignsd.parameters import Value, checked, notebook_path, read_cells, read_parameters
-from alignsd.paths import shown, stage_dir
+from alignsd.paths import root, shown, stage_dir
 from alignsd.records import preset_of
 
 PACKAGES = ("alignsd", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "open_clip_torch",
@@ -107,7 +108,7 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = ()) ->
     settings = _settings(path, variables)
     run = str(settings["run"])
     folder = stage_dir(run, name)
-    config = configuration(name, settings, {need: _input_state(run, need, name) for need in needs})
+    config = configuration(name, settings, {need: _input_state(run, need, name) for need in needs} | own_files(settings))
     if (folder / "config.json").exists():
         refuse_other(folder, config)
     write_json(folder / "config.json", config | {"code_sha256": code_sha256(path), "versions": versions()})
@@ -148,6 +149,15 @@ def refuse_other(folder: Path, config: Mapping[str, Any]) -> None:
                           "or use another run name")
 
 
+def own_files(settings: Mapping[str, Value]) -> dict[str, str]:
+    """Returns ``"file of <parameter>"`` -> 16 digits of its content, for each parameter that names a file of the reader's own.
+
+    Of folders only the name counts: their contents are told apart by the stages that read them, or not at all.
+    """
+    files = {name: root() / value for name, value in settings.items() if isinstance(value, str) and value}
+    return {f"file of {name}": file_sha256(path)[:16] for name, path in files.items() if os.path.isfile(path)}
+
+
 def input_state(run: str, stage: str) -> str:
     """Returns 16 digits that change when a finished stage's settings, inputs or reported results change.
 
@@ -156,6 +166,12 @@ def input_state(run: str, stage: str) -> str:
     config = _read(stage_dir(run, stage) / "config.json", run, stage, "a later notebook")
     results = {k: v for k, v in read_metrics(run, stage).items() if "second" not in k and "memory" not in k}
     return _sha256([config["fingerprint"], results])[:16]
+
+
+def file_sha256(path: Path | str) -> str:
+    """Returns a file's SHA-256 as 64 hex digits, to compare with a published one."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def code_sha256(path: Path) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from open_clip.model import build_model_from_openai_state_dict
 
-from alignsd.clip import embed_images, load_clip, sha256, swap_activation, to_square
+from alignsd.clip import embed_images, load_clip, swap_activation, to_square
 from alignsd.errors import Problem
 from alignsd.hps import score
 
@@ -104,11 +104,6 @@ def test_missing_weights_name_the_place(folder, tmp_path):
 def test_an_unknown_fit_is_refused():
     with pytest.raises(Problem, match="pad or crop"):
         load_clip("miniature/clip", fit="stretch", device="cpu")
-
-
-def test_sha256_is_the_file_s(tmp_path):
-    (tmp_path / "empty").write_bytes(b"")
-    assert sha256(tmp_path / "empty").startswith("e3b0c44298fc1c14")
 
 
 FULL_SIZE = """

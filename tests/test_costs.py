@@ -35,4 +35,4 @@ def test_hours_are_counts_times_what_was_measured(values):
 def test_space_of_the_paper(values):
     space = costs.space(values, 1_000)
     assert space["download: DiffusionDB's parts"] == 500
-    assert space["memory: latents in 05"] == pytest.approx(258_911 * 2**17 / 2**30)
+    assert space["disk: latents in 05"] == pytest.approx(258_911 * 2**16 / 2**30)

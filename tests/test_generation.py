@@ -54,8 +54,8 @@ def examples(tmp_path, pipeline):
     web = make_web(12, seed=9, flaw_share=0.5)
     for i, picture in enumerate(web.pictures):
         save_png(tmp_path / f"{i}.png", picture)
-    table = pd.DataFrame({"file_name": [f"{i}.png" for i in range(12)], "text": web.captions, "label": ["positive", "negative"] * 6})
-    return lora.encode_examples(pipeline, table, tmp_path, 64, seed=0)
+    table = pd.DataFrame({"file_name": [f"{i}.png" for i in range(12)], "text": web.captions, "label": ["positive", "negative"] * 6, "folder": str(tmp_path)})
+    return lora.encode_examples(pipeline, table, 64, seed=0, store=tmp_path / "latents")
 
 
 def _tune(examples, checkpoint=None, stop=None, steps=6, micro_batch=4):
@@ -119,7 +119,8 @@ def test_crop_scales_the_short_side_and_cuts_a_square():
 
 def test_arms_share_prompts_and_seeds_and_more_prompts_change_none(tmp_path):
     prompts = arms.read_prompts("miniature", 5, seed=0)
-    plan, longer = arms.plan(prompts, "Weird image. ", 2, seed=0), arms.plan([*prompts, "x"], "Weird image. ", 3, seed=0)
+    adapters = ["", "adapted", "regularization_only"]
+    plan, longer = (arms.plan(texts, "Weird image. ", n, 0, adapters) for texts, n in ((prompts, 2), ([*prompts, "x"], 3)))
     seeds = plan.groupby("id")["seed"].nunique()
     assert (seeds == 1).all() and len(plan) == len(arms.ARMS) * 10
     assert len(plan.merge(longer, on=["arm", "id", "seed", "prompt", "negative"])) == len(plan)
@@ -128,8 +129,7 @@ def test_arms_share_prompts_and_seeds_and_more_prompts_change_none(tmp_path):
 
 
 def test_drawing_again_keeps_what_exists(tmp_path):
-    plan = arms.plan(arms.read_prompts("miniature", 1, seed=0), "Weird image. ", 2, seed=0)
-    original = plan[plan["arm"] == "original"]
+    original = arms.plan(arms.read_prompts("miniature", 1, seed=0), "Weird image. ", 2, 0, [""]).query("arm == 'original'")
     settings = dict(model="miniature/stable-diffusion", adapters={"": None}, folder=tmp_path, steps=2, guidance=3.0, batch=2,
                     device="cpu")
     arms.draw(original, **settings)
