@@ -38,7 +38,8 @@ class Scorers:
     device: str
 
 
-def load_scorers(clip: str, weights: Path, aesthetic: str, judge: str, fid_features: str, device: str = "auto") -> Scorers:
+def load_scorers(clip: str, weights: Path, aesthetic: str, judge: str, fid_features: str, device: str = "auto",
+                 fit: str = "pad") -> Scorers:
     """Returns the models.
 
     Args:
@@ -48,8 +49,9 @@ def load_scorers(clip: str, weights: Path, aesthetic: str, judge: str, fid_featu
         judge: ``"miniature/judge"``, a judge's file, or ``""`` for none: flaws and prompt match are then not measured.
         fid_features: the network of FID, for ``fid.feature_network``.
         device: ``"auto"`` or a torch device.
+        fit: how an image becomes HPS's and CLIP's square, see ``clip.Clip``.
     """
-    return Scorers(load_clip(clip, weights, device), load_clip(clip, device=device), load_aesthetic(aesthetic),
+    return Scorers(load_clip(clip, weights, device, fit), load_clip(clip, device=device, fit=fit), load_aesthetic(aesthetic),
                    load_judge(Path(resolve(judge))) if judge else None, fid.feature_network(fid_features), device)
 
 

@@ -55,7 +55,8 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
     if adapter is not None:
         load_lora(pipeline, adapter)
         pipeline.fuse_lora()  # the same function, one matrix product instead of three
-    pipeline.unet.to(memory_format=torch.channels_last)  # convolutions are faster so, the results the same but for rounding
+    for part in (pipeline.unet, pipeline.vae):
+        part.to(memory_format=torch.channels_last)  # convolutions are faster so, the results the same but for rounding
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(place)
 

@@ -192,6 +192,20 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
                      schedule=schedule_named(schedule), checkpoint=checkpoint)
 
 
+def try_rank(pipeline: StableDiffusionPipeline, examples: Examples, rank: int, recipe: dict) -> dict[str, float]:
+    """Trains a LoRA of one rank for a few steps and returns what the rank changes: ``rank``, ``parameters``, ``loss``.
+
+    Args:
+        pipeline: freshly loaded; it is trained in place.
+        examples: from ``encode_examples``.
+        rank: of the low-rank matrices.
+        recipe: the arguments of ``finetune``; the loss is the mean over the second half of its steps.
+    """
+    parameters = add_lora(pipeline.unet, rank, recipe["seed"])
+    losses = [loss for _, loss in finetune(pipeline, examples, **recipe)]
+    return {"rank": rank, "parameters": parameters, "loss": float(np.mean(losses[len(losses) // 2:]))}
+
+
 def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Tensor:
     """Returns each time step's weight in the loss, min(SNR, gamma) / SNR (Min-SNR; Hang et al., ICCV 2023), ``(n,)``.
 

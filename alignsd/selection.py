@@ -17,6 +17,7 @@ from alignsd.errors import Problem
 from alignsd.imagefolder import write_imagefolder
 from alignsd.intervals import wilson
 
+BLUR_RULES = ("both directions", "official")
 BLUR_LIMIT = 10.0  # official code; in steps of the 0-255 scale
 MINIMUM_IMAGES = 4  # per prompt; official code
 POSITIVE, NEGATIVE, SPARE = "positive", "negative", "negative, not kept"
@@ -42,11 +43,18 @@ def sharpness(image: np.ndarray, rule: str = "both directions") -> float:
     across = values[:, :-1] - values[:, 1:]
     if rule == "official":
         return float(across.max()) if across.size else 0.0
-    if rule != "both directions":
-        raise Problem("There is no such blur rule.", expected="both directions, or official", found=repr(rule),
+    if rule not in BLUR_RULES:
+        raise Problem("There is no such blur rule.", expected=" or ".join(BLUR_RULES), found=repr(rule),
                       cause="a misspelt parameter", fix="set the parameter `blur_rule` of 03")
     down = values[:-1] - values[1:]
     return float(max(np.abs(part).max() if part.size else 0 for part in (across, down)))
+
+
+def compare_rules(pictures: Iterable[np.ndarray], limit: float = BLUR_LIMIT) -> pd.DataFrame:
+    """Counts the pictures that each blur rule drops: index ``rule``, columns ``pictures``, ``blurred``, ``by this rule alone``."""
+    blurred = pd.DataFrame([{rule: bool(is_blurred(sharpness(picture, rule), limit)) for rule in BLUR_RULES} for picture in pictures])
+    alone = {rule: int((blurred[rule] & (blurred.sum(axis=1) == 1)).sum()) for rule in BLUR_RULES}
+    return pd.DataFrame({"pictures": len(blurred), "blurred": blurred.sum(), "by this rule alone": alone}).rename_axis("rule")
 
 
 def is_blurred(sharp: np.ndarray | float, limit: float = BLUR_LIMIT) -> np.ndarray | bool:
