@@ -54,7 +54,8 @@ def examples(tmp_path, pipeline):
     web = make_web(12, seed=9, flaw_share=0.5)
     for i, picture in enumerate(web.pictures):
         save_png(tmp_path / f"{i}.png", picture)
-    table = pd.DataFrame({"file_name": [f"{i}.png" for i in range(12)], "text": web.captions, "label": ["positive", "negative"] * 6, "folder": str(tmp_path)})
+    table = pd.DataFrame({"file_name": [f"{i}.png" for i in range(12)], "text": web.captions,
+                          "label": ["positive", "negative"] * 6, "folder": str(tmp_path)})
     return lora.encode_examples(pipeline, table, 64, seed=0, store=tmp_path / "latents")
 
 
