@@ -1,9 +1,9 @@
 """CLIP through open_clip: one preprocessing, one way to embed, for training and for scoring."""
 
 import copy
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 import open_clip
@@ -11,11 +11,12 @@ import torch
 from open_clip.factory import load_state_dict
 from open_clip.transformer import QuickGELU
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
 from alignsd.models import resolve, torch_device
+from alignsd.paths import user_path
 
 FITS = ("pad", "crop")
 SWAPPED = {nn.GELU: QuickGELU, QuickGELU: nn.GELU}
@@ -52,37 +53,53 @@ def load_clip(name: str, weights: Path | str | None = None, device: str = "auto"
 
     Args:
         name: ``"miniature/clip"``, an open_clip model name (the paper: ``"ViT-L-14-quickgelu"``, which takes OpenAI's
-            weights), or a folder in open_clip's layout.
+            weights), a folder in open_clip's layout, or ``"ViT-L-14-quickgelu=data/ViT-L-14.pt"``: a model and the file of its
+            pretrained weights, which then are not fetched.
         weights: file of fine-tuned weights for that model, ours or the official ``hpc.pt``, see ``read_weights``; None for
             the pretrained ones. With weights nothing is fetched from a hub.
         device: ``"auto"`` or a torch device.
         fit: see ``Clip``.
 
     Raises:
-        Problem: if the model or the fit is unknown, or the weights do not fit the model.
+        Problem: if the model or the fit is unknown, or its weights can be neither found nor fetched, or do not fit it.
     """
+    name, _, file = name.partition("=")
+    weights = weights if weights is not None else file or None
     if fit not in FITS:
         raise Problem(f"there is no fit {fit!r}", expected=" or ".join(FITS), found=repr(fit), cause="a misspelt parameter",
                       fix="pad is the paper's training, crop the official scoring scripts'")
     place, path = torch_device(device), resolve(name)
-    state = read_weights(Path(weights)) if weights is not None else None
+    state = read_weights(user_path(weights)) if weights is not None else None
     known = f"local-dir:{path}" if Path(path).is_dir() else path
     try:
         model = open_clip.create_model(known, pretrained="openai" if known == path and state is None else None, device=place)
-    except (RuntimeError, FileNotFoundError, OSError) as error:
-        raise Problem(f"the CLIP {name!r} could not be loaded", expected="miniature/clip, an open_clip name or a folder",
-                      found=str(error).splitlines()[0], cause="a misspelt name, or no network to fetch its weights",
-                      fix="check the notebook's clip parameter; open_clip.list_models() lists the names") from error
+    except (RuntimeError, ValueError, *FAILED) as error:
+        raise _not_loaded(name, error) from error
     if state is not None:
         _load_weights(model, state, Path(weights).name)
     return Clip(model.eval(), open_clip.get_tokenizer(known), place, fit)
+
+
+def _not_loaded(name: str, error: Exception) -> Problem:
+    """Says what is missing: the name, if open_clip does not know it, or else the weights, with the two places that have them."""
+    source = open_clip.get_pretrained_cfg(name, "openai")
+    if not source:
+        return Problem(f"The CLIP {name!r} could not be loaded.", found=told(error), cause="a misspelt name, or a folder without a model",
+                       expected="miniature/clip, an open_clip name with OpenAI's weights, or a folder in open_clip's layout",
+                       fix="check the notebook's clip parameter; open_clip.list_models() lists the names")
+    hub, url = source["hf_hub"].strip("/"), source["url"]
+    return Problem(f"The weights of the CLIP {name!r} could not be fetched.", found=told(error),
+                   expected=f"open_clip_model.safetensors of {hub} on the Hugging Face hub, or {url.rsplit('/', 1)[-1]} from {url}",
+                   cause="no network, or the host is gone: docs/data.md",
+                   fix=f"get either file where there is a network, put it into data/ and set clip to {name}=data/FILE")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Reads a CLIP's weights: safetensors, or a torch file of tensors such as the official ``hpc.pt``.
 
     A torch file may hold the tensors under ``state_dict`` and name them with ``module.`` in front, as training on several
-    GPUs does; open_clip undoes both. It is read with ``weights_only=True``, so that it cannot run code.
+    GPUs does; open_clip undoes both. It is read with ``weights_only=True``, so that it cannot run code. OpenAI's own files are
+    TorchScript, which can: they are read if their SHA-256 is the one in open_clip's table.
 
     Raises:
         Problem: if the file is missing or damaged, or holds anything but tensors.
@@ -92,15 +109,32 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                       cause="a wrong path, or the file was not downloaded: docs/data.md says where it comes from",
                       fix="put the file there, or correct the path")
     try:
-        state = load_state_dict(str(path), weights_only=True)
+        openai = path.suffix == ".pt" and _is_openai(path)
+        state = _scripted(path) if openai else load_state_dict(str(path), weights_only=True)
         found = ", ".join(sorted({type(value).__name__ for value in state.values()} - {"Tensor"}))
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, StopIteration, AttributeError, TypeError) as error:
+    except Exception as error:  # unpickling what is no pickle raises a dozen unrelated types
         state, found = {}, " ".join(str(error).split())[:120] or type(error).__name__
     if not state or found:
         raise Problem(f"{path.name} cannot be read as weights.", expected="tensors by name, by themselves or as state_dict",
                       found=found or "no tensors", cause="an unfinished download, or a web page saved under this name",
                       fix=f"download {path.name} again; docs/data.md says from where")
     return state
+
+
+def _is_openai(path: Path) -> bool:
+    """Whether a file is, to the bit, one that OpenAI released."""
+    named = [url for model, tag in open_clip.list_pretrained()
+             if tag == "openai" and (url := open_clip.get_pretrained_url(model, tag)).endswith(f"/{path.name}")]
+    if not named:
+        return False
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return any(url.split("/")[-2] == digest for url in named)
+
+
+def _scripted(path: Path) -> dict[str, Tensor]:
+    state = torch.jit.load(path, map_location="cpu").state_dict()
+    return {key: value.float() for key, value in state.items() if key not in ("input_resolution", "context_length", "vocab_size")}
 
 
 def _load_weights(model: nn.Module, state: dict[str, Tensor], name: str) -> None:

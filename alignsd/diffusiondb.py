@@ -11,7 +11,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alignsd.downloads import told
 from alignsd.errors import Problem
 from alignsd.images import BadImage, read_image
+from alignsd.paths import user_path
 
 PART = re.compile(r"part-\d{6}")
 IMAGE_NAME = re.compile(r"[\w-][\w.-]*\.(png|webp)", re.IGNORECASE)
@@ -82,11 +84,12 @@ def parts_folder(source: str, own: Path, **corpus: Any) -> Path:
         from alignsd.miniature.corpus import write_corpus
         write_corpus(own, **corpus)
         return own
-    if not Path(source).is_dir():
+    folder = user_path(source)
+    if not folder.is_dir():
         raise Problem("The folder of DiffusionDB parts does not exist.", expected="a folder, or miniature",
-                      found=repr(source), cause="a misspelt path, or a path relative to another folder",
+                      found=repr(source), cause="a misspelt path, or one that is not relative to the repository",
                       fix="set the parameter `parts` of 03")
-    return Path(source).resolve()
+    return folder.resolve()
 
 
 @contextmanager
@@ -226,21 +229,23 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
         yield from ((name, image) for name, image in zip(names, pixels, strict=True) if not isinstance(image, BadImage))
 
 
-def read_metadata(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+def read_metadata(path: Path, columns: list[str] | None = None, parts: Sequence[int] | None = None) -> pd.DataFrame:
     """Reads ``metadata.parquet`` or ``metadata-large.parquet``: what each image was made with, without opening a part.
 
     Args:
         path: the table.
         columns: which of ``METADATA``'s columns to read; None for all. The table of DiffusionDB Large has 14 million rows,
             so name the ones you need.
+        parts: numbers of the parts whose rows to read; None for all.
 
     Raises:
-        Problem: if the file is no such table.
+        Problem: if there is no such file, or it is no such table.
     """
     wanted = list(METADATA) if columns is None else columns
     try:
-        return pd.read_parquet(path, columns=wanted)
+        return pd.read_parquet(path, columns=wanted, filters=None if parts is None else [("part_id", "in", list(parts))])
     except (OSError, ValueError, KeyError) as error:
-        raise Problem(f"{path.name} is not DiffusionDB's metadata.", expected="columns " + ", ".join(wanted),
-                      found=f"{error}".splitlines()[0], cause="another table, or a download that was cut off",
-                      fix="download metadata.parquet again") from error
+        found = told(error) if path.is_file() else f"no such file at {path}"
+        raise Problem(f"{path.name} is not DiffusionDB's metadata.", expected="columns " + ", ".join(wanted), found=found,
+                      cause="a wrong path, another table, or a download that was cut off",
+                      fix="alignsd fetch --prompts-first gets it from poloclub/diffusiondb on the Hugging Face hub") from error

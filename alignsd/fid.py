@@ -1,20 +1,24 @@
 """The Fréchet distance between generated and reference pictures (FID, Table 4 of the paper), with intervals."""
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import FrechetInceptionDistance
 from tqdm import tqdm
 
+from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
 from alignsd.images import BadImage, read_image
 from alignsd.intervals import percentiles
 from alignsd.models import resolve, torch_device
+from alignsd.paths import user_path
 
 COLUMNS = ["arm", "metric", "value", "low", "high", "n"]
 
@@ -47,29 +51,46 @@ def feature_network(name: str) -> nn.Module:
     """Returns a network that turns pictures ``(n, 3, h, w)`` uint8 into features ``(n, d)``.
 
     Args:
-        name: ``"inception"``, the paper's (2,048 features of Inception v3, which torchmetrics downloads), or
-            ``"miniature/judge"`` or a judge's file (96 features: a Fréchet distance, but not Inception's, so comparable
-            with no published FID).
+        name: ``"inception"``, the paper's (2,048 features of Inception v3 as converted from TensorFlow's by torch-fidelity,
+            pictures scaled to 299 x 299 by torchmetrics' antialiased bilinear filter), or ``"miniature/judge"`` or a judge's
+            file (96 features: a Fréchet distance, but not Inception's, so comparable with no published FID).
+
+    Raises:
+        Problem: if Inception's weights cannot be fetched.
     """
     if name == "inception":
-        return FrechetInceptionDistance(feature=2048).inception
+        return _inception()
     from alignsd.miniature.judge import FEATURES, load_judge
 
     return _JudgeFeatures(load_judge(Path(resolve(name))), FEATURES)
 
 
+def _inception() -> nn.Module:
+    try:
+        return FrechetInceptionDistance(feature=2048).inception
+    except (RuntimeError, *FAILED) as error:  # a RuntimeError if the file is not the one that its name's hash says
+        file = URL_INCEPTION_V3.rsplit("/", 1)[-1]
+        raise Problem("The weights of Inception, for FID, could not be fetched.", expected=f"{file} from {URL_INCEPTION_V3}",
+                      found=told(error), cause="no network, or the host is gone: docs/data.md",
+                      fix=f"get the file where there is a network and put it into {Path(torch.hub.get_dir()) / 'checkpoints'}") from error
+
+
 @torch.no_grad()
-def features(network: nn.Module, pictures: Sequence[np.ndarray], batch: int = 128, device: str = "auto") -> np.ndarray:
-    """Returns the features ``(n, d)``, float64, of pictures ``(h, w, 3)`` uint8; neighbours of one size share a batch."""
+def features(network: nn.Module, pictures: Iterable[np.ndarray], batch: int = 128, device: str = "auto") -> np.ndarray:
+    """Returns the features ``(n, d)``, float64, of pictures ``(h, w, 3)`` uint8, of which at most ``batch`` are held at a time.
+
+    The pictures of one size in a batch go through the network together.
+    """
     place = torch_device(device)
-    network = network.to(place).eval()
-    parts = []
-    for _, same_size in groupby(pictures, key=np.shape):
-        group = list(same_size)
-        for start in range(0, len(group), batch):
-            pixels = torch.from_numpy(np.stack(group[start:start + batch])).permute(0, 3, 1, 2).contiguous()
-            parts.append(network(pixels.to(place)).double().cpu().numpy())
-    return np.concatenate(parts) if parts else np.empty((0, 0))
+    network, waiting, parts = network.to(place).eval(), iter(pictures), []
+    while held := list(islice(waiting, batch)):
+        sizes = pd.Series([picture.shape for picture in held])
+        found: dict[int, np.ndarray] = {}
+        for rows in sizes.groupby(sizes, sort=False).groups.values():
+            pixels = torch.from_numpy(np.stack([held[row] for row in rows])).permute(0, 3, 1, 2).contiguous()
+            found |= zip(rows, network(pixels.to(place)).double().cpu().numpy(), strict=True)
+        parts += [found[row] for row in range(len(held))]
+    return np.stack(parts) if parts else np.empty((0, 0))
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -167,8 +188,10 @@ def table(features: pd.DataFrame, reference: np.ndarray, seed: int, resamples: i
     return own.assign(low=own["low"].clip(lower=0)), differences
 
 
-def reference_pictures(source: str, prompts: Sequence[str], seed: int) -> tuple[list[np.ndarray], dict[str, int]]:
-    """Returns pictures ``(h, w, 3)`` uint8 to compare with, and how many were left out for which reason.
+def reference_pictures(source: str, prompts: Sequence[str], seed: int) -> tuple[Iterator[np.ndarray], Counter]:
+    """Returns pictures ``(h, w, 3)`` uint8 to compare with, read one at a time, and how many were left out for which reason.
+
+    The counts are complete when all pictures have been taken.
 
     Args:
         source: ``"miniature"``, for one render without a flaw per prompt, of that prompt's scene, which no model has seen;
@@ -177,21 +200,28 @@ def reference_pictures(source: str, prompts: Sequence[str], seed: int) -> tuple[
         seed: of the renders' free variation.
 
     Raises:
-        Problem: if the folder holds fewer than two readable images.
+        Problem: when the folder turns out to hold fewer than two readable images.
     """
+    left_out: Counter = Counter()
     if source == "miniature":
-        return [_render(prompt, (seed, 0xF1D, number)) for number, prompt in enumerate(prompts)], {}
-    pictures, left_out = [], {}
-    for path in sorted(p for p in Path(source).glob("**/*") if p.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}):
+        return (_render(prompt, (seed, 0xF1D, number)) for number, prompt in enumerate(prompts)), left_out
+    return _pictures_in(user_path(source), left_out), left_out
+
+
+def _pictures_in(folder: Path, left_out: Counter) -> Iterator[np.ndarray]:
+    readable = 0
+    for path in sorted(path for path in folder.glob("**/*") if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}):
         try:
-            pictures.append(read_image(path))
+            picture = read_image(path)
         except BadImage as error:
-            left_out[error.reason] = left_out.get(error.reason, 0) + 1
-    if len(pictures) < 2:
+            left_out[error.reason] += 1
+            continue
+        readable += 1
+        yield picture
+    if readable < 2:
         raise Problem("There are too few reference pictures for FID.", expected="a folder with at least 2 readable images",
-                      found=f"{len(pictures)} in {source}, left out: {left_out}", cause="a wrong path, or damaged files",
-                      fix='set fid_reference of notebook 07 to a folder of images, or to "miniature"')
-    return pictures, left_out
+                      found=f"{readable} in {folder}, left out: {dict(left_out) or 'none'}", cause="a wrong path, or damaged files",
+                      fix='set fid_reference of notebook 07 to a folder of images, or to "miniature"; docs/data.md')
 
 
 def _render(prompt: str, seed: tuple[int, ...]) -> np.ndarray:

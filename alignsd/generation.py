@@ -51,7 +51,8 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
     except (OSError, ValueError) as error:  # a name that cannot be one of the hub's is a ValueError
         raise Problem(f"the model {name!r} could not be loaded", expected="a folder in diffusers layout or a hub's model name",
                       found=str(error).splitlines()[0], cause="a misspelt name, or no network to reach the hub",
-                      fix="check the notebook's stable_diffusion parameter, or download the model and give its folder") from error
+                      fix="check the notebook's stable_diffusion parameter; or, where there is a network, "
+                          f"hf download {name} --local-dir data/{name.rsplit('/', 1)[-1]}, and set it to that folder") from error
     if adapter is not None:
         load_lora(pipeline, adapter)
         pipeline.fuse_lora()  # the same function, one matrix product instead of three

@@ -4,6 +4,7 @@ Each is a CLIP, so each is loaded as one; only what its authors trained, how the
 multiply the cosine by differ. ``docs/scorers.md`` has the table.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +15,9 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPModel
 
 from alignsd.clip import Clip, load_clip
+from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
-from alignsd.models import torch_device
+from alignsd.models import resolve, torch_device
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -52,17 +54,23 @@ RECIPES = {
 }
 
 
-def load_scorer(name: str, weights: str = "", device: str = "auto") -> Clip:
+def load_scorers(wanted: Iterable[str], device: str = "auto") -> dict[str, Clip]:
+    """Loads several scores, as ``load_scorer`` takes them; returns name (without its file) to score."""
+    return {score.partition("=")[0]: load_scorer(score, device) for score in wanted}
+
+
+def load_scorer(score: str, device: str = "auto") -> Clip:
     """Loads a score by its name; ``hps.score(load_scorer("HPS v2.1"), images, prompts)``.
 
     Args:
-        name: one of ``RECIPES``.
-        weights: the file (PickScore: the folder) if it lies on this machine; ``""`` fetches it from the hub.
+        score: one of ``RECIPES``, whose weights are fetched from the hub; or, if they lie on this machine, the name and the
+            file (PickScore: the folder), ``"HPS v2.1=data/HPS_v2.1_compressed.pt"``: then nothing is fetched.
         device: ``"auto"`` or a torch device.
 
     Raises:
         Problem: if the name is unknown, or the weights cannot be found, fetched or read.
     """
+    name, _, weights = score.partition("=")
     recipe = RECIPES.get(name)
     if recipe is None:
         raise Problem(f"There is no score {name!r}.", expected="one of " + ", ".join(RECIPES), found=repr(name),
@@ -71,7 +79,7 @@ def load_scorer(name: str, weights: str = "", device: str = "auto") -> Clip:
         return load_transformers_clip(weights or recipe.repository, recipe.fit, device)
     if not recipe.file and not weights:
         return load_clip(recipe.model, device=device, fit=recipe.fit)
-    return load_clip(recipe.model, Path(weights) if weights else _fetched(name, recipe), device, recipe.fit)
+    return load_clip(recipe.model, weights or _fetched(name, recipe), device, recipe.fit)
 
 
 def _fetched(name: str, recipe: Recipe) -> Path:
@@ -80,11 +88,11 @@ def _fetched(name: str, recipe: Recipe) -> Path:
         if recipe.repository:
             return Path(hf_hub_download(recipe.repository, recipe.file))
         found = "no file was given, and it is on no hub"
-    except OSError as error:  # all of the hub's and the network's errors are
-        found = str(error).splitlines()[0]
+    except FAILED as error:
+        found = told(error)
     raise Problem(f"The weights of {name} could not be fetched.", expected=where, found=found,
                   cause="no network, or the host no longer has the file",
-                  fix=f"get {recipe.file} where there is one, and give its path as weights")
+                  fix=f"put {recipe.file} into data/ and ask for '{name}=data/{recipe.file}'")
 
 
 class _TransformersClip(nn.Module):
@@ -113,21 +121,22 @@ def load_transformers_clip(name: str, fit: str = "crop", device: str = "auto") -
     """Loads a CLIP that transformers saved, such as PickScore, with its tokenizer and its own logit scale.
 
     Args:
-        name: a folder, or a repository on the hub.
+        name: a folder, relative to the repository, or a repository on the hub.
         fit: see ``clip.Clip``.
         device: ``"auto"`` or a torch device.
 
     Raises:
         Problem: if it can be neither found nor read.
     """
-    place = torch_device(device)
+    place, path = torch_device(device), resolve(name)
     try:
-        model = CLIPModel.from_pretrained(name).eval().to(place)
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError, RuntimeError) as error:
+        model = CLIPModel.from_pretrained(path).eval().to(place)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (ValueError, RuntimeError, *FAILED) as error:
         raise Problem(f"The CLIP {name!r} could not be loaded.", expected="a folder or repository of a transformers CLIPModel",
-                      found=str(error).splitlines()[0], cause="no network, a misspelt path, or an unfinished download",
-                      fix="download the repository to a folder and give that folder as weights; see docs/data.md") from error
+                      found=told(error), cause="no network, a misspelt path, or an unfinished download",
+                      fix="where there is a network: hf download yuvalkirstain/PickScore_v1 --local-dir data/PickScore_v1; "
+                          "then ask for 'PickScore=data/PickScore_v1'") from error
     length = model.config.text_config.max_position_embeddings
 
     def tokens(texts: list[str]) -> Tensor:

@@ -51,8 +51,9 @@ def sharpness(image: np.ndarray, rule: str = "both directions") -> float:
 
 
 def compare_rules(pictures: Iterable[np.ndarray], limit: float = BLUR_LIMIT) -> pd.DataFrame:
-    """Counts the pictures that each blur rule drops: index ``rule``, columns ``pictures``, ``blurred``, ``by this rule alone``."""
-    blurred = pd.DataFrame([{rule: bool(is_blurred(sharpness(picture, rule), limit)) for rule in BLUR_RULES} for picture in pictures])
+    """Counts the pictures that each rule drops: index ``rule``, columns ``pictures``, ``blurred``, ``by this rule alone``."""
+    rows = [{rule: bool(is_blurred(sharpness(picture, rule), limit)) for rule in BLUR_RULES} for picture in pictures]
+    blurred = pd.DataFrame(rows, columns=list(BLUR_RULES), dtype=bool)
     alone = {rule: int((blurred[rule] & (blurred.sum(axis=1) == 1)).sum()) for rule in BLUR_RULES}
     return pd.DataFrame({"pictures": len(blurred), "blurred": blurred.sum(), "by this rule alone": alone}).rename_axis("rule")
 

@@ -1,13 +1,16 @@
 """CLIPs of every origin give open_clip's own scores, and wrong weights say so."""
 
+import hashlib
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from open_clip.model import build_model_from_openai_state_dict
 
 from alignsd.clip import embed_images, load_clip, swap_activation, to_square
@@ -99,6 +102,36 @@ def test_weights_of_another_model_name_the_tensor_that_differs(folder, tmp_path)
 def test_missing_weights_name_the_place(folder, tmp_path):
     with pytest.raises(Problem, match="docs/data.md"):
         load_clip(str(folder), weights=tmp_path / "absent.pt", device="cpu")
+
+
+def test_without_network_the_message_names_both_files_and_what_to_set(monkeypatch):
+    def unreachable(**_):
+        raise LocalEntryNotFoundError("no route to host")
+
+    monkeypatch.setattr("open_clip.pretrained.hf_hub_download", unreachable)
+    with pytest.raises(Problem, match="weights of the CLIP 'ViT-L-14-quickgelu' could not be fetched") as problem:
+        load_clip("ViT-L-14-quickgelu", device="cpu")
+    told = str(problem.value)
+    assert "timm/vit_large_patch14_clip_224.openai" in told and "ViT-L-14.pt from https://openaipublic" in told
+    assert "no route to host" in told and "set clip to ViT-L-14-quickgelu=data/FILE" in told
+
+
+def test_a_misspelt_name_is_no_question_of_the_network():
+    with pytest.raises(Problem, match="list_models"):
+        load_clip("ViT-L-41", device="cpu")
+
+
+def test_openai_s_own_file_is_read_by_its_hash_and_no_other_torchscript(folder, images, tmp_path, monkeypatch):
+    state = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
+    scripted = {key: value.half() for key, value in state.items()} | {"vocab_size": torch.tensor(49408)}
+    monkeypatch.setattr("torch.jit.load", lambda *_, **__: SimpleNamespace(state_dict=lambda: scripted))
+    (tmp_path / "ViT-L-14.pt").write_bytes(b"an archive")
+    with pytest.raises(Problem, match="ViT-L-14.pt cannot be read as weights"):
+        load_clip(f"{folder}={tmp_path / 'ViT-L-14.pt'}", device="cpu")
+    digest = hashlib.sha256(b"an archive").hexdigest()
+    monkeypatch.setattr("open_clip.get_pretrained_url", lambda *_: f"https://openai/{digest}/ViT-L-14.pt")
+    found = load_clip(f"{folder}={tmp_path / 'ViT-L-14.pt'}", device="cpu")
+    assert np.allclose(embed_images(found, images), embed_images(load_clip(str(folder), device="cpu"), images), atol=1e-2)
 
 
 def test_an_unknown_fit_is_refused():

@@ -1,14 +1,26 @@
 """The Fréchet distance: hand-computed values, agreement with torchmetrics, and what its interval must do."""
 
+import weakref
+from urllib.error import URLError
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch_fidelity import feature_extractor_inceptionv3
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from alignsd import fid
 from alignsd.errors import Problem
+from alignsd.images import FOREIGN
+
+
+class Mean(torch.nn.Module):
+    """Features: the mean of each colour."""
+
+    def forward(self, pictures):
+        return pictures.float().mean((2, 3))
 
 
 def cached(first=0, **arms):
@@ -73,10 +85,6 @@ def test_cached_features_give_what_the_network_gives():
 
 
 def test_features_keep_the_order_when_sizes_differ():
-    class Mean(torch.nn.Module):
-        def forward(self, pictures):
-            return pictures.float().mean((2, 3))
-
     pictures = [np.full((4, 6, 3), 1, np.uint8), np.full((5, 5, 3), 2, np.uint8), np.full((4, 6, 3), 3, np.uint8)]
     np.testing.assert_array_equal(fid.features(Mean(), pictures, device="cpu")[:, 0], [1, 2, 3])
 
@@ -117,9 +125,8 @@ def test_an_arm_may_lack_images():
 
 def test_miniature_reference_shows_the_prompts_scenes_without_flaws():
     prompts = ["a person in a red shirt waving on the beach", "a running person at night with a hat, blue shirt"]
-    pictures, left_out = fid.reference_pictures("miniature", prompts * 4, seed=0)
-    again, _ = fid.reference_pictures("miniature", prompts * 4, seed=0)
-    assert len(pictures) == 8 and pictures[0].shape == (64, 64, 3) and left_out == {}
+    pictures, again = (list(fid.reference_pictures("miniature", prompts * 4, seed=0)[0]) for _ in range(2))
+    assert len(pictures) == 8 and pictures[0].shape == (64, 64, 3)
     np.testing.assert_array_equal(pictures, again)
     assert any((pictures[0] != pictures[2]).ravel()), "two pictures of one prompt differ in their free variation"
 
@@ -129,9 +136,36 @@ def test_reference_folder_counts_what_it_leaves_out(tmp_path):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
     (tmp_path / "broken.png").write_bytes(b"not an image")
     pictures, left_out = fid.reference_pictures(str(tmp_path), [], seed=0)
-    assert len(pictures) == 3 and sum(left_out.values()) == 1
+    assert len(list(pictures)) == 3 and left_out == {FOREIGN: 1}
 
 
 def test_too_few_reference_pictures_are_refused(tmp_path):
     with pytest.raises(Problem, match="too few reference pictures"):
-        fid.reference_pictures(str(tmp_path / "nowhere"), [], seed=0)
+        list(fid.reference_pictures(str(tmp_path / "nowhere"), [], seed=0)[0])
+
+
+def test_reference_pictures_are_held_a_batch_at_a_time():
+    held, counts = set(), []
+
+    def pictures():
+        for number in range(50):
+            picture = np.full((4, 4 + number % 2, 3), number, np.uint8)
+            held.add(number)
+            weakref.finalize(picture, held.remove, number)
+            counts.append(len(held))
+            yield picture
+
+    found = fid.features(Mean(), pictures(), batch=5, device="cpu")
+    np.testing.assert_array_equal(found[:, 0], np.arange(50))
+    assert max(counts) <= 11, "one batch in the network, the next being read"
+
+
+def test_without_network_the_message_names_inception_s_file_and_its_place(monkeypatch, tmp_path):
+    def unreachable(url, progress):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(Problem, match="weights-inception-2015-12-05-6726825d.pth from https://github.com/toshas") as problem:
+        fid.feature_network("inception")
+    assert "no route to host" in str(problem.value) and str(tmp_path / "checkpoints") in str(problem.value)

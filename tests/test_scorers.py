@@ -1,8 +1,13 @@
 """Every score loads from a file in its authors' format, and says what is missing."""
 
+import subprocess
+import sys
+
 import numpy as np
+import psutil
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
 from alignsd import scorers
@@ -36,7 +41,7 @@ def test_pickscore_is_transformers_own_logit(pickscore):
     pixels = ((torch.from_numpy(np.stack(IMAGES)) / 255 - mean) / std).permute(0, 3, 1, 2)
     with torch.no_grad():
         logits = model(**tokenizer(PROMPTS, padding=True, return_tensors="pt"), pixel_values=pixels).logits_per_image
-    found = score(scorers.load_scorer("PickScore", str(pickscore), "cpu"), IMAGES, PROMPTS)
+    found = score(scorers.load_scorers([f"PickScore={pickscore}"], "cpu")["PickScore"], IMAGES, PROMPTS)
     assert np.allclose(found, logits.diagonal().numpy(), atol=1e-4)
 
 
@@ -50,19 +55,28 @@ def test_hps_v1_is_on_no_hub_and_says_where_it_is_told():
         scorers.load_scorer("HPS v1")
 
 
-def test_without_network_the_message_names_file_and_repository(monkeypatch):
+@pytest.mark.parametrize("error", [LocalEntryNotFoundError, HTTPError])
+def test_without_network_the_message_names_file_and_repository(monkeypatch, error):
     def unreachable(repository, file):
-        raise ConnectionError("no route to host")
+        raise error("no route to host")
 
     monkeypatch.setattr(scorers, "hf_hub_download", unreachable)
     with pytest.raises(Problem, match=r"HPS_v2.1_compressed.pt of xswu/HPSv2") as problem:
         scorers.load_scorer("HPS v2.1")
-    assert "no route to host" in str(problem.value)
+    assert "no route to host" in str(problem.value) and "HPS v2.1=data/HPS_v2.1_compressed.pt" in str(problem.value)
+
+
+@pytest.mark.parametrize("name", ["HPS v1", "HPS v2", "HPS v2.1", "CLIP score"])
+def test_a_file_of_one_s_own_is_taken_and_nothing_is_fetched(monkeypatch, tmp_path, name):
+    monkeypatch.setattr(scorers, "hf_hub_download", lambda *_: 1 / 0)
+    monkeypatch.setattr("open_clip.factory.download_pretrained", lambda *_, **__: 1 / 0)
+    with pytest.raises(Problem, match="no weights mine.pt"):
+        scorers.load_scorer(f"{name}={tmp_path / 'mine.pt'}", "cpu")
 
 
 def test_a_folder_that_is_no_pickscore_says_so(tmp_path):
     with pytest.raises(Problem, match="transformers CLIPModel"):
-        scorers.load_scorer("PickScore", str(tmp_path), "cpu")
+        scorers.load_scorer(f"PickScore={tmp_path}", "cpu")
 
 
 def test_the_table_of_scores_in_the_documents_is_the_code_s():
@@ -70,3 +84,42 @@ def test_the_table_of_scores_in_the_documents_is_the_code_s():
     for name, recipe in scorers.RECIPES.items():
         row = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
         assert all(part in row for part in (recipe.model, recipe.repository, recipe.file, recipe.fit, recipe.unit, recipe.source))
+
+
+VIT_H_14 = """
+import resource, sys
+import numpy as np, open_clip, torch
+from PIL import Image
+from alignsd.hps import score
+from alignsd.scorers import load_scorer
+for name in ("normal_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "uniform_"):
+    setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)  # every value is overwritten, and drawing them takes a minute
+torch.randn, randn = torch.empty, torch.randn
+block = 0.02 * randn(1_000_003, generator=torch.Generator().manual_seed(0)).repeat(60)
+reference, start = open_clip.create_model("ViT-H-14", pretrained=None).eval(), 0
+for name, value in reference.state_dict().items():  # each tensor goes on in the block where the one before it ended
+    numbers = block[start:start + value.numel()].view(value.shape)
+    value.copy_((numbers + (".ln_" in name and name.endswith("weight"))).half())  # half precision, as the release has it
+    start = (start + value.numel()) % 1_000_003
+torch.save({"state_dict": {key: value.half() for key, value in reference.state_dict().items()}}, sys.argv[1])
+image = np.random.default_rng(0).integers(256, size=(224, 224, 3), dtype=np.uint8)
+with torch.no_grad():
+    pixels = open_clip.image_transform(224, is_train=False, mean=reference.visual.image_mean, std=reference.visual.image_std)
+    encoded = reference.encode_image(pixels(Image.fromarray(image))[None], normalize=True)
+    text = reference.encode_text(open_clip.get_tokenizer("ViT-H-14")(["a cat"]), normalize=True)
+expected = float(100 * (encoded * text).sum())
+del reference, block, numbers, value
+found = score(load_scorer(f"HPS v2.1={sys.argv[1]}", "cpu"), [image], ["a cat"])[0]
+print(expected, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+def test_hps_v2_1_of_full_size_scores_as_open_clip_s_own_encode(tmp_path):
+    if psutil.virtual_memory().available < 8 * 2**30:
+        pytest.skip("ViT-H/14 needs 7 GiB of memory, and 8 GiB are not free")
+    file = tmp_path / "HPS_v2.1_compressed.pt"
+    out = subprocess.run([sys.executable, "-c", VIT_H_14, str(file)], capture_output=True, text=True, check=True, timeout=300)
+    file.unlink()
+    expected, found, gigabytes = map(float, out.stdout.split())
+    assert found == pytest.approx(expected, abs=1e-3) and abs(expected) > 0.1
+    assert gigabytes < 7

@@ -165,6 +165,14 @@ def test_official_blur_rule_is_blind_to_pictures_that_get_brighter_to_the_right(
     assert selection.sharpness(rising[:, ::-1], "official") == 200
 
 
+def test_blur_rules_are_compared_and_no_picture_counts_as_none():
+    stripes = np.zeros((4, 4, 3), np.uint8)
+    stripes[::2] = 255
+    table = selection.compare_rules([stripes, np.zeros((4, 4, 3), np.uint8)])
+    assert table.loc["official"].tolist() == [2, 2, 1] and table.loc["both directions"].tolist() == [2, 1, 0]
+    assert (selection.compare_rules([]) == 0).all(axis=None)
+
+
 def test_sharpness_at_its_limits():
     step = np.zeros((1, 2, 3), np.uint8)
     step[0, 1] = 10
