@@ -10,6 +10,7 @@ from alignsd.errors import Problem
 from alignsd.generation import Job, generate, image_seed, load_pipeline
 from alignsd.images import save_png
 from alignsd.miniature import world
+from alignsd.paths import user_path
 
 # arm: adapter, prompt, negative prompt; {i} is the identifier, {p} the prompt
 ARMS = {
@@ -27,7 +28,7 @@ def read_prompts(source: str, count: int, seed: int) -> list[str]:
     """Returns distinct prompts.
 
     Args:
-        source: a text file with one prompt per line, or ``"miniature"`` for captions of the simulated world.
+        source: a text file with one prompt per line (relative to the repository), or ``"miniature"`` for captions of the simulated world.
         count: how many; the first ones of a file.
         seed: of the simulated captions.
 
@@ -40,7 +41,7 @@ def read_prompts(source: str, count: int, seed: int) -> list[str]:
         while len(texts) < count:
             texts[world.caption(world.random_scene(rng), rng)] = None
         return list(texts)
-    path = Path(source)
+    path = user_path(source)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     texts = dict.fromkeys(line.strip() for line in lines if line.strip())
     if len(texts) < count:

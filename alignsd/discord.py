@@ -16,6 +16,7 @@ import ijson
 from tqdm import tqdm
 
 from alignsd.errors import Problem
+from alignsd.paths import user_path
 
 COMMAND = re.compile(r"^[!/]dream\b\s*(prompt:)?\s*", re.IGNORECASE)
 # A setting is one letter after a dash, a word after two, or a slash command's "name: value"; "t-shirt" and " - " are none.
@@ -80,7 +81,7 @@ def export_files(source: str, simulate: Callable[[], Path]) -> list[Path]:
     Raises:
         Problem: if there is no such file, or no JSON file in the folder.
     """
-    path = simulate() if source == "miniature" else Path(source)
+    path = simulate() if source == "miniature" else user_path(source)
     found = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not found or not found[0].is_file():
         raise Problem(f"There is no Discord export at {source!r}.",

@@ -23,7 +23,7 @@ from alignsd.discord import File
 from alignsd.errors import Problem
 from alignsd.images import LINKED, MISSING, BadImage, read_image, save_jpeg
 from alignsd.intervals import wilson
-from alignsd.paths import shown
+from alignsd.paths import shown, user_path
 from alignsd.splits import split_by_prompt
 
 KEYS = {"human_preference": int, "prompt": str, "id": int, "file_path": list, "user_hash": str, "contain_name": bool}
@@ -72,7 +72,7 @@ def read_names(source: str) -> list[str]:
     if not source:
         return []
     try:
-        return [line.strip() for line in Path(source).read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in user_path(source).read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise Problem("The list of names cannot be read.", expected="a text file with one name per line", found=str(error),
                       cause="a misspelt path", fix='set the parameter names_file; "" flags no prompt') from error

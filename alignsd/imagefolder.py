@@ -18,6 +18,7 @@ from tqdm import tqdm
 from alignsd.atomic import replacing
 from alignsd.errors import Problem
 from alignsd.images import BadImage, read_image, save_png
+from alignsd.paths import user_path
 
 METADATA = "metadata.jsonl"
 Pictures = Iterable[tuple[str, np.ndarray]]
@@ -152,7 +153,7 @@ def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rat
         from alignsd.miniature.corpus import write_regularization
         write_regularization(own, n, seed, minimum_rating)
         return own
-    folder = Path(source)
+    folder = user_path(source)
     if not folder.is_dir():
         raise Problem("The folder of regularization images does not exist.", expected="an imagefolder, webdataset shards, or miniature",
                       found=repr(source), cause="a misspelt path", fix="set the parameter `regularization` of 05")

@@ -1,4 +1,4 @@
-"""Where a model's name leads, and which device it runs on."""
+"""Where a model's name leads, which device it runs on, and how precisely it is trained there."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import torch
 
 from alignsd.errors import Problem
 from alignsd.miniature import WEIGHTS
+from alignsd.paths import user_path
 
 MINIATURE = {
     "miniature/stable-diffusion": WEIGHTS / "stable-diffusion",
@@ -16,13 +17,14 @@ MINIATURE = {
 
 
 def resolve(name: str) -> str:
-    """Returns the path of a shipped model, or the name itself if it is a path or a hub's name.
+    """Returns the path of a shipped model, or of a file or folder relative to the repository, or else the name, a hub's.
 
     Raises:
         Problem: if the name begins with ``miniature/`` but no such model is shipped.
     """
     if not name.startswith("miniature/"):
-        return name
+        own = user_path(name)
+        return str(own) if own.exists() else name
     path = MINIATURE.get(name)
     if path is None or not path.exists():
         raise Problem(f"there is no shipped model {name!r}", expected=f"one of {', '.join(MINIATURE)}",
@@ -39,3 +41,13 @@ def torch_device(device: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def training_precision(device: torch.device) -> torch.dtype:
+    """Returns the precision of the frozen weights in training: bfloat16 on a GPU that has it, and else single.
+
+    In half precision, in which images are drawn, the smallest gradients would become zero on their way through the UNet;
+    bfloat16 has the range of single precision.
+    """
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if able else torch.float32

@@ -51,6 +51,11 @@ def figures_dir(run: str) -> Path:
     return output() / "figures" / checked_run(run)
 
 
+def user_path(value: Path | str) -> Path:
+    """Returns the file or folder that a parameter names: relative to the repository, wherever the kernel was started."""
+    return root() / os.path.expanduser(value)
+
+
 def shown(path: Path | str) -> str:
     """Returns ``path`` as it is printed: relative to the output folder or the repository where it lies in one of them."""
     path = Path(path).resolve()

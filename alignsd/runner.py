@@ -10,10 +10,23 @@ from typing import Any
 
 from alignsd.atomic import write_json
 from alignsd.errors import Problem
+from alignsd.inputs import MODEL, own_inputs
 from alignsd.parameters import Value, notebook_names, notebook_path, read_parameters, resolve
 from alignsd.paths import run_dir, shown, stage_dir
 from alignsd.records import note_preset, read_json, read_record, record_path
-from alignsd.stage import code_sha256, configuration, input_state, own_files, read_metrics, refuse_other, source_sha256, versions
+from alignsd.stage import (
+    code_sha256,
+    configuration,
+    input_state,
+    package_sha256,
+    read_metrics,
+    refuse_other,
+    source_sha256,
+    versions,
+)
+
+FORCED = "forced: its folder is emptied first"
+NEW_MODELS = "the shipped models changed: its folder is emptied first"
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,8 @@ def plan(preset: str, run: str, only: Sequence[str] = (), start: str | None = No
     """Returns what a run would do, notebook by notebook, without doing it.
 
     A finished notebook is left alone: its stage reported results, with the same settings, inputs and code, and its
-    executed copy is there. Once one notebook runs, all chosen later ones run too.
+    executed copy is there. Once one notebook runs, all chosen later ones run too. A stage that was made with other shipped
+    models starts anew, and so do the later ones.
 
     Args:
         preset: name of a preset or path of a preset file.
@@ -56,15 +70,16 @@ def plan(preset: str, run: str, only: Sequence[str] = (), start: str | None = No
 
     Raises:
         Problem: for an unknown name, a value of the wrong kind, or (without ``force``) a stage's folder that was made with
-            other settings.
+            other settings or from other files of the reader's own.
     """
     values = resolve(preset, run, settings)
     tasks: list[Task] = []
     for name in _chosen(only, start):
-        todo, reason = (True, "forced: its folder is emptied first") if force else _state(name, run, values[name])
+        todo, reason = (True, FORCED) if force else _state(name, preset, run, values[name])
+        anew = reason in (FORCED, NEW_MODELS) or any(task.afresh for task in tasks)
         if not todo and any(task.todo for task in tasks):
             todo, reason = True, "an earlier notebook runs again"
-        tasks.append(Task(name, preset, run, values[name], todo, reason, force))
+        tasks.append(Task(name, preset, run, values[name], todo, reason, anew))
     return tasks
 
 
@@ -85,13 +100,14 @@ def carry_out(task: Task) -> dict[str, Any]:
     started, clock = datetime.now(UTC), time.monotonic()
     defaults = {p.name: p.default for p in read_parameters(source).values()}
     changed = {name: value for name, value in task.values.items() if value != defaults[name]}
+    package = package_sha256()
     execute(source, run_dir(task.run) / source.name, changed)
     if not (folder / "metrics.json").exists():
         raise Problem(f"{task.name} ended without a result.", expected=shown(folder / "metrics.json"), found="no such file",
                       cause="the notebook's last code cell does not finish its stage",
                       fix="end the notebook with stage.finish({...})")
     record = {"notebook": task.name, "source_sha256": source_sha256(source), "code_sha256": code_sha256(source),
-              "preset": task.preset, "parameters": task.values, "started": started.isoformat(timespec="seconds"),
+              "package_sha256": package, "preset": task.preset, "parameters": task.values, "started": started.isoformat(timespec="seconds"),
               "seconds": round(time.monotonic() - clock, 1), "versions": versions(),
               "peak_memory_mib": read_metrics(task.run, task.name)["peak_memory_mib"]}
     write_json(record_path(task.run, task.name), record)
@@ -135,22 +151,28 @@ def _chosen(only: Sequence[str], start: str | None) -> list[str]:
     return chosen
 
 
-def _state(name: str, run: str, values: dict[str, Value]) -> tuple[bool, str]:
+def _state(name: str, preset: str, run: str, values: dict[str, Value]) -> tuple[bool, str]:
     """Whether a notebook has to run, and why; refuses a folder made with other settings before anything is run."""
     folder, source = stage_dir(run, name), notebook_path(name)
     if not (folder / "config.json").exists():
         return True, "not run yet"
     config = read_json(folder / "config.json")
-    refuse_other(folder, configuration(name, values, config["inputs"]))
+    known = config["inputs"]
+    present = {key: digits for key, digits in own_inputs(values).items() if key in known}
+    if any(known[key] != digits for key, digits in present.items() if key.startswith(MODEL)):
+        return True, NEW_MODELS
+    refuse_other(folder, configuration(name, values, known | present))
     if not (folder / "metrics.json").exists():
         return True, "begun, not finished: goes on with what is there"
-    if not (run_dir(run) / source.name).exists() or read_record(run, name) is None:
+    record = read_record(run, name)
+    if not (run_dir(run) / source.name).exists() or record is None:
         return True, "its executed copy or its record is missing"
     if config["code_sha256"] != code_sha256(source):
         return True, "its code changed; --force would empty its folder first"
-    files = own_files(values)
-    if any((files.get(need) or _input(run, need)) != state for need, state in config["inputs"].items()):
+    if any(_input(run, need) != state for need, state in known.items() if need in notebook_names()):
         return True, "its inputs changed"
+    if record.get("package_sha256") not in (None, package_sha256()):
+        return False, f"finished before the package changed; alignsd run --preset {preset} --run {run} --force {name[:2]} redoes it"
     return False, "finished before"
 
 

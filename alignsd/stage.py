@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import resource
 import sys
@@ -16,13 +15,13 @@ from typing import Any
 
 from alignsd.atomic import write_json
 from alignsd.errors import Problem
+from alignsd.inputs import PLACE, own_inputs
 from alignsd.parameters import Value, checked, notebook_path, read_cells, read_parameters
-from alignsd.paths import root, shown, stage_dir
+from alignsd.paths import shown, stage_dir, user_path
 from alignsd.records import preset_of
 
 PACKAGES = ("alignsd", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "open_clip_torch",
             "torchmetrics", "numpy", "pandas", "pillow")
-PLACE = ("run", "device")  # where a stage runs, not what it makes: not part of its fingerprint
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,12 @@ class Stage:
             Problem: if it is not there, or the stage was not named in ``begin(..., needs=[...])``.
         """
         if instead:
-            if not Path(instead).exists():
+            own = user_path(instead)
+            if not own.exists():
                 raise Problem(f"{instead} is missing.", expected=f"what {stage} would leave in {'/'.join(parts)}",
                               found="no such file or folder", cause="a wrong path, or it was not downloaded yet",
                               fix="docs/data.md says how to get it; a path is relative to the repository")
-            return Path(instead)
+            return own
         path = stage_dir(self.run, stage).joinpath(*parts)
         if stage not in self.needs:
             raise Problem(f"{self.name} reads from {stage} without saying so.", found=str(list(self.needs)),
@@ -108,7 +108,7 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = ()) ->
     settings = _settings(path, variables)
     run = str(settings["run"])
     folder = stage_dir(run, name)
-    config = configuration(name, settings, {need: _input_state(run, need, name) for need in needs} | own_files(settings))
+    config = configuration(name, settings, {need: _input_state(run, need, name) for need in needs} | own_inputs(settings))
     if (folder / "config.json").exists():
         refuse_other(folder, config)
     write_json(folder / "config.json", config | {"code_sha256": code_sha256(path), "versions": versions()})
@@ -144,18 +144,9 @@ def refuse_other(folder: Path, config: Mapping[str, Any]) -> None:
         raise Problem(f"{shown(folder)} was made with other settings or from other inputs.",
                       expected="; ".join(f"{key} = {new!r}" for key, _, new in differing),
                       found="; ".join(f"{key} = {old!r}" for key, old, _ in differing),
-                      cause="a parameter was changed, or an earlier notebook ran again with another result",
+                      cause="a parameter or a file of yours was changed, or an earlier notebook ran again with another result",
                       fix=f"alignsd clean --run {run} --from {name[:2]} (deletes the stages from {name[:2]} on), "
                           "or use another run name")
-
-
-def own_files(settings: Mapping[str, Value]) -> dict[str, str]:
-    """Returns ``"file of <parameter>"`` -> 16 digits of its content, for each parameter that names a file of the reader's own.
-
-    Of folders only the name counts: their contents are told apart by the stages that read them, or not at all.
-    """
-    files = {name: root() / value for name, value in settings.items() if isinstance(value, str) and value}
-    return {f"file of {name}": file_sha256(path)[:16] for name, path in files.items() if os.path.isfile(path)}
 
 
 def input_state(run: str, stage: str) -> str:
@@ -169,8 +160,8 @@ def input_state(run: str, stage: str) -> str:
 
 
 def file_sha256(path: Path | str) -> str:
-    """Returns a file's SHA-256 as 64 hex digits, to compare with a published one."""
-    with open(path, "rb") as file:
+    """Returns a file's SHA-256 as 64 hex digits, to compare with a published one; a path is relative to the repository."""
+    with open(user_path(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -182,6 +173,12 @@ def code_sha256(path: Path) -> str:
 def source_sha256(path: Path) -> str:
     """Returns the SHA-256 of a notebook's cells, prose included: outputs and execution counts do not count."""
     return _sha256([[cell["cell_type"], cell["source"]] for cell in read_cells(path)])
+
+
+def package_sha256() -> str:
+    """Returns the SHA-256 of the package's code, all its modules."""
+    folder = Path(__file__).parent
+    return _sha256([[path.relative_to(folder).as_posix(), file_sha256(path)] for path in sorted(folder.rglob("*.py"))])
 
 
 def versions() -> dict[str, str]:

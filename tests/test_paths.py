@@ -1,7 +1,12 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from alignsd import paths
+from alignsd import arms, clip, diffusiondb, discord, fid, hpd, imagefolder, models, paths
 from alignsd.errors import Problem
+from alignsd.images import save_png
+from alignsd.stage import begin, file_sha256
 
 
 def test_folders_of_a_run(kit):
@@ -29,3 +34,29 @@ def test_without_notebooks_the_message_tells_how_to_install(monkeypatch, tmp_pat
     monkeypatch.setenv("ALIGNSD_ROOT", str(tmp_path))
     with pytest.raises(Problem, match="pip install --no-deps -e"):
         paths.root()
+
+
+@pytest.mark.parametrize("where", [".", "notebooks", "elsewhere"])
+def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebook, monkeypatch, where):
+    """If it failed, JupyterLab, whose kernels start in notebooks/, would not find what ``alignsd run`` finds."""
+    notebook("01_first", "seed = 0  # seed")
+    (kit / "elsewhere").mkdir()
+    own = kit / "data"
+    own.mkdir()
+    for name in ("names.txt", "channel.json", "metadata.jsonl"):
+        (own / name).write_text("one\ntwo\n")
+    for name in ("a.png", "b.png"):
+        save_png(own / name, np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.chdir(kit / where)
+    assert paths.user_path("data/a") == own / "a" and paths.user_path("/a") == Path("/a")
+    stage = begin("01_first", {"run": "mini", "seed": 0})
+    assert stage.input("00_none", instead="data") == own
+    assert arms.read_prompts("data/names.txt", 2, seed=0) == ["one", "two"] == hpd.read_names("data/names.txt")
+    assert discord.export_files("data/channel.json", lambda: own) == [own / "channel.json"]
+    assert diffusiondb.parts_folder("data", own) == own == imagefolder.regularization_folder("data", 1, own, 0)
+    pictures, _ = fid.reference_pictures("data", [], seed=0)
+    assert len(list(pictures)) == 2
+    assert models.resolve("data/names.txt") == str(own / "names.txt") and models.resolve("ViT-L-14") == "ViT-L-14"
+    assert file_sha256("data/names.txt") == file_sha256(own / "names.txt")
+    with pytest.raises(Problem, match="(?s)names.txt cannot be read as weights"):
+        clip.load_clip("miniature/clip", weights="data/names.txt", device="cpu")
