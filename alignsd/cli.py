@@ -34,7 +34,7 @@ def run(
     if dry_run:
         return _show(tasks)
     if any(task.todo for task in tasks):
-        _look_ahead(preset, run_name, settings or (), next(task.values for task in tasks if task.todo).get("device", "auto"))
+        _look_ahead(run_name, _values_by_number(preset, run_name, settings or ()), [task.name[:2] for task in tasks if task.todo])
     _carry_out(tasks, expected_seconds(preset, run_name))
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
@@ -63,17 +63,18 @@ def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run."
 def cost(
     preset: Annotated[str, typer.Option(help="A preset at full size.")] = "paper",
     parts: Annotated[int, typer.Option(min=0, help="Parts of DiffusionDB to score; 0 counts those at hand, or else the paper's 1000.")] = 0,
-    batch: Annotated[int, typer.Option(min=1, help="Images at a time while measuring.")] = 1,
+    batch: Annotated[int, typer.Option(min=0, help="Images at a time while measuring; 0: as in the preset, on a CPU one.")] = 0,
     device: Annotated[str, typer.Option(help="A torch device; auto takes a GPU if there is one.")] = "auto",
 ) -> None:
     """Measure this machine with full-size models of random weights and say what a preset would take; nothing is downloaded."""
-    from alignsd import costs  # imports torch
+    from alignsd import costs, throughput  # import torch
 
     values = _values_by_number(preset, preset, ())
     if not costs.is_full_size(values):
         raise Problem(f"Preset {preset!r} is not at full size.", expected="a preset with 05.resolution = 512", cause="another preset",
                       found=f"{values['05']['resolution']}", fix="alignsd cost --preset paper; README tells what mini takes")
-    print(costs.report(values, parts or costs.parts_at(values["03"]["parts"]), costs.measure(device, batch)))
+    measured = throughput.measure(device, costs.batches(values, device, batch))
+    print(costs.report(values, parts or costs.parts_at(values["03"]["parts"]) or costs.PARTS, measured, values))
 
 
 @app.command()
@@ -126,15 +127,16 @@ def main() -> None:
         sys.exit(1)
 
 
-def _look_ahead(preset: str, run_name: str, settings: Sequence[str], device: str) -> None:
-    """Says before a run what it needs that this machine lacks and, at full size, what it will take."""
+def _look_ahead(run_name: str, values: dict[str, dict[str, parameters.Value]], todo: Sequence[str]) -> None:
+    """Says before notebooks run what they need that this machine lacks and, at full size, what they will take."""
     from alignsd import costs, environment  # import torch
 
-    values = _values_by_number(preset, run_name, settings)
-    needs = values["00"]
-    environment.require(environment.check_environment(needs["memory"], needs["disk"], needs["gpu_memory"]))
-    if costs.is_full_size(values):
-        print(costs.before_a_run(values, device, run_dir(run_name) / "cost.json"))
+    needs, full_size = values["00"], costs.is_full_size(values)
+    on_device = [number for number in todo if number in costs.ON_DEVICE]
+    disk = costs.still_to_write(values, todo, run_name) if full_size else needs["disk"] - costs.held(run_dir(run_name))
+    environment.require(environment.check_environment(needs["memory"], round(max(disk, 0.0), 1), needs["gpu_memory"] if on_device else 0))
+    if full_size and on_device:
+        print(costs.before_a_run(values, values[on_device[0]]["device"], run_dir(run_name) / "cost.json", todo))
 
 
 def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> dict[str, dict[str, parameters.Value]]:

@@ -1,47 +1,35 @@
-"""What a run at full size would take on this machine: work counted from a preset, times measured here.
+"""What a run at full size would take: work and space counted from a preset, times measured here (``throughput``)."""
 
-The models have the published architectures and random weights, so that nothing has to be downloaded to know the cost of it.
-"""
-
-import resource
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-import open_clip
 import pandas as pd
-import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 
-from alignsd import lora
+from alignsd import throughput
 from alignsd.arms import ARMS
 from alignsd.atomic import write_json
-from alignsd.clip import Clip, embed_images, preprocess
+from alignsd.diffusiondb import find_parts
 from alignsd.errors import Problem
-from alignsd.hps import unlock
-from alignsd.models import torch_device
-from alignsd.parameters import Value
+from alignsd.parameters import Value, notebook_path
+from alignsd.paths import stage_dir, user_path
 from alignsd.records import read_json
-
-# Stable Diffusion 1.4's configuration files.
-UNET = dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280))
-AUTOENCODER = dict(block_out_channels=(128, 256, 512, 512), layers_per_block=2, latent_channels=4, sample_size=512,
-                   down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
+from alignsd.throughput import DECODE, DENOISE, EMBED, ENCODE, FEATURES, FIXED, FRECHET, PARAMETERS, READ, TRAIN_CLIP, TRAIN_LORA, UNET
 
 # Sizes of the paper's data (section 3 and 4, and the released files).
 TRAIN_CHOICES, TRAIN_IMAGES, TEST_IMAGES = 20_205, 79_167, 19_640
 PARTS, PART_IMAGES = 1_000, 1_000
 SELECTED = 37_572 + 21_108  # of a million scored
 PART_GIB = 0.5  # one part of DiffusionDB Large (its issue 11)
+PICTURE_GIB = 3 * 512**2 / 2**30  # a PNG of 512 px takes at most about this
 LATENT_GIB = 2 * 4 * 64 * 64 * 2 / 2**30  # mean and spread of one picture's latents in half precision, as on a GPU
+HPS_GIB = 4 * (427_616_513 + 3 * 150_185_217) / 2**30  # ViT-L/14, and the checkpoint of what is trained of it, with AdamW's moments
+LORA_GIB = 4 * 2 * 5 * 6_377_472 / 2**30  # two LoRAs of rank 32: checkpoint with moments, and both layouts
+ON_DEVICE = ("02", "03", "05", "06", "07")  # notebooks that run a model of full size
+Values = dict[str, dict[str, Value]]
 
-EMBED, TRAIN_CLIP, ENCODE, TRAIN_LORA, DENOISE, DECODE = (
-    "CLIP: embed an image", "CLIP: train on an image", "autoencoder: encode a picture", "LoRA: train on a picture",
-    "UNet: a guided denoising step", "autoencoder: decode a picture")
 
-
-def count_work(values: dict[str, dict[str, Value]], parts: int) -> pd.DataFrame:
+def count_work(values: Values, parts: int) -> pd.DataFrame:
     """Counts what a preset at full size has to do.
 
     Args:
@@ -51,155 +39,135 @@ def count_work(values: dict[str, dict[str, Value]], parts: int) -> pd.DataFrame:
     Returns:
         ``notebook, task, count``: how often the unit of the task is done.
     """
-    p02, p05, p06 = values["02"], values["05"], values["06"]
+    p02, p05, p06, p07 = (values[number] for number in ("02", "05", "06", "07"))
     images_per_choice = TRAIN_IMAGES / TRAIN_CHOICES
     trained = p02["epochs"] * (TRAIN_IMAGES + images_per_choice * sum(p02["curve"]))
-    drawn = p06["prompt_count"] * p06["samples"] * len(ARMS)
-    selected = SELECTED * parts // 1_000
+    drawn, encoded, selected = _drawn(values), _encoded(values, parts), _selected(parts)
+    distances = p07["fid_resamples"] * (len(ARMS) + 1)  # one per arm, and the root of the reference's covariance
     rows = [("02", TRAIN_CLIP, round(trained)), ("02", EMBED, TEST_IMAGES * (4 + len(p02["curve"]))),
-            ("03", EMBED, parts * PART_IMAGES),
-            ("05", ENCODE, 2 * selected + p05["regularization_images"]), ("05", TRAIN_LORA, 2 * p05["steps"] * p05["batch"]),
-            ("06", DENOISE, drawn * p06["steps"]), ("06", DECODE, drawn), ("07", EMBED, 2 * drawn)]
+            ("03", READ, parts * PART_IMAGES), ("03", EMBED, parts * PART_IMAGES), ("04", READ, selected),
+            ("05", READ, 2 * encoded), ("05", ENCODE, encoded), ("05", TRAIN_LORA, 2 * p05["steps"] * p05["batch"]),
+            ("06", DENOISE, drawn * p06["steps"]), ("06", DECODE, drawn),
+            ("07", EMBED, 2 * drawn), ("07", FEATURES, drawn), ("07", FRECHET, distances)]
     return pd.DataFrame(rows, columns=["notebook", "task", "count"])
-
-
-def measure(device: str = "auto", batch: int = 1, repeats: int = 3) -> pd.DataFrame:
-    """Times each task with full-size models of random weights, one model in memory at a time.
-
-    Args:
-        device: ``"auto"`` or a torch device; on a GPU Stable Diffusion is in half precision, as ``load_pipeline`` has it.
-        batch: images at a time.
-        repeats: repetitions; the fastest counts.
-
-    Returns:
-        ``task, seconds`` (per unit), ``gib``: peak memory of the device, on a CPU of the process so far.
-    """
-    place, rows = torch_device(device), []
-    for tasks in (_clip_tasks, _autoencoder_tasks, _unet_tasks):
-        for task, work in tasks(place, batch):
-            if place.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            rows.append((task, min(_seconds(work, place) for _ in range(repeats)) / batch, _peak(place)))
-    return pd.DataFrame(rows, columns=["task", "seconds", "gib"])
 
 
 def estimate(work: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """Returns ``notebook, task, count, seconds per unit, hours`` of each task: the count times what was measured."""
-    table = work.merge(measured[["task", "seconds"]], on="task", validate="many_to_one")
+    table = work.merge(measured[["task", "seconds"]], on="task", how="left", validate="many_to_one")
     return table.assign(hours=table["count"] * table["seconds"] / 3600)
 
 
-def space(values: dict[str, dict[str, Value]], parts: int) -> dict[str, float]:
-    """Returns the GiB of disk that a preset's largest holdings take: downloads and the latents that 05 keeps.
+def total_hours(table: pd.DataFrame) -> float:
+    """Returns the hours of an ``estimate`` in all: 03 reads pictures on one thread while it embeds others, so the longer counts."""
+    return sum(hours.max() if number == "03" else hours.sum() for number, hours in table.groupby("notebook")["hours"])
+
+
+def space(values: Values, parts: int) -> dict[str, float]:
+    """Returns notebook -> GiB that it leaves on the disk; only what is large at full size counts.
 
     Args:
         values, parts: as in ``count_work``.
     """
-    pictures = SELECTED * parts // 1_000 + values["05"]["regularization_images"]
-    return {"download: DiffusionDB's parts": parts * PART_GIB, "disk: latents in 05": pictures * LATENT_GIB}
+    shards = sum(file.stat().st_size for file in user_path(values["05"]["regularization"]).glob("*.tar")) / 2**30  # unpacked by 05
+    return {"02": HPS_GIB, "04": _selected(parts) * PICTURE_GIB, "05": _encoded(values, parts) * LATENT_GIB + LORA_GIB + shards,
+            "06": _drawn(values) * PICTURE_GIB}
+
+
+def still_to_write(values: Values, notebooks: Collection[str], run: str) -> float:
+    """Returns the GiB that notebooks of a run will yet write: what they leave, less what their folders hold already.
+
+    Args:
+        values: as in ``count_work``.
+        notebooks: their numbers.
+        run: the run's name.
+    """
+    needed = {number: gib for number, gib in space(values, _parts(values)).items() if number in notebooks}
+    return sum(max(0.0, gib - held(stage_dir(run, notebook_path(number).stem))) for number, gib in needed.items())
+
+
+def held(folder: Path) -> float:
+    """Returns the GiB that lie in a folder; 0 if there is none."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**30
 
 
 def parts_at(folder: str) -> int:
-    """Returns how many of DiffusionDB's parts lie in the folder that notebook 03 scores, or the paper's 1,000 if none do."""
-    return sum(1 for _ in Path(folder).rglob("part-*.zip")) or PARTS
+    """Returns how many of DiffusionDB's parts lie in the folder that notebook 03 scores."""
+    with suppress(Problem):
+        return len(find_parts(user_path(folder)))
+    return 0
 
 
-def is_full_size(values: dict[str, dict[str, Value]]) -> bool:
+def is_full_size(values: Values) -> bool:
     """Returns whether a preset works at the size whose cost is measured here, Stable Diffusion's 512 pixels."""
     return values["05"]["resolution"] == 8 * UNET["sample_size"]
 
 
-def before_a_run(values: dict[str, dict[str, Value]], device: str, known: Path) -> str:
-    """Measures this machine, once for each device, and says what a run of a preset at full size would take.
+def batches(values: Values, device: str, batch: int = 0) -> dict[str, int]:
+    """Returns task -> how many at a time.
+
+    Args:
+        values: as in ``count_work``.
+        device: ``"auto"`` or a torch device.
+        batch: for all tasks; 0 takes the notebooks' parameters on a GPU, and 1 on a CPU, which gains nothing by more.
+    """
+    if batch or throughput.device_name(device) == "CPU":
+        return dict.fromkeys((*FIXED, *PARAMETERS), batch or 1)
+    return FIXED | {task: times * values[number][name] for task, (number, name, times) in PARAMETERS.items()}
+
+
+def before_a_run(values: Values, device: str, known: Path, notebooks: Collection[str]) -> str:
+    """Measures this machine, once for each device and batch, and says what notebooks at full size would take.
 
     Args:
         values: as in ``count_work``.
         device: ``"auto"`` or a torch device.
         known: file in which the measurement is kept.
+        notebooks: their numbers.
 
     Raises:
-        Problem: if the models do not fit the device at the preset's batch.
+        Problem: if a model does not fit the device at its notebook's batch.
     """
-    place = torch_device(device)
-    name = torch.cuda.get_device_name(place) if place.type == "cuda" else "CPU"
+    measured_with = {"device": throughput.device_name(device), "batches": batches(values, device), "tasks": list(throughput.TASKS)}
     kept = read_json(known) if known.exists() else {}
-    if kept.get("device") != name:
-        batch = values["05"]["micro_batch"]
-        print(f"measuring {name} with models of full size, {batch} images at a time")
-        try:
-            kept = {"device": name, "batch": batch, "measured": measure(device, batch).to_dict("records")}
-        except torch.OutOfMemoryError as error:
-            raise Problem("The preset does not fit the GPU.", expected=f"{batch} images at a time", found=str(error).split(".")[0],
-                          cause="a small GPU, or other programs on it",
-                          fix="--set 05.micro_batch=1 and smaller batches in 06 and 07, or a larger GPU") from error
+    if kept.get("measured_with") != measured_with:
+        print(f"measuring {measured_with['device']} with models of full size")
+        kept = {"measured_with": measured_with, "measured": throughput.measure(device, measured_with["batches"]).to_dict("records")}
         write_json(known, kept)
-    return report(values, parts_at(values["03"]["parts"]), pd.DataFrame(kept["measured"]))
+    return report(values, _parts(values), pd.DataFrame(kept["measured"]), notebooks)
 
 
-def report(values: dict[str, dict[str, Value]], parts: int, measured: pd.DataFrame) -> str:
+def report(values: Values, parts: int, measured: pd.DataFrame, notebooks: Collection[str]) -> str:
     """Returns in words and tables what a preset takes: time by task, and space.
 
     Args:
         values, parts: as in ``count_work``.
-        measured: from ``measure``.
+        measured: from ``throughput.measure``.
+        notebooks: the numbers of those that count.
     """
-    table = estimate(count_work(values, parts), measured)
+    work = count_work(values, parts)
+    table = estimate(work[work["notebook"].isin(notebooks)], measured)
     lines = [measured.round(3).to_string(index=False), "", f"{parts:,} parts of DiffusionDB",
-             table.round({"seconds": 3, "hours": 1}).to_string(index=False), f"in all {table['hours'].sum():,.1f} hours"]
-    return "\n".join(lines + [f"{what}: {gib:,.1f} GiB" for what, gib in space(values, parts).items()])
+             table.round({"seconds": 3, "hours": 1}).to_string(index=False), f"in all {total_hours(table):,.1f} hours"]
+    lines += [f"{number} leaves {gib:,.1f} GiB" for number, gib in space(values, parts).items() if number in notebooks]
+    if "03" in notebooks:
+        missing = max(0, parts - parts_at(values["03"]["parts"]))
+        lines.append(f"to fetch: {missing:,} parts of DiffusionDB, {missing * PART_GIB:,.1f} GiB")
+    return "\n".join(lines)
 
 
-Tasks = Iterator[tuple[str, Callable[[], object]]]
+def _parts(values: Values) -> int:
+    return parts_at(values["03"]["parts"]) or PARTS
 
 
-def _clip_tasks(place: torch.device, batch: int) -> Tasks:
-    clip = Clip(open_clip.create_model("ViT-L-14-quickgelu", pretrained=None, device=place).eval(), None, place)
-    images = list(np.random.default_rng(0).integers(256, size=(batch, 224, 224, 3), dtype=np.uint8))
-    yield EMBED, lambda: embed_images(clip, images)
-    unlock(clip.model, 10, 6)
-    yield TRAIN_CLIP, lambda: _backward(clip.model.encode_image(preprocess(clip, images)))
+def _selected(parts: int) -> int:
+    return SELECTED * parts // 1_000
 
 
-def _autoencoder_tasks(place: torch.device, batch: int) -> Tasks:
-    with torch.device(place):
-        autoencoder = AutoencoderKL(**AUTOENCODER).to(_precision(place)).eval().requires_grad_(False)
-    yield ENCODE, lambda: autoencoder.encode(_zeros(place, batch, 3, 512, 512))
-    yield DECODE, lambda: autoencoder.decode(_zeros(place, batch, 4, 64, 64))
+def _encoded(values: Values, parts: int) -> int:
+    """Pictures that 05 encodes: the selected ones, and for the control as many again beside the regularization pictures."""
+    return 2 * _selected(parts) + values["05"]["regularization_images"]
 
 
-def _unet_tasks(place: torch.device, batch: int) -> Tasks:
-    with torch.device(place):
-        unet = UNet2DConditionModel(**UNET).to(_precision(place)).eval().requires_grad_(False)
-
-    def predict(pictures: int) -> torch.Tensor:
-        return unet(_zeros(place, pictures, 4, 64, 64), 500, _zeros(place, pictures, 77, 768)).sample
-
-    yield DENOISE, lambda: predict(2 * batch)  # with and without the prompt
-    lora.add_lora(unet, rank=32, seed=0)
-    yield TRAIN_LORA, lambda: _backward(predict(batch))
-
-
-def _precision(place: torch.device) -> torch.dtype:
-    return torch.float16 if place.type == "cuda" else torch.float32
-
-
-def _zeros(place: torch.device, *shape: int) -> torch.Tensor:
-    return torch.zeros(*shape, device=place, dtype=_precision(place))
-
-
-def _seconds(work: Callable[[], object], place: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if place.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-def _backward(output: torch.Tensor) -> None:
-    output.float().pow(2).mean().backward()
-
-
-def _peak(place: torch.device) -> float:
-    if place.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def _drawn(values: Values) -> int:
+    return values["06"]["prompt_count"] * values["06"]["samples"] * len(ARMS)

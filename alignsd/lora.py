@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import Accelerator
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from diffusers.training_utils import compute_snr
 from peft import LoraConfig
@@ -21,6 +22,7 @@ from tqdm import tqdm
 from alignsd.atomic import replacing
 from alignsd.generation import Job, generate
 from alignsd.images import read_image, save_png
+from alignsd.models import training_precision
 from alignsd.training import batch_indices, schedule_named, step_generator, train
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -141,6 +143,13 @@ def add_lora(unet: nn.Module, rank: int, seed: int) -> int:
     return sum(p.numel() for p in trainable)
 
 
+def hold_frozen(pipeline: StableDiffusionPipeline, precision: torch.dtype) -> None:
+    """Converts the weights of a pipeline that are not trained; the low-rank matrices stay in single precision."""
+    frozen = [parameter for parameter in pipeline.unet.parameters() if not parameter.requires_grad]
+    for parameter in (*frozen, *pipeline.vae.parameters(), *pipeline.text_encoder.parameters()):
+        parameter.data = parameter.data.to(precision)
+
+
 def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifier: str, identifier_alone: float, steps: int,
              batch: int, micro_batch: int, learning_rate: float, schedule: str, weight_decay: float, snr_gamma: float,
              seed: int, checkpoint: Path | None = None) -> Iterator[tuple[int, float]]:
@@ -149,7 +158,7 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
     The loss is the mean squared error of the predicted noise, as in Stable Diffusion's own training.
 
     Args:
-        pipeline: its UNet is trained in place; autoencoder and text encoder are frozen.
+        pipeline: its UNet is trained in place; all that is frozen is converted to ``training_precision``.
         examples: from ``encode_examples``.
         identifier: stands in front of the negatives' captions.
         identifier_alone: share of the negatives' captions that are the identifier alone.
@@ -166,6 +175,7 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
     noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
     device, scaling = pipeline.unet.device, pipeline.vae.config.scaling_factor
     known: dict[str, Tensor] = {}
+    hold_frozen(pipeline, training_precision(device))
 
     def states(captions: list[str]) -> Tensor:
         if len(known) > MOST_TEXTS:
@@ -189,7 +199,7 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
             yield (error * weight[few].to(device)).sum() / batch
 
     yield from train(pipeline.unet, loss_of_step, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay,
-                     schedule=schedule_named(schedule), checkpoint=checkpoint)
+                     schedule=schedule_named(schedule), checkpoint=checkpoint, accelerator=Accelerator(device_placement=False))
 
 
 def try_rank(pipeline: StableDiffusionPipeline, examples: Examples, rank: int, recipe: dict) -> dict[str, float]:
