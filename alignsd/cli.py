@@ -82,17 +82,18 @@ def fetch(
     to: Annotated[Path, typer.Option(help="Folder to write to, for notebook 03's parameter parts.")],
     subset: Annotated[str, typer.Option(help="Such as large_first_1m, the paper's, or 2m_first_10k.")] = "large_first_1m",
     parts: Annotated[str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")] = "",
-    metadata: Annotated[Path | None, typer.Option(help="metadata-large.parquet: leave out parts without prompts of enough images.")] = None,
-    minimum: Annotated[int, typer.Option(min=1, help="Images that a prompt needs (paper: 4).")] = 4,
+    prompts_first: Annotated[bool, typer.Option("--prompts-first", help="Fetch the table of prompts and leave out useless parts.")] = False,
+    most: Annotated[int, typer.Option(min=0, help="With --prompts-first: so many parts, those with most prompts; 0: all.")] = 0,
+    minimum: Annotated[int, typer.Option(min=1, help="With --prompts-first: images that a prompt needs (paper: 4).")] = 4,
     revision: Annotated[str, typer.Option(help="Branch or commit of the repository on the hub.")] = "main",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched; the table of prompts is fetched.")] = False,
 ) -> None:
     """Fetch parts of DiffusionDB; what is there whole is left alone."""
     from alignsd import diffusiondb_fetch as db  # imports pandas
 
     wanted = db.choose(subset, parts)
-    if metadata:
-        wanted, prompts = db.parts_with_groups(metadata, wanted, minimum)
+    if prompts_first:
+        wanted, prompts = db.parts_with_groups(db.fetch_metadata(subset, to, revision), wanted, minimum, most)
         print(f"{prompts:,} prompts have at least {minimum} images; they lie in {len(wanted):,} parts")
     if not wanted:
         return print("nothing to fetch")

@@ -7,15 +7,19 @@ import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 from huggingface_hub import HfApi, hf_hub_download
 from tqdm import tqdm
 
 from alignsd.atomic import write_json
 from alignsd.diffusiondb import read_metadata
+from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
 
 REPOSITORY = "poloclub/diffusiondb"
 PARTS = {"2m": 2_000, "large": 14_000}
+METADATA_FILE = {"2m": "metadata.parquet", "large": "metadata-large.parquet"}
+METADATA_GIB = {"2m": 0.2, "large": 0.8}
 PART_GIB = {"2m": 0.8, "large": 0.5}  # 2M: 1.6 TB in all, as its README has it; Large: one part, its issue 11
 UNITS = {"k": 1_000, "m": 1_000_000}
 SUBSET = re.compile(r"(2m|large)_(first|random)_(\d+)(k|m)")
@@ -69,18 +73,52 @@ def part_file(subset: str, part: int) -> str:
     return f"{folder}/part-{part:06d}.zip"
 
 
-def parts_with_groups(metadata: Path, parts: Sequence[int], minimum: int) -> tuple[list[int], int]:
+def fetch_metadata(subset: str, to: Path, revision: str = "main", download: Callable[..., str] = hf_hub_download) -> Path:
+    """Fetches the table that says which prompt each image has and in which part it lies, unless it is there; returns its path.
+
+    It is of the revision that was begun in this folder, as the parts are.
+
+    Args:
+        subset, to, revision, download: as ``fetch`` takes them.
+
+    Raises:
+        Problem: as ``fetch`` does.
+    """
+    kind = subset.split("_")[0]
+    file = METADATA_FILE[kind]
+    if not (to / file).is_file():
+        require_space(to, METADATA_GIB[kind])
+        _download(file, to, pinned_revision(to, revision), download)
+    return to / file
+
+
+def parts_with_groups(metadata: Path, parts: Sequence[int], minimum: int, most: int = 0) -> tuple[list[int], int]:
     """Returns which of the parts hold an image of a prompt that has enough images among them, and how many prompts do.
+
+    With ``most``, parts are given up, a tenth of those too many at a time, first the ones that the fewest prompts need to have
+    enough images; a prompt that is spread over k parts counts 1/k in each. This is greedy: another choice of as many parts may
+    hold a few more prompts.
 
     Args:
         metadata: ``metadata.parquet`` or ``metadata-large.parquet``.
         parts: the subset's part numbers.
         minimum: images that a prompt needs (paper: 4).
+        most: parts to keep; 0 keeps all.
     """
-    table = read_metadata(metadata, ["prompt", "part_id"])
-    table = table[table["part_id"].isin(list(parts))]
-    enough = table.groupby("prompt")["part_id"].transform("size") >= minimum
-    return sorted(map(int, table.loc[enough, "part_id"].unique())), int(table.loc[enough, "prompt"].nunique())
+    table = read_metadata(metadata, ["prompt", "part_id"], parts)
+    rows = table.groupby(["prompt", "part_id"], sort=False).size().rename("images").reset_index()
+    rows = _usable(rows, minimum)
+    while most and (too_many := rows["part_id"].nunique() - most) > 0:
+        share = (rows["total"] - rows["images"] < minimum) / rows.groupby("prompt", sort=False)["images"].transform("size")
+        order = share.groupby(rows["part_id"]).sum().sort_values(kind="stable")
+        rows = _usable(rows[~rows["part_id"].isin(order.index[:-(-too_many // 10)])], minimum)
+    return sorted(map(int, rows["part_id"].unique())), int(rows["prompt"].nunique())
+
+
+def _usable(rows: pd.DataFrame, minimum: int) -> pd.DataFrame:
+    """Keeps prompts with enough images; ``rows`` has ``prompt, part_id, images``, each pair once, and gets ``total``."""
+    total = rows.groupby("prompt", sort=False)["images"].transform("sum")
+    return rows.assign(total=total)[total >= minimum]
 
 
 def fetch(subset: str, parts: Sequence[int], to: Path, revision: str = "main",
@@ -107,11 +145,15 @@ def fetch(subset: str, parts: Sequence[int], to: Path, revision: str = "main",
         commit = pinned_revision(to, revision)
     for file in tqdm(missing, desc="fetching", unit="part", disable=not missing):
         (to / file).unlink(missing_ok=True)  # cut short, or it would be whole
-        try:
-            download(REPOSITORY, file, repo_type="dataset", revision=commit, local_dir=to)
-        except OSError as error:
-            raise _unreachable(file, to, error) from error
+        _download(file, to, commit, download)
     return [to / file for file in wanted]
+
+
+def _download(file: str, to: Path, commit: str, download: Callable[..., str]) -> None:
+    try:
+        download(REPOSITORY, file, repo_type="dataset", revision=commit, local_dir=to)
+    except FAILED as error:
+        raise _unreachable(file, f"put it there by hand: {to / file}", error) from error
 
 
 def pinned_revision(to: Path, revision: str) -> str:
@@ -125,8 +167,8 @@ def pinned_revision(to: Path, revision: str) -> str:
         return begun["commit"]
     try:
         commit = HfApi().repo_info(REPOSITORY, repo_type="dataset", revision=revision).sha
-    except OSError as error:
-        raise _unreachable(f"revision {revision}", to, error) from error
+    except FAILED as error:
+        raise _unreachable(f"Revision {revision}", f"put parts there by hand: {to / part_file('large', 2)} and so on", error) from error
     write_json(record, {"repository": REPOSITORY, "revision": revision, "commit": commit})
     return commit
 
@@ -145,8 +187,7 @@ def _whole(path: Path) -> bool:
     return path.is_file() and zipfile.is_zipfile(path)
 
 
-def _unreachable(what: str, to: Path, error: OSError) -> Problem:
+def _unreachable(what: str, by_hand: str, error: Exception) -> Problem:
     return Problem(f"{what} of DiffusionDB could not be fetched.", expected=f"{REPOSITORY} on the Hugging Face hub",
-                   found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-                   cause="no network, or the host is gone: docs/data.md",
-                   fix=f"run the command again, it goes on where it stopped; or put the file into {to.name} by hand")
+                   found=told(error), cause="no network, or the host is gone: docs/data.md",
+                   fix=f"run the command again, it goes on where it stopped; or {by_hand}")

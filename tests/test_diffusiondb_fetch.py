@@ -5,10 +5,14 @@ import zipfile
 
 import pandas as pd
 import pytest
+from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 
+from alignsd import cli
 from alignsd import diffusiondb_fetch as db
 from alignsd.diffusiondb import find_parts
 from alignsd.errors import Problem
+
+GROUPS = [("often", 2)] * 3 + [("often", 5)] + [("seldom", 3)] * 3 + [("elsewhere", 9)] * 4
 
 
 @pytest.fixture
@@ -20,14 +24,16 @@ def hub(monkeypatch):
 
         def repo_info(self, repository, repo_type, revision):
             if self.broken:
-                raise ConnectionError("no route to host")
+                raise HTTPError("no route to host")  # what the hub's client raises without a network; no OSError
             return type("Info", (), {"sha": self.commit})
 
         def download(self, repository, file, repo_type, revision, local_dir):
             if self.broken:
-                raise ConnectionError("no route to host")
+                raise LocalEntryNotFoundError("no route to host")
             self.asked.append((file, revision))
             (local_dir / file).parent.mkdir(parents=True, exist_ok=True)
+            if file.endswith(".parquet"):
+                return pd.DataFrame(GROUPS, columns=["prompt", "part_id"]).to_parquet(local_dir / file)
             with zipfile.ZipFile(local_dir / file, "w") as archive:
                 archive.writestr("part.json", "{}")
 
@@ -83,7 +89,11 @@ def test_without_network_the_message_names_file_and_place(hub, tmp_path):
     hub.broken = True
     with pytest.raises(Problem, match="images/part-000002.zip of DiffusionDB could not be fetched") as problem:
         db.fetch("2m_first_1k", [2], tmp_path, download=hub.download)
-    assert tmp_path.name in str(problem.value)
+    assert str(tmp_path / "images" / "part-000002.zip") in str(problem.value)
+    with pytest.raises(Problem, match="Revision main of DiffusionDB could not be fetched"):
+        db.fetch("2m_first_1k", [2], tmp_path / "other", download=hub.download)
+    with pytest.raises(Problem, match="metadata-large.parquet of DiffusionDB could not be fetched"):
+        db.fetch_metadata("large_first_1m", tmp_path, download=hub.download)
 
 
 def test_a_disk_too_small_says_so_at_once(hub, tmp_path):
@@ -91,8 +101,40 @@ def test_a_disk_too_small_says_so_at_once(hub, tmp_path):
         db.require_space(tmp_path / "not" / "yet", 10**9)
 
 
-def test_parts_without_groups_of_four_are_left_out(tmp_path):
-    rows = [("often", 2)] * 3 + [("often", 5)] + [("seldom", 3)] * 3 + [("elsewhere", 9)] * 4
+def test_the_metadata_is_fetched_once_at_the_revision_of_the_parts(hub, tmp_path):
+    db.fetch("large_first_1k", [2], tmp_path, download=hub.download)
+    hub.commit = "b" * 40
+    table = db.fetch_metadata("large_first_1m", tmp_path, download=hub.download)
+    assert table == tmp_path / "metadata-large.parquet" == db.fetch_metadata("large_first_1m", tmp_path, download=hub.download)
+    assert hub.asked[1:] == [("metadata-large.parquet", "a" * 40)]
+    assert db.fetch_metadata("2m_first_1k", tmp_path, download=hub.download).name == "metadata.parquet"
+
+
+def metadata(folder, rows):
     table = pd.DataFrame(rows, columns=["prompt", "part_id"]).astype({"part_id": "uint16"})
-    table.to_parquet(tmp_path / "metadata.parquet")
-    assert db.parts_with_groups(tmp_path / "metadata.parquet", range(2, 7), 4) == ([2, 5], 1)
+    table.to_parquet(folder / "metadata.parquet")
+    return folder / "metadata.parquet"
+
+
+def test_parts_without_groups_of_four_are_left_out(tmp_path):
+    assert db.parts_with_groups(metadata(tmp_path, GROUPS), range(2, 7), 4) == ([2, 5], 1)
+    assert db.parts_with_groups(metadata(tmp_path, GROUPS), range(4, 7), 4) == ([], 0)
+
+
+def test_the_parts_that_most_prompts_need_are_kept(tmp_path):
+    rows = [(f"together {part}-{i}", part) for part, prompts in ((2, 3), (3, 1), (4, 2)) for i in range(prompts) for _ in range(4)]
+    rows += [("spread", part) for part in (5, 6, 7, 8)]  # one prompt that needs four parts, each of which holds no other
+    found = [db.parts_with_groups(metadata(tmp_path, rows), range(2, 9), 4, most) for most in (0, 7, 3, 2, 1)]
+    assert found == [([2, 3, 4, 5, 6, 7, 8], 7), ([2, 3, 4, 5, 6, 7, 8], 7), ([2, 3, 4], 6), ([2, 4], 5), ([2], 3)]
+
+
+def test_an_image_more_than_enough_does_not_tie_a_prompt_to_a_part(tmp_path):
+    rows = [("five", 2)] * 4 + [("five", 3)] + [("other", 4)] * 4
+    assert db.parts_with_groups(metadata(tmp_path, rows), range(2, 5), 4, 2) == ([2, 4], 2)
+
+
+def test_the_command_chooses_by_prompts_and_only_says_so(tmp_path, capsys):
+    metadata(tmp_path, GROUPS).rename(tmp_path / "metadata-large.parquet")
+    cli.fetch(tmp_path, parts="2-9", prompts_first=True, most=1, dry_run=True)
+    assert capsys.readouterr().out.startswith("1 prompts have at least 4 images; they lie in 1 parts")
+    assert [path.name for path in tmp_path.iterdir()] == ["metadata-large.parquet"]
