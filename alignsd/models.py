@@ -24,7 +24,7 @@ def resolve(name: str) -> str:
     """
     if not name.startswith("miniature/"):
         own = user_path(name)
-        return str(own) if own.exists() else name
+        return str(own) if name and own.exists() else name
     path = MINIATURE.get(name)
     if path is None or not path.exists():
         raise Problem(f"there is no shipped model {name!r}", expected=f"one of {', '.join(MINIATURE)}",

@@ -85,3 +85,26 @@ def test_shipped_presets_fit_the_shipped_notebooks(preset):
 def test_each_value_of_a_shipped_preset_has_a_comment():
     lines = [line for path in parameters.PRESETS.glob("*.yaml") for line in path.read_text().splitlines() if ": " in line]
     assert [line for line in lines if line.startswith("  ") and "  # " not in line] == []
+
+
+# The published values by section of PAPER.md: 2 data, 3 HPS, 4 adaptation, 5 results.
+PUBLISHED = {
+    "2": {"01.test_share": 5_000 / 25_205},
+    "3": {"02.clip": "ViT-L-14-quickgelu", "02.image_groups": 10, "02.text_layers": 6, "02.learning_rate": 1.7e-5,
+          "02.weight_decay": 3.1e-3, "02.batch": 5, "02.epochs": 1.0, "02.fit": "pad", "02.split": "random"},
+    "4": {"04.blur_limit": 10.0, "04.minimum_images": 4, "04.alpha": 2.0, "04.negative_share": 0.5,
+          "05.stable_diffusion": "CompVis/stable-diffusion-v1-4", "05.regularization_images": 200_231, "05.minimum_rating": 6.5,
+          "05.identifier": "Weird image. ", "05.identifier_alone": 0.0, "05.rank": 32, "05.learning_rate": 1e-5,
+          "05.schedule": "constant", "05.weight_decay": 1e-2, "05.steps": 10_000, "05.batch": 40, "05.resolution": 512,
+          "05.seed": 42, "06.stable_diffusion": "CompVis/stable-diffusion-v1-4", "06.identifier": "Weird image. ",
+          "06.steps": 50, "06.guidance": 7.5},
+    "5": {"07.fid_features": "inception", "07.study_prompts": 100, "07.voters": 20},
+}
+
+
+@pytest.mark.parametrize("section", PUBLISHED)
+def test_preset_paper_says_every_published_value_itself(section):
+    """If it failed, a change of the miniature would change what is called the paper's setting."""
+    preset = read_preset("paper")
+    said = {name: preset[name[:2]].get(name[3:]) for name in PUBLISHED[section]}
+    assert said == pytest.approx(PUBLISHED[section], abs=1e-3) if section == "2" else said == PUBLISHED[section]
