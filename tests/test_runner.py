@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from alignsd import runner
+from alignsd import miniature, runner
 from alignsd.errors import Problem
 from alignsd.records import expected_seconds, read_record
 from alignsd.stage import source_sha256
@@ -54,6 +54,47 @@ def test_run_skip_change_force(two, kit, notebook):
     notebook("02_second", "steps = 10  # steps", SECOND[0], "print(steps)", SECOND[1])
     assert run() == ["02_second"] and stale.exists(), "changed code runs again, over what is there"
     assert run(only=["02"], force=True) == ["02_second"] and not stale.exists(), "--force starts from nothing"
+
+
+def test_new_weights_of_a_shipped_model_start_its_stages_anew(kit, notebook, monkeypatch):
+    """If it failed, what the old weights drew would be compared with what the new ones draw."""
+    model = kit / "weights" / "clip" / "model.safetensors"
+    model.parent.mkdir(parents=True)
+    model.write_text("first")
+    monkeypatch.setattr(miniature, "WEIGHTS", kit / "weights")
+    notebook("02_second", "steps = 10  # steps", *SECOND)
+    own_weights = "from alignsd import miniature, paths\nminiature.WEIGHTS = paths.root() / 'weights'\n"
+    notebook("01_first", 'clip = "miniature/clip"  # model', own_weights + FIRST[0], 'stage.finish({"clip": clip})')
+    assert run() == ["01_first", "02_second"] and run() == []
+    stale = [kit / f"papermill_runs/mini/stages/{name}/stale.txt" for name in ("01_first", "02_second")]
+    for path in stale:
+        path.write_text("x")
+    model.write_text("other")
+    assert [task.reason for task in runner.plan("mini", "mini")] == [runner.NEW_MODELS, "an earlier notebook runs again"]
+    assert run() == ["01_first", "02_second"] and not any(path.exists() for path in stale) and run() == []
+
+
+def test_a_folder_of_the_reader_s_own_that_changed_is_refused_before_anything_runs(kit, notebook):
+    """If it failed, more parts of DiffusionDB would go unnoticed."""
+    (kit / "data").mkdir()
+    notebook("01_first", 'parts = "data"  # folder', FIRST[0], "stage.finish({})")
+    assert run() == ["01_first"] and run() == []
+    (kit / "data/part-000002.zip").write_text("x")
+    with pytest.raises(Problem, match="(?s)folder of parts.*a file of yours was changed.*alignsd clean --run mini --from 01"):
+        runner.plan("mini", "mini")
+    assert run(force=True) == ["01_first"]
+
+
+def test_a_finished_notebook_says_that_the_package_changed_since(two, kit, monkeypatch):
+    run()
+    assert [task.reason for task in runner.plan("mini", "mini")] == ["finished before"] * 2
+    monkeypatch.setattr(runner, "package_sha256", lambda: "other")
+    (first, _) = runner.plan("mini", "mini")
+    assert not first.todo and first.reason.endswith("package changed; alignsd run --preset mini --run mini --force 01 redoes it")
+    record = read_record("mini", "01_first")
+    del record["package_sha256"]  # as an earlier version wrote it
+    (kit / "papermill_runs/mini/01_first.json").write_text(json.dumps(record))
+    assert runner.plan("mini", "mini")[0].reason == "finished before"
 
 
 def test_an_earlier_notebook_that_runs_again_takes_the_later_ones_along(two, kit):

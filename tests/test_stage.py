@@ -93,3 +93,13 @@ def test_hashes_see_code_and_prose_but_no_outputs(notebook):
     assert stage.code_sha256(path) == code and stage.source_sha256(path) != source
     notebook("01_first", "seed = 0  # seed", "print(2)", prose="a")
     assert stage.code_sha256(path) != code
+
+
+def test_the_package_s_hash_sees_its_code(tmp_path, monkeypatch):
+    (tmp_path / "a.py").write_text("x = 1")
+    monkeypatch.setattr(stage, "__file__", str(tmp_path / "stage.py"))
+    before = stage.package_sha256()
+    (tmp_path / "data.yaml").write_text("x: 1")
+    assert stage.package_sha256() == before
+    (tmp_path / "a.py").write_text("x = 2")
+    assert stage.package_sha256() != before
