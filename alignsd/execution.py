@@ -19,6 +19,9 @@ from jupyter_client.manager import AsyncKernelManager
 from alignsd.errors import Stopped
 from alignsd.paths import output, root, shown
 
+# A progress bar as tqdm writes it: on stderr, line over line, or as a widget that no longer works without its kernel.
+BAR = re.compile(r"\d%\|")
+
 
 class ThisPython(AsyncKernelManager):
     """Starts the kernel with the Python that runs this program, whatever a kernel called ``python3`` elsewhere is."""
@@ -79,14 +82,14 @@ def refresh_prose(source: Path, executed: Path) -> None:
 
 
 def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Returns an executed notebook without papermill's metadata and without paths of this machine in its text outputs."""
+    """Returns an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
     notebook.metadata = nbformat.from_dict({key: notebook.metadata[key] for key in ("kernelspec", "language_info")
                                             if key in notebook.metadata})
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
         if cell.cell_type == "code":
-            cell.outputs = [_without_paths(o) for o in cell.outputs]
+            cell.outputs = [_without_paths(o) for o in map(_without_bars, cell.outputs) if o]
     return notebook
 
 
@@ -100,6 +103,14 @@ def _write(notebook: nbformat.NotebookNode, path: Path) -> None:
     part = path.with_name(f".{path.stem}.{os.getpid()}.part.ipynb")
     nbformat.write(notebook, part)
     os.replace(part, path)
+
+
+def _without_bars(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """The same output without progress bars; None if nothing else is in it. Warnings and prints stay."""
+    if output.output_type == "stream" and output.name == "stderr":
+        lines = [line for line in re.split(r"[\r\n]+", output.text) if line.strip() and not BAR.search(line)]
+        return nbformat.from_dict(output | {"text": "\n".join(lines) + "\n"}) if lines else None
+    return None if output.output_type == "display_data" and BAR.search(output.data.get("text/plain", "")) else output
 
 
 def _without_paths(value: Any) -> Any:

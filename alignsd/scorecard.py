@@ -79,7 +79,7 @@ def table(rows: list[dict], width: int = 58) -> str:
     for row in rows:
         first, *more = textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), width)
         count = "-" if row["n"] is None else row["n"]
-        lines.append(f"{first:<{width}}  {number(row['paper']):>8}  {span(row):<28}  {count:>6}  {row['verdict']}")
+        lines.append(f"{first:<{width}}  {published(row['paper']):>8}  {span(row):<28}  {count:>6}  {row['verdict']}")
         lines += [f"  {line}" for line in more]
     counts = [f"{sum(row['verdict'] == verdict for row in rows)} {verdict}" for verdict in VERDICTS]
     return "\n".join([*lines, "", ", ".join(counts)])
@@ -94,6 +94,11 @@ def number(value: float | None, like: float | None = None) -> str:
         return "-"
     size = abs(value if like is None else like)
     return f"{value:.{4 if 0 < size < 0.1 else 2 if size < 10 else 1}f}"
+
+
+def published(value: float | None) -> str:
+    """Returns a published number with the digits it was published with; a dash for none."""
+    return "-" if value is None else f"{value:g}"
 
 
 def span(row: Mapping) -> str:

@@ -77,3 +77,12 @@ def test_pictures_are_left_alone_when_paths_are_shortened(notebook, kit):
     data = json.loads(nbformat.writes(published(executed)))["cells"][2]
     assert data["outputs"][0]["data"]["image/png"] == picture and data["metadata"] == {}
     assert data["outputs"][0]["data"]["text/plain"] in ("./a.txt", ["./a.txt"])
+
+
+def test_progress_bars_go_and_warnings_stay(notebook):
+    executed = nbformat.read(notebook("01_first", "n = 1  # number", "1"), 4)
+    bar = "\rdrawing:   5%|5         | 320/5907 [00:18<05:10, 17.98image/s]"
+    texts = [("stderr", bar), ("stderr", "\n"), ("stderr", f"careful: 5% are bad\n{bar}{bar}\n"), ("stdout", "50%| is printed")]
+    widget = nbformat.v4.new_output("display_data", {"text/plain": "Loading weights:   0%|          | 0/52 [00:00<?, ?it/s]"})
+    executed.cells[2].outputs = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in texts] + [widget]
+    assert [output.text.strip() for output in published(executed).cells[2].outputs] == ["careful: 5% are bad", "50%| is printed"]

@@ -13,7 +13,6 @@ from PIL import Image
 
 from alignsd import figures, user_study
 from alignsd.figures import evaluate, scheme
-from alignsd.images import save_png
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -111,13 +110,38 @@ def test_bars_show_percent_with_their_interval():
     assert sorted(first[:, 0]) == pytest.approx([60, 75])
 
 
+def test_every_colour_of_the_arms_stands_in_the_legend():
+    fig = evaluate.flaws_and_match(plt.figure(figsize=(9.5, 4.6)), arms_table())
+    explained = {patch.get_facecolor() for patch in fig.legends[0].get_patches()}
+    assert {bar.get_facecolor() for ax in fig.axes for bar in ax.patches} == explained
+
+
 def test_table_4_prints_hps_as_the_raw_cosine_and_the_papers_rows():
     frame = evaluate.table_4_frame(arms_table())
     assert frame.loc["original", "hps"] == "0.1900 [0.1800, 0.2000]"
     assert frame.loc["original", "fid"] == "5.00 [4.00, 6.00]"
     assert frame.loc["paper: adapted_negative"].to_list() == ["19.35", "6.06", "0.2831", "0.1916"]
-    fig = evaluate.table_4(plt.figure(figsize=(11, 3)), arms_table())
+
+
+def test_table_4_names_the_features_and_marks_axes_that_are_cut():
+    for network, words in (("inception", "Inception's features"), ("miniature/judge", "the judge's features")):
+        fig = evaluate.table_4(plt.figure(figsize=(9.5, 3.2)), arms_table(), network)
+        assert words in fig.axes[0].get_xlabel()
     assert [label.get_text() for label in fig.axes[0].get_yticklabels()][-1] == "original"
+    cut = [any(line.get_transform() == ax.transAxes for line in ax.lines) for ax in fig.axes]
+    assert cut == [ax.get_xlim()[0] > 0 for ax in fig.axes] and not cut[0]
+    assert "paper 19.35" in [text.get_text() for text in fig.axes[0].texts]
+
+
+def test_the_table_says_where_the_control_is_as_good_as_the_papers_arm():
+    rows = [("regularization_only", "fid", 9, 8, 10), ("adapted_negative", "fid", 5, 4, 6),
+            ("regularization_only", "aesthetic", 6.0, 5.9, 6.1), ("adapted_negative", "aesthetic", 5.5, 5.4, 5.6),
+            ("regularization_only", "hps", 19, 18, 20), ("adapted_negative", "hps", 20.5, 20, 21),
+            ("adapted_negative", "clip_score", 0.3, 0.2, 0.4)]
+    arms = pd.DataFrame(rows, columns=["arm", "metric", "value", "low", "high"])
+    assert evaluate.control_verdicts(arms) == {"fid": "worse", "aesthetic": "better", "hps": "as good: intervals overlap"}
+    printed = evaluate.table_4_frame(arms.assign(n=10)).loc["control against the paper's arm"]
+    assert printed.to_list() == ["worse", "better", "-", "as good: intervals overlap"]
 
 
 def test_votes_show_the_share_of_prompts_with_interval():
@@ -136,18 +160,6 @@ def test_a_study_without_people_says_so():
     assert [text.get_text() for text in ax.texts] == ["nobody was asked"]
 
 
-def test_the_grid_frames_what_the_judge_calls_wrong(tmp_path):
-    rows = [(arm, key, "a person", f"{arm}-{key}.png") for arm in ("original", "adapted") for key in "ab"]
-    for row in rows:
-        save_png(tmp_path / row[3], np.zeros((8, 8, 3), np.uint8))
-    images = pd.DataFrame(rows, columns=["arm", "id", "prompt", "file"])
-    wrong = {("adapted", "b"): True}
-    fig = evaluate.picture_grid(plt.figure(), images, tmp_path, ["a", "b"], ["original", "adapted"], wrong)
-    framed = [ax.spines["left"].get_edgecolor() == matplotlib.colors.to_rgba(figures.VERMILLION) for ax in fig.axes]
-    assert framed == [False, False, False, True]
-    assert texts(evaluate.picture_grid(plt.figure(), images, tmp_path, [], ["original"])) == ["no picture to show"]
-
-
 def no_overlap(fig, artists):
     fig.canvas.draw()
     boxes = [artist.get_window_extent() for artist in artists]
@@ -156,13 +168,23 @@ def no_overlap(fig, artists):
 
 def test_the_scorecards_texts_do_not_overlap():
     claim = "HPS predicts choices better than the aesthetic predictor (points of accuracy; 43.5 against 33.1 %), and more"
-    rows = [{"claim": claim, "paper": 0.0018, "value": 0.0288, "low": -0.0299, "high": 0.0893, "n": 5000,
-             "verdict": verdict} for verdict in evaluate.VERDICT_COLOURS]
-    fig = evaluate.scorecard_picture(plt.figure(figsize=(11, 2.6)), rows)
+    rows = [{"claim": claim, "paper": 0.0018, "value": 0.0288, "low": -0.0299, "high": 0.0893, "n": 5000, "source": source,
+             "verdict": verdict} for verdict in evaluate.VERDICT_COLOURS for source in ("Table 2", "the miniature's own claim")]
+    fig = evaluate.scorecard_picture(plt.figure(figsize=(9.5, 4.6)), rows)
     assert no_overlap(fig, fig.axes[0].texts)
 
 
-def test_the_schemes_boxes_do_not_overlap():
-    fig, ax = plt.subplots(figsize=(11, 4))
-    scheme.scheme(ax)
-    assert no_overlap(fig, [text.get_bbox_patch() for text in ax.texts if text.get_bbox_patch()])
+def test_the_scorecard_keeps_published_digits_and_puts_own_claims_below():
+    rows = [{"claim": name, "paper": paper, "value": 1.0, "low": 0.0, "high": 2.0, "n": 9, "source": source, "verdict": "reproduced"}
+            for name, paper, source in (("own", None, "the miniature's own claim"), ("theirs", 74.0, "Table 4"))]
+    texts = {text.get_text(): text.get_position()[1] for text in evaluate.scorecard_picture(plt.figure(), rows).axes[0].texts}
+    assert "74" in texts and texts["theirs"] < texts["The miniature's own claims"] < texts["own"], "y grows downwards"
+
+
+def test_the_schemes_texts_do_not_overlap_and_it_tells_this_runs_settings():
+    fig, ax = plt.subplots(figsize=(9.5, 4.6))
+    scheme.scheme(ax, scheme.steps(10, 6, 1.5, "Weird image. "))
+    boxes = [text.get_bbox_patch() for text in ax.texts if text.get_bbox_patch()]
+    assert no_overlap(fig, boxes + [text for text in ax.texts if text.get_text() and not text.get_bbox_patch()])
+    words = " ".join(text.get_text().replace("\n", " ") for text in ax.texts)
+    assert "last 10 image groups and 6 text layers" in words and "softmax > 1.5 / n" in words

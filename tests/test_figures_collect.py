@@ -52,8 +52,3 @@ def test_examples_frame_the_chosen_image(choices, tmp_path):
     assert [len(cell) for cell in axes] == [4, 3, 2, 0]
     framed = [[ax.spines["top"].get_visible() for ax in cell] for cell in axes[:3]]
     assert framed == [[False, False, True, False], [True, False, False], [False, True]]
-
-
-def test_shortened():
-    assert collect.shortened("a cat", 5) == "a cat"
-    assert collect.shortened("a black cat", 10) == "a black …"

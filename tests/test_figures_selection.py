@@ -28,13 +28,20 @@ def pictures(scores):
 
 
 def test_bars_and_lines_carry_the_numbers(scores, selected):
-    axes = Figure().subplots(4)
+    axes = Figure().subplots(3)
     table = selection.funnel(scores, selected)
     assert [bar.get_width() for bar in plots.funnel(axes[0], table).patches] == table["images"].tolist()[::-1]
     curve = selection.sensitivity(selected, [1.0, 2.0])
     assert plots.sensitivity(axes[1], curve, 2.0).lines[0].get_ydata().tolist() == curve["positives"].tolist()
     assert len(plots.margin_scatter(axes[2], selected, 2.0).collections[0].get_offsets()) == scores["prompt"].nunique()
-    assert sum(bar.get_height() for bar in plots.score_histogram(axes[3], scores).patches) == len(scores)
+    assert plots.funnel(axes[0], table).texts[-1].get_text() == "  45 images of 9 prompts"
+
+
+def test_blurred_images_do_not_stretch_the_corpus_and_are_counted(scores):
+    blurred = scores["image"].isin(["0-0.png", "3-1.png"])
+    ax = plots.corpus_histogram(Figure().subplots(), scores.assign(sharpness=80.0 - 75 * blurred, hps=scores["hps"] - 60 * blurred))
+    assert "2 blurred images left out" in ax.get_xlabel() and f"n = {len(scores) - 2}" in ax.get_legend().get_texts()[0].get_text()
+    assert ax.patches[0].get_xy()[:, 0].min() > 0
 
 
 def test_blur_limit_is_counted(scores):
@@ -64,7 +71,10 @@ def test_pairs_have_one_of_each_and_follow_from_the_seed(selected, pictures):
     assert pairs.assign(role=roles).groupby("prompt")["role"].agg(set).tolist() == [{"positive", "negative"}] * 3
     again = plots.pair_prompts(selected.sample(frac=1, random_state=1), 3, 0)
     assert again["image"].tolist() == pairs["image"].tolist()
-    assert len(plots.pair_grid(Figure(), pairs, pictures).axes) == 8
+    fig = plots.pair_grid(Figure(), pairs, pictures)
+    labels = [ax.get_xlabel() for ax in fig.axes if ax.get_visible()]
+    assert sorted(labels) == sorted(f"HPS {hps:.2f}" for hps in pairs["hps"])
+    assert [text.get_text() for text in fig.legends[0].get_texts()][:2] == ["positive", "negative"]
 
 
 def test_nothing_to_show_is_said(selected, pictures):

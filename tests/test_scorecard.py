@@ -131,6 +131,7 @@ def test_published_numbers_are_those_of_the_paper():
 def test_numbers_have_the_digits_they_deserve():
     numbers = {None: "-", 0.0018: "0.0018", 0.5: "0.50", 43.53: "43.5", -0.37: "-0.37", 0: "0.00"}
     assert {value: scorecard.number(value) for value in numbers} == numbers
+    assert [scorecard.published(value) for value in (None, 74.0, 10.6, 0.0018, -0.37)] == ["-", "74", "10.6", "0.0018", "-0.37"]
     assert scorecard.span({"value": 74.0, "low": 9.5, "high": None}) == "74.0 [9.5, -]"
 
 

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alignsd.figures import BLUE, GREY, ORANGE, VERMILLION
+from alignsd.figures import BLUE, GREY, ORANGE
+from alignsd.figures.pictures import CHOSEN, frame_legend, shortened, show
 from alignsd.images import read_image
 from alignsd.intervals import wilson
 
@@ -71,22 +72,16 @@ def examples(fig: Figure, choices: pd.DataFrame, folder: Path, columns: int = 2)
         folder: the data set's folder.
         columns: choices side by side.
     """
+    frame_legend(fig, CHOSEN)
     cells = fig.subfigures(-(-len(choices) // columns), columns, squeeze=False).flat
     for cell, row in zip(cells, choices.to_dict("records"), strict=False):
-        cell.suptitle(shortened(row["prompt"], 76), fontsize=9)
+        cell.suptitle(shortened(row["prompt"], 68), fontsize=8.5)
         for index, (ax, path) in enumerate(zip(cell.subplots(1, 4), row["file_path"] + [None] * 4, strict=False)):
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set(visible=path is not None and index == row["human_preference"], color=VERMILLION, linewidth=4)
-            if path is not None:
-                ax.imshow(read_image(folder / path))
-            else:
+            if path is None:
                 ax.set_visible(False)
+            else:
+                show(ax, read_image(folder / path), CHOSEN if index == row["human_preference"] else None)
     return fig
-
-
-def shortened(text: str, length: int) -> str:
-    """Returns ``text``, cut between words to at most ``length`` characters."""
-    return text if len(text) <= length else text[:length - 2].rsplit(" ", 1)[0] + " …"
 
 
 def _bars(ax: Axes, shift: float, counts: np.ndarray, n: int, colour: str, label: str) -> None:

@@ -1,35 +1,47 @@
-"""Figures of the evaluation: arms with intervals, Table 4, picture grids, the user study's votes, the scorecard."""
+"""Figures of the evaluation: arms with intervals, Table 4, the user study's votes, the scorecard."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from alignsd.claims import OWN
 from alignsd.figures import BLUE, GREEN, GREY, ORANGE, VERMILLION
-from alignsd.images import read_image
-from alignsd.scorecard import number, span
+from alignsd.scorecard import published, span
 
 ARMS = {"original": "original", "original_negative": "original,\nnegative prompt",
         "regularization_only": "regularization\nonly", "adapted": "adapted", "adapted_negative": "adapted,\nnegative prompt",
         "adapted_negative_prompt": "adapted, identifier +\nprompt as negative",
         "adapted_identifier": "adapted, identifier +\nprompt as prompt"}
+KINDS = {"original model": GREY, "control, no preferences": ORANGE, "adapted, as in the paper": BLUE, "adapted, other prompts": GREEN}
 COLOURS = {"original": GREY, "original_negative": GREY, "regularization_only": ORANGE, "adapted_negative": BLUE}
-METRICS = {"fid": "FID, lower is better", "aesthetic": "aesthetic, 1-10", "clip_score": "CLIP score, cosine",
-           "hps": "HPS, raw cosine"}
-MODELS = ("original", "regularization_only", "adapted_negative")  # the rows of the paper's Table 4
-PAPER_TABLE_4 = {"original": {"fid": 19.72, "aesthetic": 5.90, "clip_score": 0.2816, "hps": 0.1898},
-                 "adapted_negative": {"fid": 19.35, "aesthetic": 6.06, "clip_score": 0.2831, "hps": 0.1916}}
+METRICS = {"fid": "FID on {features},\nlower is better", "aesthetic": "aesthetic score, 1-10,\nhigher is better",
+           "clip_score": "CLIP score, cosine,\nhigher is better", "hps": "HPS, raw cosine,\nhigher is better"}
+ORIGINAL, CONTROL, ADAPTED = MODELS = ("original", "regularization_only", "adapted_negative")  # the rows of the paper's Table 4
+PAPER_TABLE_4 = {ORIGINAL: {"fid": 19.72, "aesthetic": 5.90, "clip_score": 0.2816, "hps": 0.1898},
+                 ADAPTED: {"fid": 19.35, "aesthetic": 6.06, "clip_score": 0.2831, "hps": 0.1916}}
 DIGITS = {"fid": 2, "aesthetic": 2, "clip_score": 4, "hps": 4}
 VERDICT_COLOURS = {"reproduced": GREEN, "direction only": ORANGE, "not reproduced": VERMILLION, "not attempted": GREY}
+COLUMNS = {"claim": (0.0, "left"), "paper": (0.585, "right"), "this run, 95 % interval": (0.605, "left"),
+           "n": (0.85, "right"), "verdict": (0.865, "left")}  # of the scorecard: place from left, 0-1, and side
+
+
+def flaws_and_match(fig: Figure, arms: pd.DataFrame) -> Figure:
+    """Draws every arm's flaw rate and prompt match by the judge, with what the colours mean (``arm, metric, value, low, high, n``)."""
+    left, right = fig.subplots(1, 2, sharey=True)
+    rate_bars(left, arms, "flaw_rate", "drawn wrong (judge)")
+    rate_bars(right, arms, "match_rate", "shows what was asked for (judge)")
+    fig.legend(handles=[Patch(color=colour, label=words) for words, colour in KINDS.items()], loc="outside upper center", ncols=4)
+    return fig
 
 
 def rate_bars(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
-    """Draws a share of images for every arm, in percent with 95 % intervals, the paper's arm in blue.
+    """Draws a share of images for every arm, in percent with 95 % intervals.
 
     Args:
         ax: where to draw.
@@ -44,21 +56,22 @@ def rate_bars(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
             xerr=[value - low, high - value], error_kw={"capsize": 3, "lw": 1.2})
     for y, (middle, end) in enumerate(zip(value, high, strict=True)):
         ax.text(end + 1.5, y, f"{middle:.1f}", va="center", fontsize=9)
-    counts = f"n = {rows['n'].min()}" if len(rows) else "not measured"
-    ax.set(title=title, xlabel=f"% of images ({counts} per arm)", xlim=(0, 118), xticks=range(0, 101, 20))
+    counts = f"n = {rows['n'].min()} per arm, 95 % interval" if len(rows) else "not measured"
+    ax.set(title=title, xlabel=f"% of images ({counts})", xlim=(0, 118), xticks=range(0, 101, 20))
     ax.grid(axis="y", visible=False)
     return ax
 
 
-def table_4(fig: Figure, arms: pd.DataFrame, which: Sequence[str] = MODELS) -> Figure:
-    """Draws Table 4 of the paper: its four metrics, one panel each, with 95 % intervals.
+def table_4(fig: Figure, arms: pd.DataFrame, fid_features: str, which: Sequence[str] = MODELS) -> Figure:
+    """Draws Table 4 of the paper: its four metrics, one panel each, with 95 % intervals and the paper's values in words.
 
     Args:
         fig: where to draw.
         arms: ``arm, metric, value, low, high, n``; ``hps`` as 100 x cosine.
+        fid_features: the network of FID, as in notebook 07; ``"inception"`` is the paper's, any other a judge.
         which: arms to show, from top to bottom.
     """
-    rows = _as_printed(arms)
+    rows, features = _as_printed(arms), "Inception's features" if fid_features == "inception" else "the judge's features"
     order = [arm for arm in which if arm in set(rows["arm"])][::-1]
     axes = fig.subplots(1, len(METRICS), sharey=True)
     for ax, (metric, title) in zip(axes, METRICS.items(), strict=True):
@@ -67,13 +80,26 @@ def table_4(fig: Figure, arms: pd.DataFrame, which: Sequence[str] = MODELS) -> F
             ax.errorbar(row.value, y, xerr=[[row.value - row.low], [row.high - row.value]], fmt="o", ms=7,
                         color=COLOURS.get(row.Index, GREEN))
             ax.text(row.value, y + 0.16, f"{row.value:.{DIGITS[metric]}f}", ha="center", va="bottom")
-        ax.set(xlabel=title, ylim=(-0.5, len(order) - 0.35))
-        ax.margins(x=0.3)
+            if row.Index in PAPER_TABLE_4:
+                ax.text(row.value, y - 0.16, f"paper {PAPER_TABLE_4[row.Index][metric]:.{DIGITS[metric]}f}", ha="center",
+                        va="top", fontsize=8.5, color="#555555")
+        ax.set(xlabel=title.format(features=features), ylim=(-0.65, len(order) - 0.4))
+        ax.margins(x=0.45)
         ax.locator_params(axis="x", nbins=3)
         ax.grid(axis="y", visible=False)
+        _from_zero_or_cut(ax, from_zero=metric == "fid")
     axes[0].set_yticks(range(len(order)), [ARMS.get(arm, arm) for arm in order])
-    fig.suptitle(f"n = {rows['n'].min()} images per model, 95 % intervals", fontsize=10)
+    fig.suptitle(f"n = {rows['n'].min()} images per model, 95 % intervals; axes with // do not start at 0", fontsize=10)
     return fig
+
+
+def _from_zero_or_cut(ax: Axes, from_zero: bool) -> None:
+    """Lets the x axis start at 0, or marks it as cut by two strokes where it does not."""
+    if from_zero:
+        ax.set_xlim(0, 1.12 * ax.get_xlim()[1])
+    elif ax.get_xlim()[0] > 0:
+        ax.plot([0.035, 0.065], [0, 0], transform=ax.transAxes, marker=[(-1, -2), (1, 2)], ms=9, ls="none", color="black",
+                mew=1.2, clip_on=False, zorder=5)
 
 
 def metric_frame(table: pd.DataFrame) -> pd.DataFrame:
@@ -89,10 +115,30 @@ def metric_frame(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_4_frame(arms: pd.DataFrame) -> pd.DataFrame:
-    """Returns Table 4 in text: a row per arm, a column per metric, ``value [low, high]``, and the paper's rows below."""
-    here = metric_frame(_as_printed(arms))
-    there = pd.DataFrame(PAPER_TABLE_4).T.map(str).rename(index=lambda arm: f"paper: {arm}")
-    return pd.concat([here, there]).reindex(columns=list(METRICS)).fillna("-")
+    """Returns Table 4 in text: an arm per row, ``value [low, high]``, then whether the control keeps up, then the paper's rows."""
+    rows = _as_printed(arms)
+    here = metric_frame(rows)
+    verdict = pd.DataFrame(control_verdicts(rows), index=["control against the paper's arm"])
+    there = pd.DataFrame({f"paper: {arm}": {metric: f"{value:.{DIGITS[metric]}f}" for metric, value in values.items()}
+                          for arm, values in PAPER_TABLE_4.items()}).T
+    return pd.concat([here, verdict, there]).reindex(columns=list(METRICS)).fillna("-")
+
+
+def control_verdicts(arms: pd.DataFrame) -> dict[str, str]:
+    """Says for each metric of Table 4 whether regularization alone does as well as the paper's arm, from the run's numbers.
+
+    Intervals that overlap count as equally good; where one of the two arms was not measured nothing is said.
+    """
+    rows, found = arms.set_index(["arm", "metric"]), {}
+    for metric in METRICS:
+        if not {(CONTROL, metric), (ADAPTED, metric)} <= set(rows.index):
+            continue
+        control, adapted = rows.loc[(CONTROL, metric)], rows.loc[(ADAPTED, metric)]
+        if control["low"] <= adapted["high"] and adapted["low"] <= control["high"]:
+            found[metric] = "as good: intervals overlap"
+        else:
+            found[metric] = "better" if (control["value"] > adapted["value"]) != (metric == "fid") else "worse"
+    return found
 
 
 def _as_printed(arms: pd.DataFrame) -> pd.DataFrame:
@@ -100,36 +146,6 @@ def _as_printed(arms: pd.DataFrame) -> pd.DataFrame:
     rows = arms[arms["metric"].isin(METRICS)].reset_index(drop=True)
     scale = np.where(rows["metric"] == "hps", 0.01, 1.0)
     return rows.assign(**{column: scale * rows[column] for column in ("value", "low", "high")})
-
-
-def picture_grid(fig: Figure, images: pd.DataFrame, folder: Path, ids: Sequence[str], arms: Sequence[str],
-                 flawed: Mapping[tuple[str, str], bool] | None = None) -> Figure:
-    """Draws the same prompts and seeds in several arms: a row per arm, a column per id, the prompt above its column.
-
-    Args:
-        fig: where to draw.
-        images: rows of notebook 06 (``arm, id, prompt, file``).
-        folder: where the files lie.
-        ids: images to show; taken in order, not picked by looks.
-        arms: rows, from top to bottom; the first one's prompts are printed.
-        flawed: ``(arm, id)`` -> whether the judge sees a flaw, which is framed; None frames nothing.
-    """
-    if not len(ids):
-        fig.text(0.5, 0.5, "no picture to show", ha="center")
-        return fig
-    rows, axes = images.set_index(["arm", "id"]), fig.subplots(len(arms), len(ids), squeeze=False)
-    for (line, arm), (column, key) in ((a, i) for a in enumerate(arms) for i in enumerate(ids)):
-        ax = axes[line][column]
-        ax.imshow(read_image(folder / rows.loc[(arm, key), "file"]))
-        ax.set(xticks=[], yticks=[])
-        wrong = bool(flawed and flawed.get((arm, key)))
-        for spine in ax.spines.values():
-            spine.set(visible=True, color=VERMILLION if wrong else "white", linewidth=3.5)
-        if line == 0:
-            ax.set_title(textwrap.fill(rows.loc[(arm, key), "prompt"], 17, max_lines=5, placeholder=" ..."), fontsize=8, va="bottom")
-        if column == 0:
-            ax.set_ylabel(ARMS.get(arm, arm), rotation=0, ha="right", va="center")
-    return fig
 
 
 def votes_histogram(ax: Axes, votes: pd.DataFrame, majorities: pd.DataFrame) -> Axes:
@@ -160,22 +176,33 @@ def votes_histogram(ax: Axes, votes: pd.DataFrame, majorities: pd.DataFrame) -> 
 
 
 def scorecard_picture(fig: Figure, rows: Sequence[Mapping]) -> Figure:
-    """Draws the scorecard as a table: claim, published number, this run's with its interval, n, and the coloured verdict."""
-    ax = fig.subplots()
-    claims = [textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), 78) for row in rows]
-    top = np.cumsum([0, *(len(lines) + 0.55 for lines in claims)])
-    columns = {"claim": (0.0, "left"), "paper": (0.575, "right"), "this run, 95 % interval": (0.605, "left"),
-               "n": (0.845, "right"), "verdict": (0.87, "left")}
-    for name, (x, side) in columns.items():
-        ax.text(x, -1.0, name, ha=side, va="center", weight="bold")
-    for y, row, lines in zip(top, rows, claims, strict=False):
-        colour, middle = VERDICT_COLOURS[row["verdict"]], y + len(lines) / 2 - 0.25
-        cells = ("\n".join(lines), number(row["paper"]), span(row), "-" if row["n"] is None else str(row["n"]))
-        for (x, side), text in zip(columns.values(), cells, strict=False):
-            ax.text(x, middle, text, ha=side, va="center", fontsize=9, linespacing=1.15)
-        ax.text(0.87, middle, row["verdict"], va="center", fontsize=9, color="white", weight="bold",
-                bbox={"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": colour})
-        ax.axhline(y - 0.5, color="#D0D0D0", lw=0.7)
-    ax.set(xlim=(0, 1), ylim=(top[-1], -1.6))
+    """Draws the scorecard as a table, the paper's claims first, then the miniature's own: claim, published number with its
+    published digits, this run's with its interval, n, and the coloured verdict."""
+    ax, y = fig.subplots(), 0.0
+    blocks = {"Claims of the paper and its authors": [row for row in rows if row["source"] != OWN],
+              "The miniature's own claims": [row for row in rows if row["source"] == OWN]}
+    for title, part in blocks.items():
+        for (name, (x, side)), head in zip(COLUMNS.items(), (title, *list(COLUMNS)[1:]), strict=True):
+            if part and (name == "claim" or y == 0):
+                ax.text(x, y, head, ha=side, va="center", weight="bold")
+        y += 1.0 if part else 0.0
+        for row in part:
+            y = _scorecard_row(ax, row, y)
+        y += 0.8 if part else 0.0
+    ax.set(xlim=(0, 1), ylim=(y, -0.6))
     ax.axis("off")
     return fig
+
+
+def _scorecard_row(ax: Axes, row: Mapping, y: float) -> float:
+    """Draws one row of the scorecard below ``y`` and returns where the next begins."""
+    lines = textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), 66)
+    middle = y + len(lines) / 2 - 0.25
+    cells = ("\n".join(lines), published(row["paper"]), span(row), "-" if row["n"] is None else str(row["n"]))
+    for (x, side), text in zip(COLUMNS.values(), cells, strict=False):
+        ax.text(x, middle, text, ha=side, va="center", fontsize=9, linespacing=1.15)
+    colour = VERDICT_COLOURS[row["verdict"]]
+    ax.text(COLUMNS["verdict"][0] + 0.008, middle, row["verdict"], va="center", fontsize=9, color="white", weight="bold",
+            bbox={"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": colour})
+    ax.axhline(y - 0.4, color="#D0D0D0", lw=0.7)
+    return y + len(lines) + 0.55

@@ -1,12 +1,16 @@
 """Figures of the Human Preference Score: Table 2, training-set size, score distributions, HPS against CLIP score."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
-from alignsd.figures import BLUE, GREY, VERMILLION
+from alignsd.figures import BLACK, BLUE, GREY, VERMILLION
 
 PAPER_TABLE_2 = {"random guess": 26.1, "CLIP": 32.9, "aesthetic predictor": 33.1, "another person": 42.0, "HPS": 43.5}
+LEVELS = {"random guess": (0, (1, 3)), "CLIP": "--", "another person": ":", "best possible": "-."}  # predictor: line
 
 
 def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
@@ -21,55 +25,84 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     colours = [BLUE if name == "HPS" else GREY for name in rows["predictor"]]
     ax.barh(rows["predictor"], value, color=colours, xerr=[value - low, high - value], error_kw={"capsize": 3, "lw": 1.2})
     paper = np.array([PAPER_TABLE_2.get(name, np.nan) for name in rows["predictor"]])
-    ax.scatter(paper, np.arange(len(rows)), marker="D", s=30, color=VERMILLION, edgecolor="white", zorder=3,
-               label="paper, real people")
-    for y, (v, right) in enumerate(zip(value, np.fmax(high, paper), strict=True)):
-        ax.text(right + 1.2, y, f"{v:.1f}", va="center")
-    ax.set(xlabel=f"choices predicted right, % (n = {int(rows['n'].max())}, 95 % interval)", xlim=(0, np.fmax(high, 0).max() + 9))
+    ax.scatter(paper, np.arange(len(rows)), marker="D", s=34, color=VERMILLION, edgecolor="white", zorder=3,
+               label="the paper: real people, CLIP ViT-L/14, n = 5,000")
+    for x, title, numbers, colour in ((1.09, "this run", value, BLACK), (1.2, "paper", paper, VERMILLION)):
+        ax.text(x, len(rows) - 0.35, title, transform=ax.get_yaxis_transform(), ha="right", weight="bold", color=colour)
+        for y, number in enumerate(numbers):
+            ax.text(x, y, "-" if np.isnan(number) else f"{number:.1f}", transform=ax.get_yaxis_transform(), ha="right", va="center",
+                    color=colour)
+    ax.set(xlabel=f"choices predicted right, % (n = {int(rows['n'].max()):,}, 95 % interval)", xlim=(0, np.fmax(high, 0).max() + 3))
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04))
     return ax
 
 
 def size_curve(ax: Axes, curve: pd.DataFrame, accuracy: pd.DataFrame) -> Axes:
-    """Draws accuracy against the number of training choices, between CLIP and the best possible predictor.
+    """Draws accuracy against the number of training choices, between guessing and the best possible predictor.
 
     Args:
         ax: where to draw.
-        curve: ``choices``, ``accuracy``, ``low``, ``high``.
+        curve: ``choices``, ``accuracy``, ``low``, ``high``, ``n``.
         accuracy: Table 2's rows, for the horizontal lines.
     """
     value, low, high = (100 * curve[c].to_numpy() for c in ("accuracy", "low", "high"))
-    ax.errorbar(curve["choices"], value, yerr=[value - low, high - value], marker="o", color=BLUE, capsize=3, label="HPS")
-    levels = accuracy.set_index("predictor")["accuracy"] * 100
-    for name, style in (("CLIP", "--"), ("another person", ":"), ("best possible", "-.")):
-        if name in levels:
-            ax.axhline(levels[name], color=GREY, linestyle=style, label=name)
-    ax.set(xlabel="choices trained on", ylabel="accuracy, %")
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)  # lines may lie anywhere inside
+    ax.errorbar(curve["choices"], value, yerr=[value - low, high - value], marker="o", color=BLUE, capsize=3,
+                label=f"HPS, n = {int(curve['n'].max()):,} test choices, 95 % interval")
+    levels = 100 * accuracy.set_index("predictor")["accuracy"].reindex(LEVELS).dropna()
+    for name, level in levels.items():
+        ax.axhline(level, color=GREY, linestyle=LEVELS[name])
+    bottom, top = 5 * np.floor((min(low.min(), *levels) - 1) / 5), max(high.max(), *levels) + 2
+    for level, (name, place) in zip(levels.sort_values(), _apart(levels.sort_values(), 0.055 * (top - bottom)), strict=True):
+        ax.annotate(f"{name} {level:.1f}", (1.01, place), xycoords=ax.get_yaxis_transform(), va="center", fontsize=9)
+    ax.set(xlabel="choices trained on, log scale", ylabel="accuracy, %", xscale="log", ylim=(bottom, top))
+    ax.set_xticks(curve["choices"], [f"{size:,}" for size in curve["choices"]])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0))  # lines may lie anywhere inside
+    return ax
+
+
+def _apart(levels: pd.Series, gap: float) -> list[tuple[str, float]]:
+    """Returns where to write the names of ascending levels so that they do not touch: each at least ``gap`` above the last."""
+    places: list[tuple[str, float]] = []
+    for name, level in levels.items():
+        places.append((name, max(level, places[-1][1] + gap) if places else level))
+    return places
+
+
+def distribution(ax: Axes, parts: Mapping[str, tuple[pd.Series, str]], bins: int = 40) -> Axes:
+    """Draws how HPS is distributed over some sets of images, as outlines with their means.
+
+    Args:
+        ax: where to draw.
+        parts: name -> (scores, colour).
+        bins: of the common histogram.
+    """
+    edges = np.histogram_bin_edges(np.concatenate([scores for scores, _ in parts.values()]), bins=bins)
+    for name, (scores, colour) in parts.items():
+        words = f"{name}: mean {scores.mean():.2f}, standard deviation {scores.std():.2f}, n = {len(scores):,}"
+        ax.hist(scores, bins=edges, density=True, histtype="step", lw=1.8, color=colour, label=words)
+        ax.axvline(scores.mean(), color=colour, lw=1.2, linestyle="--")
+    ax.set(xlabel="HPS (100 × cosine)", ylabel="density of images")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return ax
 
 
 def score_histogram(ax: Axes, scores: pd.DataFrame) -> Axes:
     """Draws how HPS is distributed over chosen and other images (``hps``, ``preferred``)."""
-    bins = np.histogram_bin_edges(scores["hps"], bins=40)
-    for preferred, name, colour in ((True, "chosen", BLUE), (False, "not chosen", VERMILLION)):
-        part = scores.loc[scores["preferred"] == preferred, "hps"]
-        ax.hist(part, bins=bins, density=True, alpha=0.55, color=colour, label=f"{name} (mean {part.mean():.2f}, n = {len(part)})")
-        ax.axvline(part.mean(), color=colour, lw=1.6)
-    ax.set(xlabel="HPS", ylabel="density", ylim=(0, ax.get_ylim()[1] * 1.25))
-    ax.legend(loc="upper left")
-    return ax
+    chosen = scores["preferred"].astype(bool)
+    return distribution(ax, {"chosen": (scores.loc[chosen, "hps"], BLUE), "not chosen": (scores.loc[~chosen, "hps"], VERMILLION)})
 
 
 def hps_against_clip(ax: Axes, scores: pd.DataFrame) -> Axes:
-    """Draws HPS against CLIP score (100 x cosine each), one dot per image, with their correlation."""
-    for preferred, name, colour in ((False, "not chosen", VERMILLION), (True, "chosen", BLUE)):
-        part = scores[scores["preferred"] == preferred]
-        ax.scatter(part["clip"], part["hps"], s=7, alpha=0.45, color=colour, label=name, linewidths=0)
+    """Draws HPS against CLIP score (100 x cosine each), one dot per image in random order, with their correlation."""
+    mixed = scores.sample(frac=1, random_state=0)  # in order, one kind of dots would cover the other
+    ax.scatter(mixed["clip"], mixed["hps"], s=8, alpha=0.55, c=np.where(mixed["preferred"].astype(bool), BLUE, VERMILLION), linewidths=0)
+    for name, colour in (("chosen", BLUE), ("not chosen", VERMILLION)):
+        ax.scatter([], [], s=24, color=colour, label=name)
     r = np.corrcoef(scores["clip"], scores["hps"])[0, 1]
-    ax.set(xlabel="CLIP score x 100", ylabel="HPS", title=f"correlation {r:.2f}, n = {len(scores)} images")
-    ax.legend(loc="upper left", markerscale=2)
+    ax.set(xlabel="CLIP score (100 × cosine)", ylabel="HPS (100 × cosine)")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), title=f"correlation {r:.2f}, n = {len(scores):,} images", ncols=2)
     return ax
 
 
@@ -77,7 +110,7 @@ def loss_curve(ax: Axes, loss: pd.DataFrame) -> Axes:
     """Draws the training loss in nats, each step and its running mean (``step``, ``loss``)."""
     window = max(2, len(loss) // 20)
     ax.plot(loss["step"], loss["loss"], color=GREY, lw=0.6, alpha=0.6, label="each step")
-    ax.plot(loss["step"], loss["loss"].rolling(window, min_periods=1).mean(), color=BLUE, label=f"mean of {window} steps")
+    ax.plot(loss["step"], loss["loss"].rolling(window).mean(), color=BLUE, label=f"mean of {window} steps")
     ax.axhline(np.log(4), color=VERMILLION, linestyle="--", label="guessing among 4")
     ax.set(xlabel="step", ylabel="cross-entropy, nats")
     ax.legend(loc="best")

@@ -1,26 +1,25 @@
 """Figures of the scored corpus and of what was selected from it."""
 
-from textwrap import wrap
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alignsd.figures import BLUE, GREY, ORANGE, VERMILLION
-from alignsd.selection import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE
+from alignsd.figures import BLUE, GREY, VERMILLION, pictures
+from alignsd.figures.hps import distribution
+from alignsd.figures.pictures import LABEL, frame_legend, shortened, show
+from alignsd.selection import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE, is_blurred
 
-LABEL = 8.5  # points; prompts above pictures
 
+def corpus_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMIT) -> Axes:
+    """Draws how HPS is distributed over the corpus (``hps``, ``sharpness``, ``status``), without blurred images, and counts those.
 
-def score_histogram(ax: Axes, scores: pd.DataFrame) -> Axes:
-    """Draws how HPS is distributed over the corpus (``hps``, ``status``), with its mean and spread."""
-    values = scores.loc[scores["status"] == "ok", "hps"].astype(float)
-    ax.hist(values, bins=50, color=BLUE, alpha=0.8)
-    ax.axvline(values.mean(), color=ORANGE, label=f"mean {values.mean():.2f}, standard deviation {values.std():.2f}")
-    ax.set(xlabel="HPS (100 × cosine)", ylabel="images", title=f"n = {len(values):,} images")
-    ax.set_ylim(0, ax.get_ylim()[1] * 1.15)
-    ax.legend(loc="upper left")
+    Blurred images match no prompt: their few low scores would stretch the axis and hide how the others differ.
+    """
+    usable = scores[scores["status"] == "ok"]
+    blurred = is_blurred(usable["sharpness"].astype(float), limit)
+    distribution(ax, {"corpus": (usable.loc[~blurred, "hps"].astype(float), BLUE)}, bins=50)
+    ax.set_xlabel(f"HPS (100 × cosine); {int(blurred.sum()):,} blurred images left out")
     return ax
 
 
@@ -35,13 +34,13 @@ def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMI
     return ax
 
 
-def ranked_pictures(fig: Figure, groups: pd.DataFrame, pictures: dict[str, np.ndarray]) -> Figure:
+def ranked_pictures(fig: Figure, groups: pd.DataFrame, found: dict[str, np.ndarray]) -> Figure:
     """Draws one row per prompt: its pictures from the lowest HPS to the highest.
 
     Args:
         fig: where to draw.
         groups: ``prompt``, ``image``, ``hps``, and ``role`` if known (framed); a few prompts.
-        pictures: image id to pixels.
+        found: image id to pixels.
     """
     prompts = [(prompt, rows.sort_values(["hps", "image"])) for prompt, rows in groups.groupby("prompt", sort=False)]
     if not prompts:
@@ -50,8 +49,9 @@ def ranked_pictures(fig: Figure, groups: pd.DataFrame, pictures: dict[str, np.nd
     axes = fig.subplots(len(prompts), max(len(rows) for _, rows in prompts), squeeze=False)
     for line, (prompt, rows) in zip(axes, prompts, strict=True):
         for ax, row in zip(line, rows.to_dict("records"), strict=False):
-            _picture(ax, pictures[row["image"]], f"{row['hps']:.2f}", row.get("role", ""))
-        line[0].set_ylabel(_wrapped(prompt), rotation=0, ha="right", va="center", fontsize=LABEL)
+            show(ax, found[row["image"]], _frame(row.get("role", "")))
+            ax.set_title(f"{row['hps']:.2f}", fontsize=LABEL)
+        line[0].set_ylabel(shortened(prompt, 26, 3), rotation=0, ha="right", va="center", fontsize=LABEL)
         for ax in line[len(rows):]:
             ax.set_axis_off()
     return fig
@@ -63,8 +63,9 @@ def funnel(ax: Axes, table: pd.DataFrame) -> Axes:
     colours = {"positives": BLUE, "negatives": VERMILLION, "negatives kept": VERMILLION}
     ax.barh(rows["step"], rows["images"], color=[colours.get(step, GREY) for step in rows["step"]])
     for y, (images, prompts) in enumerate(zip(rows["images"], rows["prompts"], strict=True)):
-        ax.text(images, y, f"  {images:,} of {prompts:,} prompts", va="center", fontsize=9)
-    ax.set(xlabel="images", xlim=(0, max(1, table["images"].max()) * 1.38))
+        ax.text(images, y, f"  {images:,} images of {prompts:,} prompts", va="center", fontsize=9)
+    ax.set(xlabel="images", xlim=(0, max(1, table["images"].max()) * 1.9))
+    ax.set_xticks([tick for tick in ax.get_xticks() if tick <= table["images"].max()])
     ax.grid(axis="y", visible=False)
     return ax
 
@@ -72,10 +73,10 @@ def funnel(ax: Axes, table: pd.DataFrame) -> Axes:
 def sensitivity(ax: Axes, table: pd.DataFrame, alpha: float) -> Axes:
     """Draws the counts against the threshold (``alpha``, ``positives``, ``negatives``), and this run's alpha."""
     ax.plot(table["alpha"], table["positives"], marker="o", color=BLUE, label="positives")
-    ax.plot(table["alpha"], table["negatives"], marker="s", color=VERMILLION, label="negatives, before a share is kept")
+    ax.plot(table["alpha"], table["negatives"], marker="s", color=VERMILLION, label="negatives, all")
     ax.axvline(alpha, color=GREY, linestyle="--", label=f"this run: {alpha:g}")
     ax.set(xlabel="alpha: selected if softmax > alpha / n", ylabel="images", ylim=(0, None))
-    ax.legend(loc="upper right")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0, handletextpad=0.5)
     return ax
 
 
@@ -112,29 +113,31 @@ def pair_prompts(selected: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
     return both[both["prompt"].isin(chosen)]
 
 
-def pair_grid(fig: Figure, pairs: pd.DataFrame, pictures: dict[str, np.ndarray], columns: int = 4) -> Figure:
+def pair_grid(fig: Figure, pairs: pd.DataFrame, found: dict[str, np.ndarray], columns: int = 4) -> Figure:
     """Draws positives over negatives, one pair per prompt.
 
     Args:
         fig: where to draw.
         pairs: from ``pair_prompts``; ``hps`` besides.
-        pictures: image id to pixels.
+        found: image id to pixels.
         columns: pairs side by side.
     """
     prompts = list(pairs.groupby("prompt", sort=True))
     if not prompts:
         fig.text(0.5, 0.5, "no prompt gave both a positive and a negative", ha="center")
         return fig
+    frame_legend(fig, pictures.POSITIVE, pictures.NEGATIVE, extra="one pair per prompt, chosen by seed")
     lines = -(-len(prompts) // columns)
-    axes = fig.subplots(2 * lines, columns, squeeze=False)
-    for ax in axes.flat:
-        ax.set_axis_off()
-    for i, (prompt, rows) in enumerate(prompts):
-        place = 2 * (i // columns), i % columns
-        for row in rows.to_dict("records"):
-            below = row["role"] != POSITIVE
-            title = f"{row['hps']:.2f}" if below else f"{_wrapped(prompt)}\n{row['hps']:.2f}"
-            _picture(axes[place[0] + below, place[1]], pictures[row["image"]], title, row["role"])
+    for line, block in enumerate(fig.subfigures(lines, 1, squeeze=False)[:, 0]):
+        axes = block.subplots(2, columns, squeeze=False)
+        for place, ax in enumerate(axes.flat):
+            ax.set_visible(line * columns + place % columns < len(prompts))
+        for pair, (prompt, rows) in zip(axes.T, prompts[line * columns:(line + 1) * columns], strict=False):
+            for row in rows.to_dict("records"):
+                ax = pair[int(row["role"] != POSITIVE)]
+                show(ax, found[row["image"]], _frame(row["role"]))
+                ax.set_xlabel(f"HPS {row['hps']:.2f}", fontsize=LABEL)
+            pair[0].set_title(shortened(prompt, 24, 3), fontsize=LABEL, va="bottom")
     return fig
 
 
@@ -160,19 +163,6 @@ def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
     return ax
 
 
-def _picture(ax: Axes, image: np.ndarray, title: str, role: str) -> None:
-    """Shows a picture; a positive gets a solid blue frame, a negative a dashed vermillion one."""
-    ax.set_axis_on()
-    ax.imshow(image)
-    ax.grid(False)
-    ax.set(xticks=[], yticks=[])
-    ax.set_title(title, fontsize=LABEL)
-    ax.spines[:].set_visible(role != "")
-    colour, line = (BLUE, "-") if role == POSITIVE else (VERMILLION, "--")
-    ax.spines[:].set(color=colour, linewidth=2.5, linestyle=line)
-
-
-def _wrapped(prompt: str, width: int = 26, lines: int = 3) -> str:
-    """Breaks a prompt into a few short lines; what does not fit is left off with an ellipsis."""
-    parts = wrap(prompt, width) or [""]
-    return "\n".join(parts[:lines]) + (" ..." if len(parts) > lines else "")
+def _frame(role: str) -> str | None:
+    """Returns how a picture of that role is framed; negatives that are not kept look like those that are."""
+    return None if not role else pictures.POSITIVE if role == POSITIVE else pictures.NEGATIVE
