@@ -60,8 +60,8 @@ def test_groups_are_the_first_by_the_originals_verdict_and_say_what_they_stand_f
     groups = qualitative.groups_by_original(images, metrics, 2)
     assert list(groups.values()) == [["p1-0", "p3-0"], ["p0-0", "p2-0"]]
     wrong, right = groups
-    assert "wrong: 3 of 10 pictures (30 %)" in wrong and "draws 2 right (67 %)" in wrong and "first 2 prompts" in wrong
-    assert "right: 7 of 10 pictures (70 %)" in right and "draws 6 right (86 %)" in right
+    assert "wrong: 3 of 10 pictures (30 %)" in wrong and "prompt: 2 of these are right (67 %)" in wrong and "first 2 prompts" in wrong
+    assert "right: 7 of 10 pictures (70 %)" in right and "prompt: 6 of these are right (86 %)" in right
 
 
 def test_groups_leave_out_what_is_not_good_in_every_arm(images, metrics):

@@ -33,7 +33,7 @@ def groups_by_original(images: pd.DataFrame, metrics: pd.DataFrame, size: int) -
         ids, right = [key for key in part.index if key in first][:size], int((~part[ADAPTED].astype(bool)).sum())
         if ids:
             groups[f"original drawn {word}: {len(part)} of {len(seen)} pictures ({100 * len(part) / len(seen):.0f} %)\n"
-                   f"of these the adapted model draws {right} right ({100 * right / len(part):.0f} %)\n"
+                   f"adapted, negative prompt: {right} of these are right ({100 * right / len(part):.0f} %)\n"
                    f"shown: the first {len(ids)} prompts"] = ids
     return groups or {"the first prompts": []}
 
