@@ -16,11 +16,13 @@ import pandas as pd
 
 from alignsd.discord import File, Message, hash_user, message_of, raw_messages, user_key
 from alignsd.errors import Problem
+from alignsd.grids import GRIDS, cells, sent_back
 from alignsd.images import DAMAGED, EMPTY, FOREIGN, LINKED, MISSING, TOO_LARGE
 
 CHATTER, SYSTEM, BOT_TALK = "chatter", "system message", "other bot message"
 MALFORMED, CONDITIONED, NO_PROMPT, COUNT = "malformed message", "image-conditioned", "no prompt", "not 2 to 4 pictures"
 ABANDONED, UNREFINED, AMBIGUOUS, NSFW = "abandoned prompt", "no refinement", "ambiguous choice", "NSFW"
+NO_CELL = "picture of no cell"
 REASONS = {  # what is left out -> (what is counted, why it cannot be used)
     CHATTER: ("messages", "written by a user; no bot answered it"),
     SYSTEM: ("messages", "joins, pins and other notices of Discord itself"),
@@ -32,6 +34,7 @@ REASONS = {  # what is left out -> (what is counted, why it cannot be used)
     ABANDONED: ("requests", "the user went on with none of the pictures"),
     UNREFINED: ("requests", "a picture was sent back, but the bot never answered"),
     AMBIGUOUS: ("requests", "several pictures were sent back, or one file name stands for several"),
+    NO_CELL: ("requests", "what was sent back is no cell of the answer's grid, or either cannot be read"),
     NSFW: ("requests", "a picture is hidden as a spoiler, or the prompt has a word of the list"),
     MISSING: ("choices", "a picture was deleted, or never downloaded"),
     LINKED: ("choices", "a picture is a web address; export with --media"),
@@ -40,7 +43,6 @@ REASONS = {  # what is left out -> (what is counted, why it cannot be used)
     DAMAGED: ("choices", "a picture's file is cut short or damaged"),
     TOO_LARGE: ("choices", "a picture is too large to be one of the bot's"),
 }
-GRIDS = ("auto", "4", "2", "none")
 SPOILER = "SPOILER_"  # Discord's own prefix of a hidden picture's file name
 HORIZON = 100_000  # requests, answers and picks waited for at a time: bounds the memory on exports of any size
 
@@ -76,8 +78,8 @@ def parse(files: Sequence[Path], nsfw_words: str = "", limit: int | None = None,
         files: from ``discord.export_files``; several are read on as one channel.
         nsfw_words: words that a prompt must not have, separated by commas.
         limit: number of messages after which to stop; None reads all. What is open then counts as abandoned or chatter.
-        grid: what an answer with one attachment is: ``"auto"``, as many pictures as its command asked for; ``"4"`` or ``"2"``,
-            always so many; ``"none"``, one picture.
+        grid: what an answer with one attachment is: ``"auto"``, as many pictures as its command asked for, or as the answer says;
+            ``"4"`` or ``"2"``, always so many; ``"none"``, one picture.
 
     Raises:
         Problem: if a file is not a whole export, or ``grid`` is something else.
@@ -111,6 +113,7 @@ class _Answer:
     tried: set[int] = field(default_factory=set)
     refined: bool = False
     unclear: bool = False
+    no_cell: bool = False
 
 
 class _Channel:
@@ -141,7 +144,7 @@ class _Channel:
         elif message.bot:
             self._bot(message, folder, key)
         else:
-            self._user(message)
+            self._user(message, folder)
         self._forget(HORIZON)
 
     def close(self) -> Parsed:
@@ -149,16 +152,19 @@ class _Channel:
         self._forget(0)
         return Parsed(self.choices, self.messages, +self.left)
 
-    def _user(self, message: Message) -> None:
+    def _user(self, message: Message, folder: Path) -> None:
         """A pick uploads a picture that this user was given, as a reply to it or with its prompt; others may be requests."""
-        uploads = {file.name for file in message.files}
-        matches = [(answer, index) for answer in self._asked(message)
-                   for index, file in enumerate(answer.message.files) if file.name in uploads]
+        asked = self._asked(message) if message.files else []
+        matches = [(answer, index) for answer in asked
+                   for index in sent_back(message.files, folder, answer.message.files, answer.folder)]
         for answer, index in matches:
             answer.tried.add(index)
             answer.unclear |= len(matches) > 1
-        if matches:
-            self.picks[message.id] = [answer for answer, _ in matches]
+        lost = [] if matches else [answer for answer in asked if answer.message.files[0].cell and not answer.tried]
+        for answer in lost:
+            answer.no_cell = True
+        if matches or lost:
+            self.picks[message.id] = [answer for answer, _ in matches] or lost
         else:
             self.requests[message.id] = message
 
@@ -195,7 +201,7 @@ class _Channel:
         del self.of_user[answer.request.user][message_id]
         files, prompt = answer.message.files, answer.request.text
         if not answer.tried:
-            self.left[ABANDONED] += 1
+            self.left[NO_CELL if answer.no_cell else ABANDONED] += 1
         elif not answer.refined:
             self.left[UNREFINED] += 1
         elif answer.unclear or len(answer.tried) > 1:
@@ -228,13 +234,10 @@ def _told_request(answer: Message) -> Message | None:
     """The request that a bot's answer to a slash command tells of; Discord exports no message of it."""
     if not answer.asked_by or not answer.asked or not answer.files:
         return None
-    return Message(answer.id, answer.asked_by, False, False, answer.asked, (), "")
+    return Message(answer.id, answer.asked_by, False, False, answer.asked, (), "", answer.settings)
 
 
 def _cut(answer: Message, request: Message, grid: str) -> Message:
     """Returns an answer with one file per picture where a grid holds them all."""
-    count = request.images if grid == "auto" else int(grid) if grid.isdecimal() else None
-    if len(answer.files) != 1 or count not in (2, 4):
-        return answer
-    [file] = answer.files
-    return replace(answer, files=tuple(replace(file, cell=(index, count)) for index in range(count)))
+    count = request.images or answer.images if grid == "auto" else int(grid) if grid.isdecimal() else None
+    return replace(answer, files=cells(answer.files, count))

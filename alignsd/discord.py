@@ -20,7 +20,8 @@ from alignsd.paths import user_path
 
 COMMAND = re.compile(r"^[!/]dream\b\s*(prompt:)?\s*", re.IGNORECASE)
 # A setting is one letter after a dash, a word after two, or a slash command's "name: value"; "t-shirt" and " - " are none.
-SETTING = r"\s+(?:-(?P<letter>[A-Za-z])|--(?P<word>[A-Za-z][\w-]*)|(?P<option>number|images|seed|steps|width|height|cfg_scale|sampler):)" \
+OPTIONS = "number|images|seed|steps|width|height|cfg_scale|sampler|init_image"
+SETTING = rf"\s+(?:-(?P<letter>[A-Za-z])|--(?P<word>[A-Za-z][\w-]*)|(?P<option>{OPTIONS}):)" \
           r"(?:[ =]+(?P<value>-?\d\S*|[^\s-]\S*))?(?=\s|$)"
 SETTINGS_AT_END = re.compile(f"(?:{re.sub(r'[?]P<[a-z]+>', '?:', SETTING)})+$")
 QUOTED = re.compile(r"""(?:^|\s)["“](?P<prompt>.+)["”](?=\s+-|\s*$)""")
@@ -47,8 +48,8 @@ class Message:
     """What we need of one message.
 
     ``user`` is the author's id, ``reply_to`` a message id or ``""``, ``settings`` what a command asked for besides its prompt.
-    A bot that answers a slash command says itself who asked (``asked_by``) and what (``asked``), and which picture of an
-    earlier answer this is a larger one of (``picked``, from 0).
+    A bot that answers a slash command says itself who asked (``asked_by``) and what (``asked``, and ``settings``), and which
+    picture of an earlier answer this is a larger one of (``picked``, from 0).
     """
 
     id: str
@@ -123,11 +124,12 @@ def hash_user(user: str, key: bytes) -> str:
     return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()
 
 
-def command_of(text: str) -> tuple[str, dict[str, str]]:
+def command_of(text: str, told: bool = False) -> tuple[str, dict[str, str]]:
     """Returns a message's prompt as HPD writes it (lower-case, one line, without quotes) and the settings of a ``!dream`` command.
 
     ``!dream "a cat" -n 4 -S 1`` and ``/dream prompt: a cat number: 4`` give ``a cat``; only at a command's ends are words taken
-    for settings, so that hyphens in a prompt stay.
+    for settings, so that hyphens in a prompt stay. With ``told``, the text is a command's prompt as a bot repeats it, without
+    ``/dream`` but perhaps with the settings at its end.
     """
     whole = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())  # JSON can escape half a character, no file can
     command, settings = COMMAND.match(whole), ""
@@ -135,10 +137,13 @@ def command_of(text: str) -> tuple[str, dict[str, str]]:
     if command and (quoted := QUOTED.search(prompt)):
         settings = f" {prompt[:quoted.start()]} {prompt[quoted.end():]}"
         prompt = quoted["prompt"].replace('\\"', '"')
-    elif command and (last := SETTINGS_AT_END.search(prompt)):
+    elif (command or told) and (last := SETTINGS_AT_END.search(prompt)):
         prompt, settings = prompt[:last.start()], last[0]
-    found = {match["letter"] or match["word"] or match["option"]: match["value"] or "" for match in re.finditer(SETTING, settings)}
-    return prompt.strip("\"'“”` ").lower(), found
+    return prompt.strip("\"'“”` ").lower(), _settings(settings)
+
+
+def _settings(text: str) -> dict[str, str]:
+    return {match["letter"] or match["word"] or match["option"]: match["value"] or "" for match in re.finditer(SETTING, text)}
 
 
 def raw_messages(path: Path, silent: bool = True) -> Iterator[Any]:
@@ -177,20 +182,28 @@ def message_of(record: Any) -> Message:
         if not all(isinstance(text, str) for text in texts) or not isinstance(author["isBot"], bool):
             raise TypeError("id, content, type and file names are texts, isBot is true or false")
         prompt, settings = command_of(record["content"])
-        asked_by, asked, picked = _told(record) if author["isBot"] else ("", "", None)
+        asked_by, asked, picked = "", "", None
+        if author["isBot"]:
+            asked_by, asked, settings, picked = _told(record)
         return Message(record["id"], author["id"], author["isBot"], record["type"] not in USERS_AND_BOTS, prompt,
                        tuple(File(file["fileName"], file["url"]) for file in files), reply, settings, asked_by, asked, picked)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a message: {error!r}") from error
 
 
-def _told(record: dict) -> tuple[str, str, int | None]:
-    """Returns who asked, what, and which picture is shown larger, as a bot's answer to a slash command tells it."""
-    embed = next(iter(record.get("embeds") or ()), {})
-    bold, mention, picked = (pattern.search(record["content"]) for pattern in (BOLD, MENTION, PICKED))
+def _told(record: dict) -> tuple[str, str, dict[str, str], int | None]:
+    """Returns who asked, what, with which settings, and which picture is shown larger, as a bot's answer to a command tells it.
+
+    Settings stand behind the prompt, behind its bold words, or in fields of the embed.
+    """
+    text, embed = record["content"], next(iter(record.get("embeds") or ()), {})
+    fields = {entry["name"].strip().lower().replace(" ", "_"): entry["value"].strip() for entry in embed.get("fields") or ()}
+    bold, mention, picked = (pattern.search(text) for pattern in (BOLD, MENTION, PICKED))
     user = ((record.get("interaction") or {}).get("user") or {}).get("id") or (mention[1] if mention else "")
-    asked = bold[1] if bold else embed.get("title") or embed.get("description") or ""
-    return user, command_of(asked)[0], int(picked[1]) - 1 if picked else None
+    asked = bold[1] if bold else fields.pop("prompt", "") or embed.get("title") or embed.get("description") or ""
+    prompt, settings = command_of(asked, told=True)
+    settings |= fields | _settings(text[bold.end():] if bold else "")
+    return user, prompt, settings, int(picked[1]) - 1 if picked else None
 
 
 def _from_start(file):

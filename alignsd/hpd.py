@@ -7,21 +7,20 @@ A folder holds ``preference_images/{id}_{i}.jpg`` and one JSON list of choices p
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from alignsd import hpd_v2
 from alignsd.atomic import write_json
 from alignsd.choices import Choice
-from alignsd.discord import File
 from alignsd.errors import Problem
-from alignsd.images import LINKED, MISSING, BadImage, read_image, save_jpeg
+from alignsd.grids import picture
+from alignsd.images import BadImage, save_jpeg
 from alignsd.intervals import wilson
 from alignsd.paths import shown, user_path
 from alignsd.splits import split_by_prompt
@@ -47,7 +46,7 @@ def write_pictures(choices: Sequence[Choice], folder: Path, names: Sequence[str]
         The choices with HPD's six keys as columns; their origin ``id``, ``message_id``, ``file_names``; and what was left
         out (reason -> count).
     """
-    rows, origin, left = [], [], Counter()
+    rows, origin, left, has_name = [], [], Counter(), name_finder(names)
     with ThreadPoolExecutor(max_workers=8) as pool:  # decoding releases the interpreter lock
         reasons = pool.map(lambda pair: _copy(*pair, folder), enumerate(choices))
         bar = tqdm(reasons, total=len(choices), desc="copying pictures", unit="choice", mininterval=5,
@@ -58,7 +57,7 @@ def write_pictures(choices: Sequence[Choice], folder: Path, names: Sequence[str]
                 continue
             rows.append({"human_preference": choice.chosen, "prompt": choice.prompt, "id": number,
                          "file_path": [image_path(number, i) for i in range(len(choice.files))], "user_hash": choice.user,
-                         "contain_name": contains_name(choice.prompt, names)})
+                         "contain_name": has_name(choice.prompt)})
             origin.append((number, choice.message_id, [file.name for file in choice.files]))
     return pd.DataFrame(rows, columns=list(KEYS)), pd.DataFrame(origin, columns=["id", "message_id", "file_names"]), left
 
@@ -78,10 +77,42 @@ def read_names(source: str) -> list[str]:
                       cause="a misspelt path", fix='set the parameter names_file; "" flags no prompt') from error
 
 
-def contains_name(prompt: str, names: Sequence[str]) -> bool:
-    """Returns whether a prompt has one of the names, as whole words; the paper's own list is not found."""
-    words = " ".join(["", *re.findall(r"\w+", prompt.lower()), ""])
-    return any(" ".join(["", *name.lower().split(), ""]) in words for name in names)
+def name_finder(names: Sequence[str]) -> Callable[[str], bool]:
+    """Returns what says whether a prompt has one of the names: all its words, one after the other.
+
+    Words are runs of letters and digits in lower case, so that ``O'Neill`` is two, and ``Jean-Luc`` is found in ``jean luc``.
+    A name that has no such word is in no prompt. How the paper found names is not known.
+    """
+    wanted = [words for name in names if (words := _words(name)).strip()]
+
+    def found(prompt: str) -> bool:
+        words = _words(prompt)
+        return any(name in words for name in wanted)
+
+    return found
+
+
+def _words(text: str) -> str:
+    return " ".join(["", *re.findall(r"\w+", text.lower()), ""])
+
+
+def name_quality(choices: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Measures how well a list of names flags prompts, against the flags of the choices themselves.
+
+    Args:
+        choices: from ``read_choices``, of a release whose ``contain_name`` does not come from this list.
+        names: from ``read_names``.
+
+    Returns:
+        Index ``measure``: ``precision``, the share of the prompts flagged by the list that the release flags too, and ``recall``,
+        the share of the release's that the list flags; ``value`` (0-1; NaN if n is 0), ``low``, ``high`` (Wilson's 95 %), ``n``.
+    """
+    theirs = choices["contain_name"].to_numpy(dtype=bool)
+    ours = choices["prompt"].map(name_finder(names)).to_numpy(dtype=bool)
+    hits = int((ours & theirs).sum())
+    counts = {"precision": int(ours.sum()), "recall": int(theirs.sum())}
+    rows = [(measure, hits / n if n else float("nan"), *wilson(hits, n), n) for measure, n in counts.items()]
+    return pd.DataFrame(rows, columns=["measure", "value", "low", "high", "n"]).set_index("measure")
 
 
 def image_path(choice: int, index: int) -> str:
@@ -175,35 +206,12 @@ def positions(choices: pd.DataFrame, images: int = 4) -> pd.DataFrame:
 def _copy(number: int, choice: Choice, folder: Path) -> str | None:
     """Copies a choice's pictures, all or none; returns why it could not be done."""
     try:
-        pictures = [_picture(choice.folder, file) for file in choice.files]
+        pictures = [picture(choice.folder, file) for file in choice.files]
     except BadImage as error:
         return error.reason
-    for index, picture in enumerate(pictures):
-        save_jpeg(folder / image_path(number, index), picture)
+    for index, pixels in enumerate(pictures):
+        save_jpeg(folder / image_path(number, index), pixels)
     return None
-
-
-def _picture(folder: Path, file: File) -> np.ndarray:
-    """Reads a picture, or cuts it out of the grid that holds it: two by two, or in a row along a long side."""
-    image = read_image(_media(folder, file.url))
-    if file.cell is None:
-        return image
-    index, count = file.cell
-    height, width = image.shape[:2]
-    down = 2 if count == 4 and max(height, width) < 3 * min(height, width) else 1 if width >= height else count
-    row, column = divmod(index, count // down)
-    tall, wide = height // down, width // (count // down)
-    return image[row * tall:(row + 1) * tall, column * wide:(column + 1) * wide]
-
-
-def _media(folder: Path, url: str) -> Path:
-    """Where the exporter put a picture; a URL was not downloaded, and a path out of the export is not followed."""
-    path = PurePosixPath(url.replace("\\", "/"))  # an export made on Windows
-    if url.startswith(("http://", "https://")):
-        raise BadImage(LINKED, url)
-    if path.is_absolute() or ".." in path.parts or ":" in url:
-        raise BadImage(MISSING, url)
-    return folder / path
 
 
 def _read_list(path: Path) -> list:

@@ -4,11 +4,13 @@ import json
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from alignsd import choices, discord
 from alignsd.discord import File
 from alignsd.errors import Problem
+from alignsd.images import save_jpeg
 
 PICTURES = ["a.png", "b.png", "c.png", "d.png"]
 
@@ -198,6 +200,70 @@ def test_a_grid_is_as_many_pictures_as_were_asked_for(parse, grid, cells):
     assert parsed.left_out[choices.COUNT] == (cells == 0)
     with pytest.raises(Problem, match="no grid"):
         parse(messages, grid="3x3")
+
+
+@pytest.mark.parametrize(("text", "embed", "prompt", "settings"), [
+    ("**A Cat -n 4 -S 7** <@7>", {}, "a cat", {"n": "4", "S": "7"}),
+    ("**A Cat** number: 4 <@7>", {}, "a cat", {"number": "4"}),
+    ("**/dream prompt: A Cat images: 2** <@7>", {}, "a cat", {"images": "2"}),
+    ("**a t-shirt - red --- \"really\"** <@7>", {}, 'a t-shirt - red --- "really', {}),
+    ("**he says \"hi\"** - Image #2 <@7>", {}, 'he says "hi', {}),
+    ("<@7>", {"title": "A Cat", "fields": [{"name": "Number", "value": "4"}, {"name": "Init Image", "value": "http://x/y.png"}]},
+     "a cat", {"number": "4", "init_image": "http://x/y.png"}),
+    ("<@7>", {"title": "Done", "fields": [{"name": "Prompt", "value": "A Cat"}]}, "a cat", {})])
+def test_a_bot_s_answer_tells_the_command_and_its_settings(text, embed, prompt, settings):
+    message = discord.message_of(say(1, "bot", text, PICTURES, embeds=[embed] if embed else []))
+    assert (message.asked_by, message.asked, message.settings) == ("7", prompt, settings)
+
+
+def test_a_slash_command_s_number_cuts_the_grid_and_its_picture_makes_it_conditioned(parse):
+    larger = slash(2, "**a cat** - Image #3 <@ann>", ["large.png"], reply=1)
+    [choice] = parse([slash(1, "**A Cat** number: 4 <@ann>", ["grid.png"]), larger]).choices
+    assert [file.cell for file in choice.files] == [(i, 4) for i in range(4)] and choice.chosen == 2
+    parsed = parse([slash(1, "**A Cat** init_image: http://x/y.png number: 4 <@ann>", ["grid.png"]), larger])
+    assert not parsed.choices and parsed.left_out[choices.CONDITIONED] == 1
+
+
+def scribble(seed):
+    """A picture with large shapes, as those of one prompt that differ in their seed."""
+    return np.random.default_rng(seed).integers(256, size=(6, 6, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+
+
+@pytest.fixture
+def grid_talk(tmp_path):
+    """A conversation about a grid of four, and ``save(name, picture)`` into its media."""
+    def save(name, picture):
+        save_jpeg(tmp_path / "media" / name, picture, quality=85)
+
+    save("grid.jpg", np.vstack([np.hstack([scribble(0), scribble(1)]), np.hstack([scribble(2), scribble(3)])]))
+    return talk(prompt='!dream "a cat" -n 4', pictures=["grid.jpg"], pick="mine.jpg"), save
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_a_cell_that_was_cut_out_is_known_by_its_pixels(parse, grid_talk, index):
+    messages, save = grid_talk
+    save("mine.jpg", scribble(index)[1:, :-2].repeat(2, 0).repeat(2, 1))  # not cut to the pixel, and enlarged
+    [choice] = parse(messages).choices
+    assert choice.chosen == index and [file.cell for file in choice.files] == [(i, 4) for i in range(4)]
+
+
+@pytest.mark.parametrize("sent", ["another picture", "the whole grid", "a broken file", "nothing that was kept"])
+def test_a_picture_of_no_cell_has_a_reason_of_its_own(parse, grid_talk, tmp_path, sent):
+    messages, save = grid_talk
+    if sent == "another picture":
+        save("mine.jpg", scribble(9))
+    elif sent == "the whole grid":
+        (tmp_path / "media" / "mine.jpg").write_bytes((tmp_path / "media" / "grid.jpg").read_bytes())
+    elif sent == "a broken file":
+        (tmp_path / "media" / "mine.jpg").write_bytes(b"\xff\xd8 cut")
+    assert parse(messages).left_out == {choices.NO_CELL: 1}
+
+
+def test_cells_that_look_the_same_are_ambiguous(parse, grid_talk):
+    messages, save = grid_talk
+    save("grid.jpg", np.hstack([np.vstack([scribble(0), scribble(1)])] * 2))
+    save("mine.jpg", scribble(0))
+    assert parse(messages).left_out == {choices.AMBIGUOUS: 1}
 
 
 @pytest.mark.parametrize("text", [
