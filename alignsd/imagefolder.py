@@ -7,7 +7,7 @@
 import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +21,7 @@ from alignsd.images import BadImage, read_image, save_png
 from alignsd.paths import user_path
 
 METADATA = "metadata.jsonl"
+DAMAGED = "picture is damaged"
 Pictures = Iterable[tuple[str, np.ndarray]]
 
 
@@ -86,15 +87,8 @@ def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, di
     Raises:
         Problem: if there is no ``metadata.jsonl`` or no usable line in it.
     """
-    try:
-        lines = (folder / METADATA).read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError as error:
-        raise Problem(f"{folder.name} is no imagefolder.", expected=METADATA, found=error.strerror or str(error),
-                      cause="writing it was stopped before the end, or another folder was given",
-                      fix="run the notebook that writes it again") from error
     rows, reasons = [], Counter()
-    for line in (line for line in lines if line.strip()):
-        row, reason = _parse(line, folder, check_images)
+    for row, reason in usable_rows(folder, check_images):
         rows += [row] if reason is None else []
         reasons.update([reason] if reason else [])
     if not rows:
@@ -103,6 +97,24 @@ def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, di
                       cause="nothing was selected, or the pictures were moved away",
                       fix="run the notebook that writes it again")
     return pd.DataFrame(rows), dict(reasons)
+
+
+def usable_rows(folder: Path, check_images: bool = True) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
+    """Yields each line of an imagefolder's metadata as its row and None, or as None and the reason why it cannot be used.
+
+    Args:
+        folder, check_images: as ``read_rows`` takes them.
+
+    Raises:
+        Problem: if there is no ``metadata.jsonl``.
+    """
+    try:
+        lines = (folder / METADATA).read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
+        raise Problem(f"{folder.name} is no imagefolder.", expected=METADATA, found=error.strerror or str(error),
+                      cause="writing it was stopped before the end, or another folder was given",
+                      fix="run the notebook that writes it again; docs/data_formats.md has the layout") from error
+    yield from (_parse(line, folder, check_images) for line in lines if line.strip())
 
 
 def read_table(folder: Path, check_images: bool = True) -> pd.DataFrame:
@@ -131,7 +143,7 @@ def _parse(line: str, folder: Path, check_image: bool) -> tuple[dict[str, Any] |
         try:
             read_image(folder / row["file_name"])
         except BadImage:
-            return None, "picture is damaged"
+            return None, DAMAGED
     return row, None
 
 

@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
@@ -15,14 +16,16 @@ from tqdm import tqdm
 from alignsd.atomic import replacing, write_json
 from alignsd.errors import Problem
 from alignsd.imagefolder import METADATA
-from alignsd.images import BadImage, read_image
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+RATINGS = ("rating", "aesthetic", "AESTHETIC_SCORE")  # columns of the lists that img2dataset was given
 COUNTS = "unpacked.json"
 
 
 def unpack_shards(source: Path, out: Path) -> Counter:
-    """Writes the pictures of all shards and, last, their captions; a folder that was unpacked before is left alone.
+    """Writes the pictures of all shards and, last, their captions and ratings; a folder that was unpacked before is left alone.
+
+    Pictures are not opened: whether they are whole shows when they are read.
 
     Args:
         source: folder with ``*.tar``.
@@ -39,13 +42,13 @@ def unpack_shards(source: Path, out: Path) -> Counter:
     lines, counts = [], Counter()
     for shard in tqdm(sorted(source.glob("*.tar")), desc="unpacking", unit="shard", mininterval=5, disable=None):
         counts.update(_dead_links(shard))
-        for name, picture, caption in _samples(shard):
-            if reason := _fault(picture, caption):
-                counts[reason] += 1
+        for name, picture, caption, rating in _samples(shard):
+            if picture is None or not caption:
+                counts["caption without picture" if picture is None else "picture without caption"] += 1
                 continue
             with replacing(out / name) as part:
                 part.write_bytes(picture)
-            lines.append(json.dumps({"file_name": name, "text": caption}, ensure_ascii=False))
+            lines.append(json.dumps({"file_name": name, "text": caption} | rating, ensure_ascii=False))
             counts["unpacked"] += 1
     write_json(out / COUNTS, counts)
     with replacing(out / METADATA) as part:
@@ -53,8 +56,8 @@ def unpack_shards(source: Path, out: Path) -> Counter:
     return counts
 
 
-def _samples(shard: Path) -> Iterator[tuple[str, bytes | None, str | None]]:
-    """Yields ``(file name, picture, caption)`` of each sample, whose members stand one after the other under one key."""
+def _samples(shard: Path) -> Iterator[tuple[str, bytes | None, str | None, dict[str, float]]]:
+    """Yields ``(file name, picture, caption, rating)`` of each sample, whose members stand one after the other under one key."""
     try:
         with tarfile.open(shard, "r|") as archive:
             key, members = "", {}
@@ -74,22 +77,20 @@ def _samples(shard: Path) -> Iterator[tuple[str, bytes | None, str | None]]:
                       cause="a download that was cut off", fix=f"download {shard.name} again, or move it away") from error
 
 
-def _sample(shard: Path, key: str, members: dict[str, bytes]) -> tuple[str, bytes | None, str | None]:
+def _sample(shard: Path, key: str, members: dict[str, bytes]) -> tuple[str, bytes | None, str | None, dict[str, float]]:
     suffix = next((suffix for suffix in PICTURES if suffix in members), "")
     caption = members[".txt"].decode("utf-8", "replace").strip() if ".txt" in members else None
-    return f"{shard.stem}/{key}{suffix}", members.get(suffix), caption
+    return f"{shard.stem}/{key}{suffix}", members.get(suffix), caption, _rating(members.get(".json"))
 
 
-def _fault(picture: bytes | None, caption: str | None) -> str | None:
-    if picture is None:
-        return "caption without picture"
-    if not caption:
-        return "picture without caption"
+def _rating(described: bytes | None) -> dict[str, float]:
+    """Returns ``{"rating": ...}`` if a picture's JSON holds one, as img2dataset's ``--save_additional_columns`` puts it there."""
     try:
-        read_image(picture)
-    except BadImage as error:
-        return error.reason
-    return None
+        columns = json.loads(described or b"{}")
+        rating = next((columns[name] for name in RATINGS if name in columns), None)
+    except (ValueError, TypeError):
+        return {}
+    return {"rating": rating} if isinstance(rating, int | float) and not isinstance(rating, bool) and isfinite(rating) else {}
 
 
 def _dead_links(shard: Path) -> Counter:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from alignsd import imagefolder
 from alignsd.errors import Problem
+from alignsd.regularization import regularization_pictures
 from alignsd.webshards import unpack_shards
 
 
@@ -39,12 +40,13 @@ def shards(tmp_path):
     return folder
 
 
-EXPECTED = {"unpacked": 4, "dead link": 3, "damaged picture": 1, "picture without caption": 1, "caption without picture": 1}
+EXPECTED = {"unpacked": 5, "dead link": 3, "picture without caption": 1, "caption without picture": 1}
 
 
 def test_pictures_captions_and_losses(shards, tmp_path):
     assert unpack_shards(shards, tmp_path / "out") == EXPECTED
-    table = imagefolder.read_table(tmp_path / "out")
+    with pytest.warns(UserWarning, match="1 x picture is damaged"):
+        table = imagefolder.read_table(tmp_path / "out")
     assert list(table["text"]) == ["a cat", "a dog é", "a house", "a tree"]
     assert (tmp_path / "out" / table["file_name"][0]).read_bytes() == jpeg(10)
 
@@ -68,6 +70,19 @@ def test_a_stopped_unpacking_goes_on_and_ends_the_same(shards, tmp_path):
 
 
 def test_notebook_05_takes_shards_and_says_what_is_missing(shards, tmp_path):
-    with pytest.warns(UserWarning, match="4 pictures unpacked; left out: 3 x dead link"):
-        folder = imagefolder.regularization_folder(str(shards), 4, tmp_path / "own", 0)
-    assert len(imagefolder.read_table(folder)) == 4
+    with pytest.warns(UserWarning, match="5 pictures unpacked; left out: 3 x dead link"):
+        rows, left = regularization_pictures(str(shards), 4, tmp_path / "own", 0, aesthetic="")
+    assert len(rows) == 4 and left == {"picture is damaged": 1}
+
+
+@pytest.mark.parametrize(("described", "rating"), [
+    (b'{"AESTHETIC_SCORE": 6.75}', 6.75), (b'{"aesthetic": 7}', 7), (b'{"rating": 6.5, "aesthetic": 9}', 6.5),
+    (b'{"aesthetic": null}', None), (b'{"aesthetic": NaN}', None), (b'{"aesthetic": "7"}', None), (b'[]', None), (b'{', None)])
+def test_a_rating_in_a_picture_s_json_is_kept(tmp_path, described, rating):
+    with tarfile.open(tmp_path / "00000.tar", "w") as archive:
+        for name, content in (("0.jpg", jpeg(10)), ("0.json", described), ("0.txt", b"a cat")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    unpack_shards(tmp_path, tmp_path / "out")
+    assert imagefolder.read_table(tmp_path / "out").iloc[0].get("rating") == rating
