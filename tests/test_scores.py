@@ -1,5 +1,8 @@
 """Scoring of parts: the right prompt for each image, faults as rows, resuming without a difference."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -91,3 +94,38 @@ def test_parts_are_remembered_relative_to_the_stage(tmp_path):
     assert scores.recall_parts(tmp_path / "moved" / "parts.json") == tmp_path / "moved" / "db"
     scores.remember_parts(tmp_path / "moved" / "parts.json", tmp_path / "elsewhere")
     assert scores.recall_parts(tmp_path / "moved" / "parts.json") == tmp_path / "elsewhere"
+
+
+PEAK = """
+import io, json, resource, sys, zipfile
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from alignsd.clip import load_clip
+from alignsd.scores import score_part
+
+def webp(seed):
+    # large shapes with a grain, 512 x 512: about as hard to decode as the release's lossless WebP
+    rng = np.random.default_rng(seed)
+    shapes = rng.integers(40, 215, size=(16, 16, 3)).repeat(32, 0).repeat(32, 1) + rng.integers(-6, 7, size=(512, 512, 3))
+    file = io.BytesIO()
+    Image.fromarray(shapes.astype(np.uint8)).save(file, "WEBP", lossless=True, method=0)
+    return file.getvalue()
+
+pictures, clip, folder = [webp(seed) for seed in range(4)], load_clip("miniature/clip", device="cpu"), Path(sys.argv[1])
+for number, images in ((1, 200), (2, 1000)):
+    with zipfile.ZipFile(folder / f"part-{number:06d}.zip", "w") as part:
+        entries = {f"{i}.webp": {"p": f"cat {i % 9}", "se": i} for i in range(images)}
+        for i, name in enumerate(entries):
+            part.writestr(name, pictures[i % 4])
+        part.writestr(f"part-{number:06d}.json", json.dumps(entries))
+    scored = score_part(folder / f"part-{number:06d}.zip", clip, batch=64)
+    print(int((scored["status"] == "ok").sum()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+"""
+
+
+def test_peak_memory_follows_the_batch_and_not_the_part(tmp_path):
+    out = subprocess.run([sys.executable, "-c", PEAK, str(tmp_path)], capture_output=True, text=True, check=True)
+    (few, small), (many, large) = (map(float, line.split()) for line in out.stdout.splitlines())
+    assert (few, many) == (200, 1000)
+    assert large - small < 100, "MiB; 800 more images of 512 x 512 would be 600 if they were held"
