@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ def feature_network(name: str) -> nn.Module:
 def _inception() -> nn.Module:
     try:
         return FrechetInceptionDistance(feature=2048).inception
-    except (RuntimeError, *FAILED) as error:  # a RuntimeError if the file is not the one that its name's hash says
+    except (RuntimeError, EOFError, UnpicklingError, *FAILED) as error:  # the former if a download was cut off
         file = URL_INCEPTION_V3.rsplit("/", 1)[-1]
         raise Problem("The weights of Inception, for FID, could not be fetched.", expected=f"{file} from {URL_INCEPTION_V3}",
                       found=told(error), cause="no network, or the host is gone: docs/data.md",
