@@ -126,7 +126,8 @@ def _memory(needed: float) -> Check:
 
 
 def _disk(needed: float) -> Check:
-    gib = shutil.disk_usage(output()).free / 2**30
+    there = next(folder for folder in (output(), *output().parents) if folder.exists())
+    gib = shutil.disk_usage(there).free / 2**30
     enough = gib >= needed
     return Check("free disk", f"{needed:g} GiB", f"{gib:.1f} GiB", "ok" if enough else "missing",
                  "" if enough else "make clean deletes earlier stages; ALIGNSD_OUTPUT=/a/larger/disk puts runs elsewhere")

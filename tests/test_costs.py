@@ -44,7 +44,8 @@ def test_the_paper_s_work_by_hand(values):
     work = costs.count_work(values, parts=1_000).set_index(["notebook", "task"])["count"]
     assert work["03", throughput.EMBED] == work["03", throughput.READ] == 1_000_000
     assert work["05", throughput.TRAIN_LORA] == 2 * 10_000 * 40
-    assert work["05", throughput.ENCODE] == ENCODED
+    assert work["05", throughput.ENCODE] == ENCODED and work["05", throughput.READ] == 2 * ENCODED
+    assert work["05", throughput.EMBED] == ENCODED - 58_680, "pictures without a rating are rated"
     assert work["06", throughput.DENOISE] == 7 * 1_000 * 50
     assert work["07", throughput.FEATURES] == 7 * 1_000 and work["07", throughput.FRECHET] == 300 * 8
     assert work["02", throughput.TRAIN_CLIP] == round(79_167 + 79_167 / 20_205 * 10_000)

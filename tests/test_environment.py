@@ -22,6 +22,13 @@ def test_what_is_missing_is_named_with_its_command(kit, monkeypatch):
     assert "ALIGNSD_OUTPUT" in checks["free disk"].fix
 
 
+def test_a_disk_is_looked_at_before_the_folder_on_it_is_made(kit, monkeypatch, tmp_path):
+    (kit / "requirements.txt").write_text("")
+    monkeypatch.setenv("ALIGNSD_OUTPUT", str(tmp_path / "not" / "yet"))
+    checks = {c.what: c for c in check_environment(memory=1, disk=0)}
+    assert checks["free disk"].state == "ok" and not (tmp_path / "not").exists()
+
+
 def test_every_complaint_comes_with_a_fix(kit, monkeypatch, tmp_path):
     (kit / "requirements.txt").write_text("no_such_package==1.0\n")
     monkeypatch.setattr("alignsd.miniature.WEIGHTS", tmp_path / "none")

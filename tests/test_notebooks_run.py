@@ -1,15 +1,21 @@
 """All notebooks, executed with the fewest steps; what they left is read back."""
 
+import io
 import json
 import math
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
 
 from alignsd.parameters import notebook_names, resolve
 
@@ -34,13 +40,13 @@ def output(tmp_path_factory):
     shutil.rmtree(folder)
 
 
-def stage(output: Path, number: str) -> Path:
-    (folder,) = (output / "papermill_runs/smoke/stages").glob(f"{number}_*")
+def stage(output: Path, number: str, run: str = "smoke") -> Path:
+    (folder,) = (output / f"papermill_runs/{run}/stages").glob(f"{number}_*")
     return folder
 
 
-def metrics(output: Path, number: str) -> dict:
-    return json.loads((stage(output, number) / "metrics.json").read_text())
+def metrics(output: Path, number: str, run: str = "smoke") -> dict:
+    return json.loads((stage(output, number, run) / "metrics.json").read_text())
 
 
 def test_every_notebook_left_a_copy_a_record_and_its_results(output):
@@ -126,3 +132,102 @@ def test_dry_run_prints_every_value_and_runs_nothing(output):
     done = alignsd(output, "run", "--preset", "smoke", "--run", "planned", "--from", "05", "--set", "seed=3", "--dry-run")
     assert done.returncode == 0 and "  * seed = 3" in done.stdout and "  * steps = 6" in done.stdout
     assert "04_select_images" not in done.stdout and not (output / "papermill_runs/planned").exists()
+
+
+# Like preset paper nothing here is simulated: choices, corpus, regularization, prompts and reference are files of the reader's.
+REAL = """
+base: smoke
+"02": {{data: {0}/hpd_v1}}
+"03": {{parts: {0}/diffusiondb, stable_diffusion: ""}}
+"04": {{judge: ""}}
+"05": {{regularization: {0}/web, ranks: [], minimum_rating: 6.0}}  # JPEG moves a rating of 6.5 a little
+"06": {{prompts: {0}/prompts.txt}}
+"07": {{judge: "", people: "", fid_reference: {0}/web}}
+"08": {{data: {0}/hpd_v1, note: ""}}
+"""
+
+
+@pytest.fixture(scope="module")
+def real(output, tmp_path_factory):
+    """A folder of inputs in the formats in which they are published, made of what the smoke run left; and their preset."""
+    folder = tmp_path_factory.mktemp("data")
+    _released_choices(stage(output, "01") / "hpd", folder / "hpd_v1")
+    _diffusiondb_large(stage(output, "03") / "diffusiondb", folder / "diffusiondb")
+    _imagefolder(stage(output, "05") / "regularization", folder / "web")
+    lines = (folder / "web/metadata.jsonl").read_text().splitlines()
+    (folder / "prompts.txt").write_text("\n".join(dict.fromkeys(json.loads(line)["text"] for line in lines)))
+    (folder / "real.yaml").write_text(REAL.format(folder))
+    return folder
+
+
+def _released_choices(source: Path, target: Path) -> None:
+    """HPD v1: two JSON files and the pictures, a user hash of its own in every row, no provenance."""
+    shutil.copytree(source / "preference_images", target / "preference_images")
+    for part in ("train", "test"):
+        rows = json.loads((source / f"preference_{part}.json").read_text())
+        released = [row | {"user_hash": f"{row['id']:064x}", "contain_name": False} for row in rows]
+        (target / f"preference_{part}.json").write_text(json.dumps(released))
+
+
+def _diffusiondb_large(source: Path, target: Path) -> None:
+    """DiffusionDB Large: lossless WebP in zips that begin with part 2, a JSON in each, the table beside them."""
+    (target / "diffusiondb-large-part-1").mkdir(parents=True)
+    shutil.copy(source / "metadata.parquet", target / "metadata-large.parquet")
+    for number, path in enumerate(sorted((source / "images").glob("part-*.zip")), start=2):
+        part = target / f"diffusiondb-large-part-1/part-{number:06d}.zip"
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(part, "w") as new:
+            entries = json.loads(old.read(f"{path.stem}.json"))
+            for name in entries:
+                picture = io.BytesIO()
+                Image.open(io.BytesIO(old.read(name))).save(picture, "WEBP", lossless=True)
+                new.writestr(name.replace(".png", ".webp"), picture.getvalue())
+            new.writestr(f"{part.stem}.json", json.dumps({name.replace(".png", ".webp"): entry for name, entry in entries.items()}))
+
+
+def _imagefolder(source: Path, target: Path) -> None:
+    """An imagefolder as others write one: JPEG files, and no field but the two that it must have."""
+    target.mkdir()
+    rows = []
+    for line in (source / "metadata.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        name = Path(row["file_name"]).with_suffix(".jpg").name
+        Image.open(source / row["file_name"]).save(target / name, quality=95)
+        rows.append(json.dumps({"file_name": name, "text": row["text"]}))
+    (target / "metadata.jsonl").write_text("\n".join(rows))
+
+
+def hps_by_picture(scores: Path) -> pd.Series:
+    table = pd.concat(map(pd.read_parquet, scores.glob("*.parquet")))
+    return table.set_index(table["image"].str.partition(".")[0])["hps"].sort_index()
+
+
+def test_notebooks_run_on_inputs_in_the_published_formats(output, real):
+    """If it failed, the first run at full size would stop where no simulation stands in for the data."""
+    done = alignsd(output, "run", "--preset", str(real / "real.yaml"), "--from", "02")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {number: metrics(output, "02", "real")[number] for number in ("train", "test")} == \
+        {number: metrics(output, "02")[number] for number in ("train", "test")}
+    smoke, same = (hps_by_picture(stage(output, "03", run) / "scores") for run in ("smoke", "real"))
+    pd.testing.assert_series_equal(same, smoke, rtol=1e-4)  # the same choices and pixels, however they are packed
+    images = pd.read_parquet(stage(output, "06", "real") / "images.parquet")
+    assert set(images["prompt"]) >= set((real / "prompts.txt").read_text().splitlines()[:5])
+    verdicts = metrics(output, "08", "real")["verdicts"]
+    assert "not attempted" in verdicts.values(), "without a judge nobody knows which pictures are drawn wrong"
+
+
+def test_the_release_s_lora_layout_draws_what_our_own_draws(output, real):
+    trained = load_file(stage(output, "05", "real") / "adapted/pytorch_lora_weights.safetensors")
+    former = {}
+    for name, value in trained.items():
+        module, _, matrix = name.removeprefix("unet.").partition(".lora.")
+        attention, _, layer = module.rpartition(".to_")
+        former[f"{attention}.processor.to_{layer.removesuffix('.0')}_lora.{matrix}"] = value
+    torch.save(former, real / "adapted_model.bin")
+    done = alignsd(output, "run", "06", "--preset", str(real / "real.yaml"), "--run", "release", "--set",
+                   f"06.lora={real / 'adapted_model.bin'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    drawn = pd.read_parquet(stage(output, "06", "release") / "images.parquet")
+    assert "regularization_only" not in set(drawn["arm"])
+    for file in drawn.loc[drawn["arm"] == "adapted_negative", "file"]:
+        ours, theirs = (np.asarray(Image.open(stage(output, "06", run) / "images" / file)).astype(int) for run in ("real", "release"))
+        assert np.abs(ours - theirs).max() <= 1, file
