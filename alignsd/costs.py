@@ -46,7 +46,8 @@ def count_work(values: Values, parts: int) -> pd.DataFrame:
     distances = p07["fid_resamples"] * (len(ARMS) + 1)  # one per arm, and the root of the reference's covariance
     rows = [("02", TRAIN_CLIP, round(trained)), ("02", EMBED, TEST_IMAGES * (4 + len(p02["curve"]))),
             ("03", READ, parts * PART_IMAGES), ("03", EMBED, parts * PART_IMAGES), ("04", READ, selected),
-            ("05", READ, 2 * encoded), ("05", EMBED, encoded - selected), ("05", ENCODE, encoded), ("05", TRAIN_LORA, 2 * p05["steps"] * p05["batch"]),
+            ("05", READ, 2 * encoded), ("05", EMBED, encoded - selected), ("05", ENCODE, encoded),
+            ("05", TRAIN_LORA, 2 * p05["steps"] * p05["batch"]),
             ("06", DENOISE, drawn * p06["steps"]), ("06", DECODE, drawn),
             ("07", EMBED, 2 * drawn), ("07", FEATURES, drawn), ("07", FRECHET, distances)]
     return pd.DataFrame(rows, columns=["notebook", "task", "count"])
