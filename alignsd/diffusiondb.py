@@ -234,8 +234,7 @@ def read_metadata(path: Path, columns: list[str] | None = None, parts: Sequence[
 
     Args:
         path: the table.
-        columns: which of ``METADATA``'s columns to read; None for all. The table of DiffusionDB Large has 14 million rows,
-            so name the ones you need.
+        columns: which of ``METADATA``'s columns to read; None for all, of 14 million rows in DiffusionDB Large.
         parts: numbers of the parts whose rows to read; None for all.
 
     Raises:

@@ -52,7 +52,7 @@ def sharpness(image: np.ndarray, rule: str = "both directions") -> float:
 
 def compare_rules(pictures: Iterable[np.ndarray], limit: float = BLUR_LIMIT) -> pd.DataFrame:
     """Counts the pictures that each rule drops: index ``rule``, columns ``pictures``, ``blurred``, ``by this rule alone``."""
-    rows = [{rule: bool(is_blurred(sharpness(picture, rule), limit)) for rule in BLUR_RULES} for picture in pictures]
+    rows = [[is_blurred(sharpness(picture, rule), limit) for rule in BLUR_RULES] for picture in pictures]
     blurred = pd.DataFrame(rows, columns=list(BLUR_RULES), dtype=bool)
     alone = {rule: int((blurred[rule] & (blurred.sum(axis=1) == 1)).sum()) for rule in BLUR_RULES}
     return pd.DataFrame({"pictures": len(blurred), "blurred": blurred.sum(), "by this rule alone": alone}).rename_axis("rule")
@@ -160,9 +160,8 @@ def keep_negatives(selected: pd.DataFrame, share: float, seed: int) -> pd.DataFr
 def picks(selected: pd.DataFrame) -> pd.DataFrame:
     """Returns the rows of an imagefolder: one per positive and kept negative, ordered by label and image.
 
-    Returns:
-        ``file_name`` (``positive/<id>.png``), ``text`` (the prompt, without the identifier), ``label``, ``part``, ``image``,
-        ``prompt``, ``hps``, ``p`` (what was compared with alpha / n).
+    They have ``file_name`` (``positive/<id>.png``), ``text`` (the prompt, without the identifier), ``label``, ``part``, ``image``,
+    ``prompt``, ``hps``, ``p`` (what was compared with alpha / n).
     """
     rows = selected[selected["role"].isin((POSITIVE, NEGATIVE))].sort_values(["role", "image"], ascending=[False, True])
     stem = rows["image"].str.rsplit(".", n=1).str[0]
@@ -176,9 +175,8 @@ def funnel(scores: pd.DataFrame, selected: pd.DataFrame, limit: float = BLUR_LIM
     """Counts what each step left.
 
     Args:
-        scores: as ``group`` takes them.
+        scores, limit: as ``group`` takes them.
         selected: from ``keep_negatives``.
-        limit: as given to ``group``.
 
     Returns:
         ``step``, ``images``, ``prompts``, one row per step of the selection.
