@@ -6,19 +6,24 @@ import pytest
 from alignsd.miniature import people
 
 
-def test_equal_pictures_are_chosen_by_position_alone():
+def test_equal_pictures_are_chosen_as_often_as_in_the_real_data():
     assert people.luce(np.zeros(4)) == pytest.approx(people.POSITION[4], abs=1e-3)  # the published shares sum to 1.001
     assert people.luce(np.zeros(2)) == pytest.approx([0.5, 0.5])
 
 
+def test_careless_clicks_are_a_distribution():
+    assert people.careless(4).min() >= 0 and people.careless(4).sum() == pytest.approx(1)
+    assert people.careless(3) == pytest.approx([1 / 3] * 3)
+
+
 def test_luce_by_hand():
     liked = np.array([np.e**2, 1.0]) / (np.e**2 + 1)
-    assert people.luce(np.array([2.0, 0.0])) == pytest.approx((1 - people.NOISE) * liked + people.NOISE * 0.5)
+    assert people.luce(np.array([2.0, 0.0])) == pytest.approx((1 - people.CARELESS) * liked + people.CARELESS * 0.5)
 
 
 def test_chances_sum_to_one_and_never_vanish():
     chances = people.luce(np.array([50.0, 0.0, 0.0]))
-    assert chances.sum() == pytest.approx(1) and chances.min() > 0.02
+    assert chances.sum() == pytest.approx(1) and chances.min() > 0.03
 
 
 def test_choices_follow_their_chances():
