@@ -149,7 +149,7 @@ def score_choices(clip: Clip, choices: pd.DataFrame, folder: Path) -> pd.DataFra
 
 def learning_curve(name: str, train_choices: pd.DataFrame, test_choices: pd.DataFrame, folder: Path, sizes: list[int], *,
                    image_groups: int, text_layers: int, epochs: float, batch: int, learning_rate: float,
-                   weight_decay: float, seed: int, device: str = "auto") -> pd.DataFrame:
+                   weight_decay: float, seed: int, device: str = "auto", fit: str = "pad") -> pd.DataFrame:
     """Trains HPS anew on nested subsets of the choices and returns which test choices each predicts right.
 
     Args:
@@ -159,14 +159,14 @@ def learning_curve(name: str, train_choices: pd.DataFrame, test_choices: pd.Data
         image_groups, text_layers: as in ``unlock``.
         epochs: passes over each subset.
         batch, learning_rate, weight_decay, seed: as in ``train_hps``.
-        device: as in ``load_clip``.
+        device, fit: as in ``load_clip``.
 
     Returns:
         One row per test choice, one column per size: the chance that HPS picks the person's image.
     """
     right = {}
     for size, index in subsets(len(train_choices), sizes, seed).items():
-        clip, few = load_clip(name, device=device), train_choices.iloc[index]
+        clip, few = load_clip(name, device=device, fit=fit), train_choices.iloc[index]
         unlock(clip.model, image_groups, text_layers)
         for _ in train_hps(clip, few, folder, steps=steps_for(epochs, size, batch), batch=batch, learning_rate=learning_rate,
                            weight_decay=weight_decay, seed=seed):
