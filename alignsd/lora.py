@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from diffusers.training_utils import compute_snr
 from peft import LoraConfig
@@ -199,7 +198,7 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
             yield (error * weight[few].to(device)).sum() / batch
 
     yield from train(pipeline.unet, loss_of_step, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay,
-                     schedule=schedule_named(schedule), checkpoint=checkpoint, accelerator=Accelerator(device_placement=False))
+                     schedule=schedule_named(schedule), checkpoint=checkpoint)
 
 
 def try_rank(pipeline: StableDiffusionPipeline, examples: Examples, rank: int, recipe: dict) -> dict[str, float]:

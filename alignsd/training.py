@@ -94,12 +94,12 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor | It
         ema: decay of the moving average that replaces the weights at the end; None for no average.
         checkpoint: file to write to and, if it exists, to resume from; None to keep nothing.
         checkpoint_every: steps between checkpoints; the last step always writes one.
-        accelerator: device, precision and processes; made with its defaults if None.
+        accelerator: device, precision and processes; by default the training takes place where the model lies.
 
     Raises:
         Problem: if the loss is no longer a finite number, or the checkpoint is another model's.
     """
-    accelerator = accelerator or Accelerator()
+    accelerator = accelerator or Accelerator(device_placement=False)
     optimizer = optimizer_for(model, learning_rate, weight_decay)
     trainable = [p for p in model.parameters() if p.requires_grad]
     # The statistics of batch normalization change too, though nothing is trained in them.
@@ -150,7 +150,7 @@ def _restore(path: Path | None, changing: dict, optimizer, average: EMAModel | N
     """Puts a checkpoint's state in place and returns the losses so far, one per step done."""
     if path is None or not path.exists():
         return []
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     if state["model"].keys() != changing.keys():
         raise Problem(f"the checkpoint {path.name} does not fit the model", expected=f"{len(changing)} trained tensors",
                       found=f"{len(state['model'])} tensors, some of other names", cause="it comes from a run with other settings",

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 import torch
+import typer
 
-from alignsd.miniature import WEIGHTS, architectures, pretrain, world
+from alignsd.miniature import WEIGHTS, architectures, pretrain, views, world
 from alignsd.miniature.judge import load_judge
 from alignsd.miniature.web import make_web
 
@@ -36,10 +37,34 @@ def test_every_word_of_the_world_is_one_token(tmp_path):
     assert tokenizer.eos_token_id == len(tokenizer) - 1
 
 
-@pytest.mark.parametrize("stage", ["vae", "clip", "aesthetic"])
+EARLIER = {"vae": [], "clip": [], "aesthetic": ["clip"], "judge": ["vae"], "diffusion": ["vae"]}
+
+
+@pytest.mark.parametrize("stage", pretrain.STAGES)
 def test_stages_run_and_are_recorded(tmp_path, stage):
-    earlier = {"vae": [], "clip": [], "aesthetic": ["clip"]}[stage]
     torch.manual_seed(0)
-    pretrain.pretrain(tmp_path / "out", tmp_path / "work", [*earlier, stage], shorten=0.002)
+    pretrain.pretrain(tmp_path / "out", tmp_path / "work", [*EARLIER[stage], stage], shorten=0.002)
     card = json.loads((tmp_path / "out" / "model_card.json").read_text())
     assert np.isfinite(card["stages"][stage]["loss"]) and card["sha256"] == pretrain.hashes(tmp_path / "out")
+
+
+def test_a_recorded_stage_is_not_made_again(tmp_path):
+    for _ in range(2):
+        pretrain.pretrain(tmp_path / "out", tmp_path / "work", ["vae"], shorten=0.002)
+        (tmp_path / "work" / "vae.pt").unlink(missing_ok=True)
+    assert not (tmp_path / "work" / "vae.pt").exists()
+    with pytest.raises(typer.BadParameter, match="unknown stage"):
+        pretrain.main(out=tmp_path / "out", stage=["painter"])
+
+
+def test_a_view_tells_what_was_done_to_it():
+    pictures = torch.zeros(400, 3, 64, 64)
+    pictures[:, :, :, 32:] = torch.tensor([1.0, 0, 0]).view(3, 1, 1)  # the right half is red
+    seen, done = views.view(pictures, torch.Generator().manual_seed(0))
+    assert seen.shape == pictures.shape and done.shape == (400, views.DONE)
+    assert done.std(0).tolist() == pytest.approx([1, 1, 1], abs=0.1)
+    bright = (seen[:, :, 32].amax(1) - seen[:, :, 32].amin(1)) > 0.5 * (seen.amax((1, 2, 3)) - seen.amin((1, 2, 3)))[:, None]
+    vivid = done[:, 2] > 1
+    red_on_the_right = vivid & bright[:, 60] & ~bright[:, 3]
+    edge = bright.sum(1).float()  # columns that are red: fewer when the middle went to the right
+    assert torch.corrcoef(torch.stack([edge[red_on_the_right], done[red_on_the_right, 0]]))[0, 1] < -0.95
