@@ -1,0 +1,70 @@
+"""What the stages of the pretraining share: their sizes, the web they learn from, and the loop with its record."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from alignsd.miniature.web import Web, make_web
+from alignsd.models import torch_device
+from alignsd.training import one_cycle, train
+
+WEB_SEED, HELD_OUT = 20230825, 1_000_000  # the web's seed; number of its first held-out picture
+FLAW_SHARE = 0.6  # of the web's pictures. Guidance prefers the clean mode, so the web errs more than the model should
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes of one stage."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    pictures: int
+
+
+RECIPES = {
+    "vae": Recipe(1700, 32, 2e-3, 24_000),
+    "clip": Recipe(2800, 96, 2e-3, 24_000),
+    "aesthetic": Recipe(1, 1, 0.0, 4_000),
+    "judge": Recipe(900, 96, 2e-3, 24_000),
+    "diffusion": Recipe(2800, 64, 1.2e-3, 32_000),
+}
+
+
+def web(recipe: Recipe, flaw_share: float = FLAW_SHARE) -> Web:
+    """Renders the pictures that a stage learns from."""
+    return make_web(recipe.pictures, WEB_SEED, flaw_share)
+
+
+def held_out(n: int, flaw_share: float = FLAW_SHARE) -> Web:
+    """Renders ``n`` pictures that no stage learns from."""
+    return make_web(n, WEB_SEED, flaw_share, first=HELD_OUT)
+
+
+def beside(model: nn.Module, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Returns the tensors on the model's device."""
+    place = next(model.parameters()).device
+    return tuple(tensor.to(place) for tensor in tensors)
+
+
+def fit(name: str, model: nn.Module, loss_of_step, recipe: Recipe, work: Path, **options) -> dict:
+    """Trains one stage, on a GPU if there is one, with a progress bar, and returns its record for the model card.
+
+    The model is on the CPU afterwards.
+    """
+    start, losses = time.time(), []
+    run = train(model.to(torch_device("auto")), loss_of_step, steps=recipe.steps, learning_rate=recipe.learning_rate,
+                checkpoint=work / f"{name}.pt", **({"schedule": one_cycle} | options))
+    bar = tqdm(run, desc=f"pretraining {name}", initial=0, total=recipe.steps, unit="step", mininterval=5)
+    for step, loss in bar:
+        bar.n = step + 1
+        losses.append(loss)
+        bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
+    model.to("cpu")
+    return {"steps": recipe.steps, "batch": recipe.batch, "learning_rate": recipe.learning_rate,
+            "pictures": recipe.pictures, "loss": round(float(np.mean(losses[-100:])), 5) if losses else None,
+            "minutes": round((time.time() - start) / 60, 1)}
