@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from alignsd.atomic import read_table
+from alignsd.errors import Problem
 from alignsd.intervals import bootstrap_mean, paired_bootstrap
 
 RANDOM, LAST, PERSON, BEST = "random guess", "last image", "another person", "best possible"
@@ -65,15 +67,20 @@ def add_truth(images: pd.DataFrame, truth: Path, provenance: Path) -> pd.DataFra
 
     Returns:
         The images with ``p``, made to sum to 1 over the images that are left of a choice; unchanged if there is no truth.
+
+    Raises:
+        Problem: if a table cannot be read, or does not know an image.
     """
     if not truth.exists():
         return images
-    source = pd.read_parquet(provenance).explode("file_names").rename(columns={"file_names": "file_name"})
+    source = read_table(provenance, ("id", "message_id", "file_names")).explode("file_names").rename(columns={"file_names": "file_name"})
     source["index"] = source.groupby("id").cumcount()
-    known = source.merge(pd.read_parquet(truth), on=["message_id", "file_name"], validate="one_to_one")
+    known = source.merge(read_table(truth, ("message_id", "file_name", "p")), on=["message_id", "file_name"], validate="one_to_one")
     joined = images.merge(known[["id", "index", "p"]], on=["id", "index"], how="left", validate="one_to_one")
     if joined["p"].isna().any():
-        raise ValueError(f"{int(joined['p'].isna().sum())} images have no truth; {truth.name} is of another export")
+        raise Problem(f"{int(joined['p'].isna().sum()):,} images have no truth.", expected="a row for each in truth.parquet",
+                      found=f"{len(known):,} rows", cause="the choices are of another export than the truth",
+                      fix="run 01_collect_preferences again with --force")
     joined["p"] /= joined.groupby("id")["p"].transform("sum")
     return joined
 

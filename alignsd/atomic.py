@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,27 @@ def write_table(path: Path | str, table) -> None:
     """Writes a pandas ``DataFrame`` as parquet, without its index."""
     with replacing(path) as part:
         table.to_parquet(part, index=False)
+
+
+def read_table(path: Path | str, columns: Sequence[str] | None = None):
+    """Reads a table that ``write_table`` wrote.
+
+    Args:
+        path: the parquet file.
+        columns: those that are needed; None for all there are.
+
+    Raises:
+        Problem: if it is missing or damaged, or lacks a column.
+    """
+    import pandas as pd  # takes half a second: only when a table is read
+
+    try:
+        return pd.read_parquet(path, columns=None if columns is None else list(columns))
+    except (OSError, ValueError, KeyError) as error:
+        raise Problem(f"{Path(path).name} cannot be read.", found=str(error).splitlines()[0],
+                      expected="a whole parquet table" + (f" with {', '.join(columns)}" if columns else ""),
+                      cause="it was deleted, cut off by a full disk, or written by another version of the kit",
+                      fix=f"delete {Path(path).name} and run the notebook that writes it again") from error
 
 
 def _plain(value: Any) -> Any:

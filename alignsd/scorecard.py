@@ -85,6 +85,28 @@ def table(rows: list[dict], width: int = 58) -> str:
     return "\n".join([*lines, "", ", ".join(counts)])
 
 
+def markdown(rows: list[dict]) -> list[str]:
+    """Returns the scorecard as lines of a Markdown table."""
+    lines = ["| claim | paper | this run [95 % interval] | n | verdict |", "|---|---|---|---|---|"]
+    cells = [(row["claim"], published(row["paper"]), span(row), "-" if row["n"] is None else str(row["n"]), row["verdict"])
+             for row in rows]
+    return lines + [f"| {' | '.join(row)} |" for row in cells]
+
+
+def side_by_side(runs: Mapping[str, list[dict]]) -> list[str]:
+    """Returns the scorecards of several runs as lines of a Markdown table, claims by their ids.
+
+    Args:
+        runs: name -> rows. A verdict is told where it is not ``reproduced``; claims that no run attempted are left out.
+    """
+    lines = [f"| claim | {' | '.join(runs)} |", "|---" * (len(runs) + 1) + "|"]
+    for same in zip(*runs.values(), strict=True):
+        cells = [span(row) + ("" if row["verdict"] == "reproduced" else f" *{row['verdict']}*") for row in same]
+        if any(row["value"] is not None for row in same):
+            lines.append(f"| `{same[0]['id']}` | {' | '.join(cells)} |")
+    return lines
+
+
 def number(value: float | None, like: float | None = None) -> str:
     """Returns a number as text, with the decimals that suit ``like`` (itself by default); a dash for none.
 
@@ -110,5 +132,3 @@ def span(row: Mapping) -> str:
 def _end(value: float) -> float | None:
     """An interval's end for JSON, which knows no infinity: a ratio's high end is None if a resample divided by 0."""
     return round(value, 5) if math.isfinite(value) else None
-
-

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from alignsd.atomic import write_json, write_table
+from alignsd.atomic import read_table, write_json, write_table
 from alignsd.diffusiondb import DAMAGED, OK, find_parts, list_part, read_members
 from alignsd.errors import Problem
 from alignsd.images import BadImage
@@ -112,20 +112,11 @@ def read_scores(folder: Path, names: list[str] | None = None) -> pd.DataFrame:
         Problem: if there is no table, or one lacks a column.
     """
     paths = [folder / f"{name}.parquet" for name in names] if names is not None else sorted(folder.glob("part-*.parquet"))
-    tables = [_read_table(path) for path in paths]
+    tables = [read_table(path, COLUMNS) for path in paths]
     if not tables:
         raise Problem("There are no scores.", expected="part-000001.parquet, ...", found=f"none in {folder.name}",
                       cause="scoring was stopped before its first part was done", fix="run 03_score_diffusiondb again")
     return pd.concat(tables, ignore_index=True)
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path, columns=list(COLUMNS))
-    except (OSError, ValueError, KeyError) as error:
-        raise Problem(f"{path.name} is no table of scores.", expected="columns " + ", ".join(COLUMNS),
-                      found=str(error).splitlines()[0], cause="another version of the kit wrote it, or the disk was full",
-                      fix=f"delete {path.name} and run 03_score_diffusiondb again") from error
 
 
 def status_counts(scores: pd.DataFrame) -> pd.DataFrame:

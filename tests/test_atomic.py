@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alignsd.atomic import replacing, write_json, write_table
+from alignsd.atomic import read_table, replacing, write_json, write_table
 from alignsd.errors import Problem
 
 
@@ -41,3 +41,12 @@ def test_table_comes_back(tmp_path):
     write_table(tmp_path / "t.parquet", table)
     back = pd.read_parquet(tmp_path / "t.parquet")
     assert back["id"].tolist() == [3, 1] and list(back["names"][0]) == ["a", "b"] and back.index.tolist() == [0, 1]
+
+
+def test_a_table_that_cannot_be_read_gives_a_reason(tmp_path):
+    write_table(tmp_path / "a.parquet", pd.DataFrame({"id": [1]}))
+    assert list(read_table(tmp_path / "a.parquet", ["id"])["id"]) == [1]
+    (tmp_path / "b.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-20])
+    for name, columns in (("a", ["id", "prompt"]), ("b", None), ("c", None)):
+        with pytest.raises(Problem, match=f"{name}.parquet cannot be read"):
+            read_table(tmp_path / f"{name}.parquet", columns)

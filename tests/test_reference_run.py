@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from alignsd import scorecard
 from alignsd.parameters import notebook_names, notebook_path, resolve
 from alignsd.paths import root
 from alignsd.stage import source_sha256
@@ -56,3 +57,11 @@ def test_scorecard_is_of_this_run():
     assert len({row["id"] for row in rows}) == len(rows) > 0
     possible = ("reproduced", "direction only", "not reproduced", "not attempted")
     assert [row["id"] for row in rows if row["verdict"] not in possible] == []
+    assert read(FIGURES / "scorecard.json")["data"]["rows"] == rows, "the scorecard's figure is of another run"
+
+
+def test_readme_repeats_the_scorecards_of_the_committed_runs():
+    runs = {name: scorecard.read(RUN.parent / name / "scorecard.json") for name in ("mini", "mini-seed1", "mini-seed2")}
+    readme = (root() / "README.md").read_text(encoding="utf-8").splitlines()
+    for line in [*scorecard.markdown(runs["mini"]), *scorecard.side_by_side(runs)]:
+        assert line in readme, f"README.md has other numbers than papermill_runs; it should say\n{line}"

@@ -83,7 +83,7 @@ def test_a_folder_without_scores_is_a_problem(tmp_path):
     with pytest.raises(Problem, match="no scores"):
         scores.read_scores(tmp_path)
     pd.DataFrame({"image": ["a"]}).to_parquet(tmp_path / "part-000001.parquet")
-    with pytest.raises(Problem, match="no table of scores"):
+    with pytest.raises(Problem, match="cannot be read"):
         scores.read_scores(tmp_path)
 
 
