@@ -11,7 +11,7 @@ help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED)  ## reproduce the paper in miniature: all notebooks, then the scorecard
-	@$(RUN) run --preset mini --run demo
+	@$(RUN) run --preset mini
 
 test: $(INSTALLED)  ## style, unit tests, notebook rules, and all notebooks with the fewest steps
 	@$(VENV)/bin/ruff check .
@@ -20,8 +20,8 @@ test: $(INSTALLED)  ## style, unit tests, notebook rules, and all notebooks with
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(VENV)/bin/jupyter lab notebooks/00_start_here.ipynb
 
-figures: $(INSTALLED)  ## draw figures and scorecard of make demo again, from what its notebooks left
-	@$(RUN) run --preset mini --run demo --force 08
+figures: $(INSTALLED)  ## draw figures and scorecard of run mini again, from what its notebooks left
+	@$(RUN) run --preset mini --force 08
 
 clean:  ## delete what notebooks left for each other, and caches; executed notebooks and figures stay
 	rm -rf papermill_runs/*/stages .pytest_cache .ruff_cache
