@@ -64,8 +64,8 @@ def test_unlocking_trains_the_last_layers_only(clip):
     hps.unlock(model, image_groups=2, text_layers=1)
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert "visual.head.proj.weight" in trained and "logit_scale" in trained
-    assert any(name.startswith("visual.trunk.layer4.") for name in trained)
-    assert not any(name.startswith(("visual.trunk.conv1", "visual.trunk.layer1.", "token_embedding")) for name in trained)
+    assert {"visual.trunk.neck.1.weight", "visual.trunk.body.18.weight"} <= trained  # the neck and the last stage
+    assert not any(name.startswith(("visual.trunk.body.0.", "visual.trunk.body.15.", "token_embedding")) for name in trained)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The judge: tells from pixels what a picture shows and whether its person is drawn right. HPS never sees it."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from alignsd.miniature import world
+from alignsd.miniature.tower import FEATURES, Tower
 
 CLASSES = {name: len(values) for name, values in world.ATTRIBUTES.items()} | {"flaw": len(world.FLAWS)}
-FEATURES = 96
 
 
 @dataclass(frozen=True)
@@ -31,21 +30,16 @@ class Verdicts:
                          for i, row in enumerate(asked)], dtype=bool)
 
 
-class Judge(nn.Module):
-    """A small convolutional classifier with one head per attribute, one for the flaw and one for the rating."""
+class Judge(Tower):
+    """The tower with one head per attribute, one for the flaw and one for the rating."""
 
     def __init__(self):
         super().__init__()
-        widths = (3, 24, 48, 64, FEATURES)
-        self.body = nn.Sequential(*(layer for a, b in pairwise(widths) for layer in (
-            nn.Conv2d(a, b, 4, stride=2, padding=1), nn.GroupNorm(8, b), nn.GELU(),
-            nn.Conv2d(b, b, 3, padding=1), nn.GroupNorm(8, b), nn.GELU())))
-        self.neck = nn.Sequential(nn.Flatten(), nn.Linear(FEATURES * 16, FEATURES), nn.GELU())
         self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, n) for name, n in (CLASSES | {"rating": 1}).items()})
 
     def features(self, pictures: Tensor) -> Tensor:
         """Returns features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``, uint8."""
-        return self.neck(self.body(pictures.float() / 127.5 - 1))
+        return super().forward(pictures.float() / 127.5 - 1)
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """Returns logits ``(n, classes)`` per head, and ``rating`` ``(n, 1)``, of pictures ``(n, 3, 64, 64)``, uint8."""
