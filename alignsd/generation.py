@@ -63,7 +63,7 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
 
 
 def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int, guidance: float,
-             batch: int = 64) -> Iterator[tuple[Job, np.ndarray]]:
+             batch: int = 32) -> Iterator[tuple[Job, np.ndarray]]:
     """Draws images in order, in batches, and yields each with its job.
 
     The first noise comes from the job's own seed on the CPU. Batch size changes results only by floating-point rounding.
