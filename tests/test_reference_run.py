@@ -64,11 +64,14 @@ def test_scorecard_is_of_this_run():
 def committed(path):
     """A file as it was committed: whoever runs preset mini anew has other digits in the working tree, and no need of a README."""
     shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=root(), capture_output=True, text=True)
-    return shown.stdout if shown.returncode == 0 else pytest.skip("not a clone")
+    return shown.stdout if shown.returncode == 0 else None
 
 
 def test_readme_repeats_the_scorecards_of_the_committed_runs():
-    runs = {name: json.loads(committed(f"papermill_runs/{name}/scorecard.json")) for name in ("mini", "mini-seed1", "mini-seed2")}
+    files = {name: committed(f"papermill_runs/{name}/scorecard.json") for name in ("mini", "mini-seed1", "mini-seed2")}
+    runs = {name: json.loads(file) for name, file in files.items() if file}
+    if "mini" not in runs:
+        pytest.skip("not a clone")
     readme = committed("README.md").splitlines()
-    for line in [*scorecard.markdown(runs["mini"]), *scorecard.side_by_side(runs)]:
+    for line in [*scorecard.markdown(runs["mini"]), *(scorecard.side_by_side(runs) if len(runs) > 1 else [])]:
         assert line in readme, f"README.md has other numbers than papermill_runs; it should say\n{line}"
