@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from alignsd import scorecard
+from alignsd.miniature import people
 from alignsd.parameters import notebook_names, notebook_path, resolve
 from alignsd.paths import root
 from alignsd.stage import source_sha256
@@ -75,3 +76,11 @@ def test_readme_repeats_the_scorecards_of_the_committed_runs():
     readme = committed("README.md").splitlines()
     for line in [*scorecard.markdown(runs["mini"]), *(scorecard.side_by_side(runs) if len(runs) > 1 else [])]:
         assert line in readme, f"README.md has other numbers than papermill_runs; it should say\n{line}"
+
+
+def test_simulated_people_are_like_the_paper_s():
+    accuracy = {row["predictor"]: row["accuracy"] for row in read(FIGURES / "table_2.json")["data"]["accuracy"]}
+    assert accuracy["another person"] == pytest.approx(0.42, abs=0.02), "two people agree on 42 % of the paper's choices"
+    for row in read(FIGURES / "data_set.json")["data"]["positions"]:
+        real = people.POSITION[4][row["position"] - 1]
+        assert row["low"] <= real <= row["high"], f"position {row['position']} is chosen more or less often than in the real data"
