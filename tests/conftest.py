@@ -16,6 +16,19 @@ def kit(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
+def style():
+    """The style of the project's figures, for one test."""
+    from matplotlib import pyplot as plt
+
+    from alignsd import figures
+
+    with plt.rc_context():
+        figures.use_style()
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
 def notebook(kit):
     """Writes a notebook into ``kit``: ``notebook("01_first", "seed = 0  # seed", "print(seed)", prose="...")``."""
 

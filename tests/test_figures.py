@@ -17,13 +17,7 @@ from alignsd.figures import evaluate, scheme
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
-
-@pytest.fixture(autouse=True)
-def style():
-    with plt.rc_context():
-        figures.use_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("style")
 
 
 def small_figure():

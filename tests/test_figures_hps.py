@@ -5,16 +5,9 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from alignsd import figures
 from alignsd.figures import hps as plots
 
-
-@pytest.fixture(autouse=True)
-def style():
-    with plt.rc_context():
-        figures.use_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("style")
 
 
 @pytest.fixture

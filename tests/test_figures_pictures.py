@@ -13,12 +13,7 @@ from alignsd.images import save_png
 PROMPT = "portrait of a person cheering in the meadow with a hat in a yellow shirt, trending on artstation"
 
 
-@pytest.fixture(autouse=True)
-def style():
-    with plt.rc_context():
-        figures.use_style()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("style")
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ FEATURES = WIDTHS[-1]
 class Tower(nn.Module):
     """Four convolutional stages, then one layer over all places: features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``.
 
-    What is odd about a limb shows in a few pixels, so no pooling throws them away early: on 9,600 pictures with labels this
-    network told flaws after 300 steps that timm's small residual, efficient and convnext models did not after as many.
+    What is odd about a limb shows in a few pixels, so no pooling throws them away early: learning from labels, this
+    network tells flaws sooner than timm's smallest ones (docs/deviations.md, row 19).
     """
 
     num_features = FEATURES
