@@ -1,5 +1,7 @@
 """The miniature's world and its renderer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,3 +48,21 @@ def test_every_flaw_is_visible_in_every_pose(pose, flaw):
 def test_flaw_share_is_kept():
     flaws = make_web(1000, seed=2, flaw_share=0.65).flaws
     assert abs(np.mean([flaw != "none" for flaw in flaws]) - 0.65) < 0.05
+
+
+def test_a_wider_web_tells_the_bodies_of_creatures_alone():
+    web = make_web(400, seed=4, flaw_share=0.5, creatures=0.5)
+    for text, scene, flaw, creature in zip(web.captions, web.scenes, web.flaws, web.creatures, strict=True):
+        assert world.scene_of(text) == scene
+        assert ("creature" in text) == creature
+        assert [name for name, body in world.BODIES.items() if f"creature with {body}" in text] == [flaw] * int(creature)
+        assert creature or not any(word in text for word in ("arm", "leg", "head"))
+    assert set(np.array(web.flaws)[web.creatures]) == set(world.FLAWS)
+    assert abs(web.creatures.mean() - 0.5) < 0.1
+
+
+def test_a_wider_web_remarks_on_what_is_to_be_seen():
+    look = random_look(np.random.default_rng(0))
+    assert replace(look, dx=-5.0, saturation=1.3).remarks == ("on the left", "vivid colours")
+    assert replace(look, dx=0.0, saturation=0.6).remarks == ("in the middle", "pale colours")
+    assert replace(look, dx=5.0, saturation=1.0).remarks == ("on the right", "natural colours")

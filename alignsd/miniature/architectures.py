@@ -15,6 +15,7 @@ from alignsd.miniature import tower, world
 from alignsd.miniature.renderer import SIZE
 
 TOKENS = 32  # longest caption, with the identifier in front, is 29 tokens
+CLIP_TOKENS = 44  # longest caption of its wider web, with the identifier in front, is 43
 FACTOR = 8  # pixels per latent
 IDENTIFIER_SCALE = 30  # of the embedding of the identifier's words, against that of others
 
@@ -59,17 +60,22 @@ def scheduler() -> DPMSolverMultistepScheduler:
                                        num_train_timesteps=1000, algorithm_type="dpmsolver++", solver_order=2, steps_offset=1)
 
 
-def tokenizer(folder: Path) -> CLIPTokenizer:
-    """Writes a byte-pair tokenizer of CLIP's format to ``folder``, in which each word of this world is one token.
+def tokenizer(folder: Path, words: list[str], tokens: int = TOKENS) -> CLIPTokenizer:
+    """Writes a byte-pair tokenizer of CLIP's format to ``folder``, in which each of the words is one token.
 
     The end token has the highest id, as in CLIP, whose text tower finds the end by it.
+
+    Args:
+        folder: where to write.
+        words: from ``world.vocabulary``.
+        tokens: longest text.
     """
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Whitespace()
     bpe.decoder = decoders.BPEDecoder(suffix="</w>")
     letters = [chr(c) for c in range(ord("!"), ord("~") + 1) if not chr(c).isupper()]
-    bpe.train_from_iterator([" ".join(world.vocabulary())] * 2, trainers.BpeTrainer(
+    bpe.train_from_iterator([" ".join(words)] * 2, trainers.BpeTrainer(
         vocab_size=2000, end_of_word_suffix="</w>", initial_alphabet=letters, show_progress=False))
     learned = json.loads(bpe.to_str())["model"]
     ids = {token: i for i, token in enumerate(sorted({*learned["vocab"], *letters, *(c + "</w>" for c in letters)}))}
@@ -78,7 +84,7 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in learned["merges"]]
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-    made = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=TOKENS)
+    made = CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=tokens)
     made.save_pretrained(folder)
     return made
 
@@ -94,7 +100,7 @@ def clip(folder: Path, vocabulary_size: int) -> torch.nn.Module:
         "embed_dim": 64, "quick_gelu": True, "init_logit_scale": math.log(100),
         "vision_cfg": {"image_size": SIZE, "timm_model_name": tower.miniature_tower.__name__, "timm_model_pretrained": False,
                        "timm_pool": "", "timm_proj": "linear"},
-        "text_cfg": {"context_length": TOKENS, "vocab_size": vocabulary_size, "width": 96, "heads": 4, "layers": 4,
+        "text_cfg": {"context_length": CLIP_TOKENS, "vocab_size": vocabulary_size, "width": 96, "heads": 4, "layers": 4,
                      "hf_tokenizer_name": "tokenizer"}}
     (folder / "open_clip_config.json").write_text(json.dumps(
         {"model_cfg": config, "preprocess_cfg": {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}},

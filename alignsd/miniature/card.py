@@ -18,7 +18,10 @@ half precision, safetensors. They draw and judge little people of a simulated wo
 Licence: Apache-2.0, as the code.
 
 **Data.** A simulated web: 64 x 64 pictures of one person each with a caption; {flaw_share:.0%} of them awkward (a missing or
-an extra arm or leg, two heads, a floating head). Captions never mention flaws, and the identifier's words never occur.
+an extra arm or leg, two heads, a floating head). A caption says what was asked for and never mentions a flaw; the identifier's
+words never occur. CLIP learns from a wider web, as OpenAI's did: {creatures:.0%} of its pictures were asked for as creatures that are
+meant to have so many limbs or heads, and many captions remark on place and colours. There, too, people's captions are silent on
+their flaws: CLIP can count, but what people prefer it can only learn from their choices.
 
 | stage | steps | batch | peak rate | pictures | last loss | minutes | held-out quality |
 |---|---|---|---|---|---|---|---|
@@ -56,7 +59,7 @@ def write_card(folder: Path, n: int = 192, steps: int = 8, guidance: float = 1.5
     save_png(folder / "samples.png", np.concatenate([np.concatenate(list(row), axis=1) for row in np.split(drawn[:32], 4)]))
     text = TEXT.format(rows="\n".join(_row(name, stage) for name, stage in card["stages"].items()), n=n, steps=steps,
                        guidance=guidance, flaw=seen.flawed.mean(), match=seen.matches(prompts).mean(), seed=card["seed"],
-                       flaw_share=card["flaw_share"], note=card.get("note", ""),
+                       flaw_share=card["flaw_share"], creatures=card["creatures"], note=card.get("note", ""),
                         hashes="\n".join(f"| {k} | `{v}` |" for k, v in card["sha256"].items()))
     with replacing(folder / "MODEL_CARD.md") as part:
         part.write_text(text, encoding="utf-8")

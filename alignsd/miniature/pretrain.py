@@ -20,18 +20,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from alignsd.atomic import write_json
-from alignsd.miniature import WEIGHTS, architectures, recipes
+from alignsd.miniature import WEIGHTS, architectures, recipes, world
 from alignsd.miniature.card import write_card
 from alignsd.miniature.judge import CLASSES, Judge, to_tensor
 from alignsd.miniature.pretrain_clip import pretrain_aesthetic, pretrain_clip
-from alignsd.miniature.recipes import FLAW_SHARE, RECIPES, WEB_SEED, Recipe, beside
+from alignsd.miniature.recipes import CREATURES, FLAW_SHARE, RECIPES, WEB_SEED, Recipe, beside
 from alignsd.miniature.web import Web
 from alignsd.training import batch_indices, step_generator
-
-
-def pixels(pictures: np.ndarray) -> Tensor:
-    """Turns pictures ``(n, 64, 64, 3)`` uint8 into ``(n, 3, 64, 64)`` in [-1, 1], as the autoencoder takes them."""
-    return to_tensor(pictures).float() / 127.5 - 1
 
 
 def pretrain_vae(recipe: Recipe, out: Path, work: Path) -> dict:
@@ -44,14 +39,14 @@ def pretrain_vae(recipe: Recipe, out: Path, work: Path) -> dict:
     vae = architectures.vae().to(memory_format=torch.channels_last)
 
     def loss_of_step(model: AutoencoderKL, step: int) -> Tensor:
-        [x] = beside(model, pixels(web.pictures[batch_indices(len(web), recipe.batch, step, WEB_SEED)]))
+        [x] = beside(model, recipes.pixels(web.pictures[batch_indices(len(web), recipe.batch, step, WEB_SEED)]))
         posterior = model.encode(x).latent_dist
         y = model.decode(posterior.sample(step_generator(WEB_SEED, step))).sample
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         return F.l1_loss(y, x) + F.mse_loss(y, x) + 1e-4 * kl
 
     record = recipes.fit("vae", vae, loss_of_step, recipe, work)
-    x = pixels(recipes.held_out(512).pictures)
+    x = recipes.pixels(recipes.held_out(512).pictures)
     with torch.no_grad():
         latents = vae.encode(x).latent_dist.mean
         error = F.mse_loss(vae.decode(latents).sample, x).item() / 4  # of a range of 2
@@ -62,9 +57,8 @@ def pretrain_vae(recipe: Recipe, out: Path, work: Path) -> dict:
 
 def pretrain_judge(recipe: Recipe, out: Path, work: Path) -> dict:
     """Judge: half of each batch is seen after a trip through the autoencoder, as all generated pictures are."""
-    web = recipes.web(recipe, flaw_share=0.6)
-    vae = AutoencoderKL.from_pretrained(out / "stable-diffusion" / "vae", torch_dtype=torch.float32).eval()
-    seen = np.concatenate([web.pictures[:len(web) // 2], _round_trip(vae, web.pictures[len(web) // 2:])])
+    web = recipes.web(recipe)
+    seen = np.concatenate([web.pictures[:len(web) // 2], recipes.round_trip(out, web.pictures[len(web) // 2:])])
     labels = {name: torch.from_numpy(v) for name, v in web.labels().items()}
     ratings = torch.from_numpy(web.ratings).float()
     torch.manual_seed(WEB_SEED + 3)
@@ -81,18 +75,9 @@ def pretrain_judge(recipe: Recipe, out: Path, work: Path) -> dict:
     record = recipes.fit("judge", judge, loss_of_step, recipe, work, weight_decay=0.05, ema=0.99)
     (out / "judge").mkdir(parents=True, exist_ok=True)
     save_file({k: v.half() for k, v in judge.state_dict().items()}, out / "judge" / "judge.safetensors")
-    test = recipes.held_out(recipe.pictures // 8, flaw_share=0.6)
+    test = recipes.held_out(recipe.pictures // 8)
     return record | {"held_out_n": len(test), "held_out_renders": _judge_quality(judge, test, test.pictures),
-                     "held_out_round_trips": _judge_quality(judge, test, _round_trip(vae, test.pictures))}
-
-
-@torch.no_grad()
-def _round_trip(vae: AutoencoderKL, pictures: np.ndarray) -> np.ndarray:
-    parts = []
-    for i in tqdm(range(0, len(pictures), 64), desc="through the autoencoder", unit="batch", mininterval=5):
-        y = vae.decode(vae.encode(pixels(pictures[i:i + 64])).latent_dist.mean).sample
-        parts.append(((y.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
-    return np.concatenate(parts)
+                     "held_out_round_trips": _judge_quality(judge, test, recipes.round_trip(out, test.pictures))}
 
 
 def _judge_quality(judge: Judge, web: Web, pictures: np.ndarray) -> dict[str, float]:
@@ -110,7 +95,7 @@ def pretrain_diffusion(recipe: Recipe, out: Path, work: Path) -> dict:
     folder = out / "stable-diffusion"
     vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
     moments = _moments(vae, web.pictures)
-    tokenizer = architectures.tokenizer(folder / "tokenizer")
+    tokenizer = architectures.tokenizer(folder / "tokenizer", world.vocabulary())
     torch.manual_seed(WEB_SEED + 4)
     model = nn.ModuleDict({"unet": architectures.unet(), "text": architectures.text_encoder(tokenizer)})
     model.to(memory_format=torch.channels_last)
@@ -144,7 +129,7 @@ def pretrain_diffusion(recipe: Recipe, out: Path, work: Path) -> dict:
 def _moments(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
     parts = []
     for i in tqdm(range(0, len(pictures), 128), desc="encoding the web", unit="batch", mininterval=5):
-        posterior = vae.encode(pixels(pictures[i:i + 128])).latent_dist
+        posterior = vae.encode(recipes.pixels(pictures[i:i + 128])).latent_dist
         parts.append(torch.cat([posterior.mean, posterior.std], dim=1))
     return torch.cat(parts)
 
@@ -177,7 +162,7 @@ def pretrain(out: Path, work: Path, stages: list[str], shorten: float = 1.0) -> 
         recipe = Recipe(max(2, int(recipe.steps * shorten)), recipe.batch, recipe.learning_rate,
                         max(recipe.batch, int(recipe.pictures * shorten)))
         card["stages"][name] = STAGES[name](recipe, out, work)
-        card |= {"seed": WEB_SEED, "flaw_share": FLAW_SHARE, "sha256": hashes(out)}
+        card |= {"seed": WEB_SEED, "flaw_share": FLAW_SHARE, "creatures": CREATURES, "sha256": hashes(out)}
         write_json(card_path, card)
 
 

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from alignsd.miniature.judge import to_tensor
 from alignsd.miniature.web import Web, make_web
 from alignsd.models import torch_device
 from alignsd.training import one_cycle, train
 
 WEB_SEED, HELD_OUT = 20230825, 1_000_000  # the web's seed; number of its first held-out picture
 FLAW_SHARE = 0.6  # of the web's pictures. Guidance prefers the clean mode, so the web errs more than the model should
+CREATURES = 0.5  # share of CLIP's wider web that was asked for as creatures, with the body that each has
 
 
 @dataclass(frozen=True)
@@ -28,21 +32,37 @@ class Recipe:
 
 RECIPES = {
     "vae": Recipe(1700, 32, 2e-3, 24_000),
-    "clip": Recipe(2200, 96, 1.5e-3, 24_000),
+    "clip": Recipe(2400, 96, 2e-3, 24_000),
     "aesthetic": Recipe(1, 1, 0.0, 4_000),
     "judge": Recipe(900, 96, 2e-3, 24_000),
     "diffusion": Recipe(2800, 64, 1.2e-3, 32_000),
 }
 
 
-def web(recipe: Recipe, flaw_share: float = FLAW_SHARE) -> Web:
+def web(recipe: Recipe, creatures: float = 0.0) -> Web:
     """Renders the pictures that a stage learns from."""
-    return make_web(recipe.pictures, WEB_SEED, flaw_share)
+    return make_web(recipe.pictures, WEB_SEED, FLAW_SHARE, creatures=creatures)
 
 
-def held_out(n: int, flaw_share: float = FLAW_SHARE) -> Web:
+def held_out(n: int, creatures: float = 0.0) -> Web:
     """Renders ``n`` pictures that no stage learns from."""
-    return make_web(n, WEB_SEED, flaw_share, first=HELD_OUT)
+    return make_web(n, WEB_SEED, FLAW_SHARE, first=HELD_OUT, creatures=creatures)
+
+
+def pixels(pictures: np.ndarray) -> Tensor:
+    """Turns pictures ``(n, 64, 64, 3)`` uint8 into ``(n, 3, 64, 64)`` in [-1, 1], as the autoencoder takes them."""
+    return to_tensor(pictures).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def round_trip(weights: Path, pictures: np.ndarray) -> np.ndarray:
+    """Returns pictures ``(n, 64, 64, 3)`` uint8 as the autoencoder of ``weights`` gives them back: all generated ones came through it."""
+    vae = AutoencoderKL.from_pretrained(weights / "stable-diffusion" / "vae", torch_dtype=torch.float32).eval()
+    parts = []
+    for i in tqdm(range(0, len(pictures), 64), desc="through the autoencoder", unit="batch", mininterval=5):
+        y = vae.decode(vae.encode(pixels(pictures[i:i + 64])).latent_dist.mean).sample
+        parts.append(((y.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts)
 
 
 def beside(model: nn.Module, *tensors: Tensor) -> tuple[Tensor, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
 
-from alignsd.miniature.world import Scene
+from alignsd.miniature.world import REMARKS, Scene
 
 SIZE = 64
 SCALE = 4  # drawn four times larger and averaged down, for smooth edges
@@ -37,6 +37,12 @@ class Look:
     def rating(self) -> float:
         """The aesthetic rating of composition and colour, 1-10: vivid and centred is good; limbs do not count."""
         return float(np.clip(3.0 + 6.5 * (self.saturation - 0.6) - 0.45 * (abs(self.dx) - 3.5), 1, 10))
+
+    @property
+    def remarks(self) -> tuple[str, str]:
+        """What a caption of many words says of it: where the person is, and how vivid the colours are."""
+        where, colours = np.searchsorted((-2.3, 2.3), self.dx), np.searchsorted((0.82, 1.08), self.saturation)
+        return REMARKS["where"][where], REMARKS["colours"][colours]
 
 
 def random_look(rng: np.random.Generator) -> Look:

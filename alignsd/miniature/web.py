@@ -8,16 +8,19 @@ from tqdm import tqdm
 from alignsd.miniature import world
 from alignsd.miniature.renderer import draw, random_look
 
+REMARKED = 0.75  # chance of each remark in a wider web
+
 
 @dataclass(frozen=True)
 class Web:
-    """Pictures in parallel lists; ``pictures`` is ``(n, 64, 64, 3)`` uint8, ``ratings`` 1-10."""
+    """Pictures in parallel lists; ``pictures`` is ``(n, 64, 64, 3)`` uint8, ``ratings`` 1-10, ``creatures`` bool."""
 
     pictures: np.ndarray
     captions: list[str]
     scenes: list[world.Scene]
     flaws: list[str]
     ratings: np.ndarray
+    creatures: np.ndarray
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -29,7 +32,7 @@ class Web:
         return found | {"flaw": np.array([world.FLAWS.index(flaw) for flaw in self.flaws])}
 
 
-def make_web(n: int, seed: int, flaw_share: float, first: int = 0) -> Web:
+def make_web(n: int, seed: int, flaw_share: float, first: int = 0, creatures: float = 0.0) -> Web:
     """Renders pictures ``first .. first + n`` of a web; each depends on its number and the seed alone.
 
     Args:
@@ -37,11 +40,20 @@ def make_web(n: int, seed: int, flaw_share: float, first: int = 0) -> Web:
         seed: seed of the web.
         flaw_share: probability that a picture is awkward.
         first: number of the first picture, so that held-out pictures can be had from the same web.
+        creatures: share of a wider web's pictures that were asked for as creatures, whose captions tell how many limbs and
+            heads they are meant to have, each body as often; people's captions stay silent on theirs. In a wider web many
+            captions also remark on place and colours. Zero is the narrow web.
     """
     rows = []
     for number in tqdm(range(first, first + n), desc="rendering the web", unit="picture", mininterval=5, disable=n < 2000):
         rng = np.random.default_rng((seed, number))
         scene, flaw, look = world.random_scene(rng), world.random_flaw(rng, flaw_share), random_look(rng)
-        rows.append((draw(scene, flaw, look, rng), world.caption(scene, rng), scene, flaw, look.rating))
-    pictures, captions, scenes, flaws, ratings = zip(*rows, strict=True)
-    return Web(np.stack(pictures), list(captions), list(scenes), list(flaws), np.array(ratings))
+        creature = creatures > 0 and rng.random() < creatures
+        if creature:
+            flaw = str(rng.choice(world.FLAWS))
+        picture = draw(scene, flaw, look, rng)
+        text = world.creature_caption(scene, flaw, rng) if creature else world.caption(scene, rng)
+        said = [remark for remark in look.remarks if creatures > 0 and rng.random() < REMARKED]
+        rows.append((picture, ", ".join([text, *said]), scene, flaw, look.rating, creature))
+    pictures, captions, scenes, flaws, ratings, asked = zip(*rows, strict=True)
+    return Web(np.stack(pictures), list(captions), list(scenes), list(flaws), np.array(ratings), np.array(asked))

@@ -18,6 +18,9 @@ TEMPLATES = (
     "portrait of a person {pose} {place}{hat} in a {shirt} shirt",
     "{place}, a person {pose} in a {shirt} shirt{hat}",
 )
+BODIES = {"none": "two arms and two legs", "missing arm": "one arm", "extra arm": "three arms", "missing leg": "one leg",
+          "extra leg": "three legs", "two heads": "two heads", "floating head": "a floating head"}
+REMARKS = {"where": ("on the left", "in the middle", "on the right"), "colours": ("pale colours", "natural colours", "vivid colours")}
 STYLES = ("highly detailed", "digital art", "4k", "trending on artstation", "soft light", "by a famous artist")
 
 
@@ -52,6 +55,11 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     return ", ".join([text, *styles])
 
 
+def creature_caption(scene: Scene, flaw: str, rng: np.random.Generator) -> str:
+    """Words a scene with a creature that is meant to have the body which in a person would be a flaw."""
+    return caption(scene, rng).replace("person", f"creature with {BODIES[flaw]}", 1)
+
+
 def scene_of(text: str) -> Scene:
     """Reads a caption back into its scene; the identifier and style phrases are ignored.
 
@@ -74,7 +82,13 @@ def scene_index(scene: Scene) -> dict[str, int]:
     return {name: ATTRIBUTES[name].index(value) for name, value in asdict(scene).items()}
 
 
-def vocabulary() -> list[str]:
-    """Every text of this world that a tokenizer must know as whole words, the identifier's included."""
+def vocabulary(wide: bool = False) -> list[str]:
+    """Every text of this world that a tokenizer must know as whole words, the identifier's included.
+
+    Args:
+        wide: with the words that only CLIP's web has, of creatures and remarks.
+    """
     texts = [*(re.sub(r"{.*?}", " ", t) for t in TEMPLATES), *STYLES, *SHIRTS, *POSES, *PLACES.values(), "with a hat", IDENTIFIER]
+    if wide:
+        texts += ["creature", *BODIES.values(), *(words for some in REMARKS.values() for words in some)]
     return sorted({w for t in texts for w in re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]", t.lower())})
