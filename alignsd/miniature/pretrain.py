@@ -173,7 +173,7 @@ def main(
     shorten: Annotated[float, typer.Option(help="factor on steps and pictures, to try the script")] = 1.0,
     fresh: Annotated[bool, typer.Option(help="delete earlier weights and checkpoints first")] = False,
 ) -> None:
-    """Pretrains the miniature's models: about an hour and a half on two cores."""
+    """Pretrains the miniature's models: a little over an hour on two cores."""
     unknown = set(stage or ()) - set(STAGES)
     if unknown:
         raise typer.BadParameter(f"unknown stage {sorted(unknown)}; known: {', '.join(STAGES)}")
