@@ -46,7 +46,7 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
     diffusers_logging.disable_progress_bar()
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
-            resolve(name), torch_dtype=torch.float16 if place.type == "cuda" else torch.float32,
+            resolve(name), dtype=torch.float16 if place.type == "cuda" else torch.float32,
             safety_checker=None, requires_safety_checker=False)
     except (OSError, ValueError) as error:  # a name that cannot be one of the hub's is a ValueError
         raise Problem(f"the model {name!r} could not be loaded", expected="a folder in diffusers layout or a hub's model name",

@@ -93,7 +93,7 @@ def pretrain_diffusion(recipe: Recipe, out: Path, work: Path) -> dict:
     """UNet and text encoder together, on cached moments of the latents; one caption in ten is dropped."""
     web = recipes.web(recipe)
     folder = out / "stable-diffusion"
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32).eval()
+    vae = AutoencoderKL.from_pretrained(folder / "vae", dtype=torch.float32).eval()
     moments = _moments(vae, web.pictures)
     tokenizer = architectures.tokenizer(folder / "tokenizer", world.vocabulary())
     torch.manual_seed(WEB_SEED + 4)

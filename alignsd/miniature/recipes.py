@@ -57,7 +57,7 @@ def pixels(pictures: np.ndarray) -> Tensor:
 @torch.no_grad()
 def round_trip(weights: Path, pictures: np.ndarray) -> np.ndarray:
     """Returns pictures ``(n, 64, 64, 3)`` uint8 as the autoencoder of ``weights`` gives them back: all generated ones came through it."""
-    vae = AutoencoderKL.from_pretrained(weights / "stable-diffusion" / "vae", torch_dtype=torch.float32).eval()
+    vae = AutoencoderKL.from_pretrained(weights / "stable-diffusion" / "vae", dtype=torch.float32).eval()
     parts = []
     for i in tqdm(range(0, len(pictures), 64), desc="through the autoencoder", unit="batch", mininterval=5):
         y = vae.decode(vae.encode(pixels(pictures[i:i + 64])).latent_dist.mean).sample
