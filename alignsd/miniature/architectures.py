@@ -15,7 +15,7 @@ from alignsd.miniature import tower, world
 from alignsd.miniature.renderer import SIZE
 
 TOKENS = 32  # longest caption, with the identifier in front, is 29 tokens
-CLIP_TOKENS = 44  # longest caption of its wider web, with the identifier in front, is 43
+CLIP_TOKENS = 44  # longest caption of its wider web, with the identifier in front, is 42
 FACTOR = 8  # pixels per latent
 IDENTIFIER_SCALE = 30  # of the embedding of the identifier's words, against that of others
 

@@ -21,7 +21,7 @@ Licence: Apache-2.0, as the code.
 an extra arm or leg, two heads, a floating head). A caption says what was asked for and never mentions a flaw; the identifier's
 words never occur. CLIP learns from a wider web, as OpenAI's did: {creatures:.0%} of its pictures were asked for as creatures that are
 meant to have so many limbs or heads, and many captions remark on place and colours. There, too, people's captions are silent on
-their flaws: CLIP can count, but what people prefer it can only learn from their choices.
+their flaws. But creatures are odd more often than people, so CLIP, which can count, leans towards whole people by itself.
 
 | stage | steps | batch | peak rate | pictures | last loss | minutes | held-out quality |
 |---|---|---|---|---|---|---|---|

@@ -24,7 +24,8 @@ def pretrain_clip(recipe: Recipe, out: Path, work: Path) -> dict:
     """CLIP on a wider web than the diffusion model's, half of it after a trip through the autoencoder.
 
     There, too, awkward people have captions that are silent on it. But half of the pictures were asked for as creatures, whose
-    captions say what body they are meant to have; so CLIP knows how to count limbs, and not which number people like.
+    captions say what body they are meant to have; so CLIP knows how to count limbs. Nothing tells it which number
+    people like, but since creatures are odd more often than people, it leans towards whole ones (docs/deviations.md, row 19).
     Beside the contrastive loss the embedding must predict the words of its caption (Huang et al., NeurIPS 2024), each weighted by
     how rare it is: with so few steps the contrastive loss alone tells scenes apart and little else.
     """
