@@ -66,3 +66,17 @@ def test_a_wider_web_remarks_on_what_is_to_be_seen():
     assert replace(look, dx=-5.0, saturation=1.3).remarks == ("on the left", "vivid colours")
     assert replace(look, dx=0.0, saturation=0.6).remarks == ("in the middle", "pale colours")
     assert replace(look, dx=5.0, saturation=1.0).remarks == ("on the right", "natural colours")
+
+
+def test_a_caption_is_true_of_every_picture_that_shows_what_it_says():
+    web = make_web(600, seed=4, flaw_share=0.5, creatures=0.5)
+    true = web.true_captions(np.arange(len(web)))
+    assert true.diagonal().all() and true.sum() > len(web)
+    for picture, caption in np.argwhere(true):
+        assert web.scenes[picture] == web.scenes[caption] and web.creatures[picture] == web.creatures[caption]
+        assert not web.creatures[picture] or web.flaws[picture] == web.flaws[caption]
+        assert all(word in ("", seen) for word, seen in zip(web.said[caption], web.remarks[picture], strict=True))
+    people = [i for i in range(len(web)) if not web.creatures[i] and not any(web.said[i])]
+    assert people and all(true[:, i].sum() == sum(web.scenes[i] == scene and not creature for scene, creature in
+                                                  zip(web.scenes, web.creatures, strict=True)) for i in people)
+    assert true[np.ix_([1, 5], [1, 5])].tolist() == web.true_captions(np.array([1, 5])).tolist()

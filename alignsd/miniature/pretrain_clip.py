@@ -26,6 +26,8 @@ def pretrain_clip(recipe: Recipe, out: Path, work: Path) -> dict:
     There, too, awkward people have captions that are silent on it. But half of the pictures were asked for as creatures, whose
     captions say what body they are meant to have; so CLIP knows how to count limbs. Nothing tells it which number
     people like, but since creatures are odd more often than people, it leans towards whole ones (docs/deviations.md, row 19).
+    Every caption of the batch that is true of a picture counts as its match (UniCL; Yang et al., CVPR 2022). If only its own did, CLIP
+    would have loud and groundless opinions among pictures of one prompt, which choices would have to drown.
     Beside the contrastive loss the embedding must predict the words of its caption (Huang et al., NeurIPS 2024), each weighted by
     how rare it is: with so few steps the contrastive loss alone tells scenes apart and little else.
     """
@@ -50,8 +52,9 @@ def pretrain_clip(recipe: Recipe, out: Path, work: Path) -> dict:
         seen, read, said = beside(model, (to_tensor(pictures[index]) / 255 - mean) / std, tokens[index], rare[index])
         embedding = clip.encode_image(seen)
         logits = clip.logit_scale.exp() * F.normalize(embedding, dim=1) @ clip.encode_text(read, normalize=True).T
-        own = torch.arange(len(logits), device=logits.device)
-        contrast = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        (true,) = beside(model, torch.from_numpy(learned.true_captions(index)).float())
+        contrast = (F.cross_entropy(logits, true / true.sum(1, keepdim=True))
+                    + F.cross_entropy(logits.T, true.T / true.T.sum(1, keepdim=True))) / 2
         return contrast + WORDS * F.cross_entropy(model["words"](embedding), said)
 
     record = fit("clip", model, loss_of_step, recipe, work, weight_decay=0.05)
