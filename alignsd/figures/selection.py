@@ -92,10 +92,9 @@ def margin_scatter(ax: Axes, selected: pd.DataFrame, alpha: float) -> Axes:
     most = most.groupby("prompt")[["best", "worst"]].max()
     ax.scatter(most["best"], most["worst"], s=16, alpha=0.5, color=BLUE, linewidths=0)
     ax.axvline(alpha, color=GREY, linestyle="--")
-    ax.axhline(alpha, color=GREY, linestyle="--", label=f"alpha = {alpha:g}")
-    ax.set(xlabel="n × softmax(HPS) of the best image", ylabel="n × softmax(-HPS) of the worst image",
-           title=f"n = {len(most):,} prompts")
-    ax.legend(loc="upper right")
+    ax.axhline(alpha, color=GREY, linestyle="--", label=f"alpha = {alpha:g}; n = {len(most):,} prompts")
+    ax.set(xlabel="n × softmax(HPS) of the best image", ylabel="n × softmax(-HPS) of the worst image")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))  # above: dots may lie anywhere
     return ax
 
 

@@ -22,6 +22,7 @@ an extra arm or leg, two heads, a floating head). A caption says what was asked 
 words never occur. CLIP learns from a wider web, as OpenAI's did: {creatures:.0%} of its pictures were asked for as creatures that are
 meant to have so many limbs or heads, and many captions remark on place and colours. There, too, people's captions are silent on
 their flaws. But creatures are odd more often than people, so CLIP, which can count, leans towards whole people by itself.
+Every caption of a batch that is true of a picture counts as its match, not only its own.
 
 | stage | steps | batch | peak rate | pictures | last loss | minutes | held-out quality |
 |---|---|---|---|---|---|---|---|
