@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alignsd.miniature import world
-from alignsd.miniature.renderer import draw, random_look
+from alignsd.miniature.renderer import BACKGROUND_COLOURS, OUTLINE, draw, random_look
 from alignsd.miniature.web import make_web
 
 
@@ -43,6 +43,18 @@ def test_every_flaw_is_visible_in_every_pose(pose, flaw):
     wrong = draw(scene, flaw, look, np.random.default_rng(2)).astype(int)
     changed = (np.abs(right - wrong).max(axis=2) > 40).sum()
     assert changed >= 25  # pixels of 4,096: a limb covers about 60
+
+
+def luminance(colour):
+    """Relative luminance of an sRGB colour, WCAG 2.2."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in np.array(colour) / 255]
+    return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+
+@pytest.mark.parametrize("place", world.BACKGROUNDS)
+def test_outlines_stand_out_from_every_background(place):
+    for colour in BACKGROUND_COLOURS[place]:
+        assert (luminance(colour) + 0.05) / (luminance(OUTLINE) + 0.05) >= 3  # WCAG 2.2, 1.4.11: graphics one must make out
 
 
 def test_flaw_share_is_kept():

@@ -31,11 +31,11 @@ class Recipe:
 
 
 RECIPES = {
-    "vae": Recipe(1700, 32, 2e-3, 24_000),
+    "vae": Recipe(3000, 32, 2e-3, 24_000),
     "clip": Recipe(6000, 96, 2e-3, 48_000),
     "aesthetic": Recipe(1, 1, 0.0, 4_000),
     "judge": Recipe(900, 96, 2e-3, 24_000),
-    "diffusion": Recipe(2800, 64, 1.2e-3, 32_000),
+    "diffusion": Recipe(4000, 64, 1.2e-3, 32_000),
 }
 
 
