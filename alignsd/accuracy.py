@@ -50,6 +50,23 @@ def accuracy_table(right: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["predictor", "accuracy", "low", "high", "n"])
 
 
+def short_of_best(images: pd.DataFrame, column: str, seed: int) -> tuple[float, float, float] | None:
+    """Returns how much less often a predictor names a person's image than the best possible one does: (difference, low, high).
+
+    It goes by the known chances of each image to be picked, not by the picks that were made: their luck would only blur it.
+
+    Args:
+        images: as in ``right_by_predictor``; without ``p``, where people are real, the answer is None.
+        column: the predictor's score. Where it ties, each tied image counts alike.
+        seed: of the bootstrap over choices.
+    """
+    if "p" not in images:
+        return None
+    first = images[images[column] == images.groupby("id")[column].transform("max")]
+    chance, best = (rows.groupby("id")["p"] for rows in (first, images))
+    return paired_bootstrap(chance.mean().to_numpy(), best.max().to_numpy(), seed)
+
+
 def lead_table(right: pd.DataFrame, predictor: str, seed: int) -> pd.DataFrame:
     """Returns how far a predictor leads each other one on the same choices: ``over``, ``lead``, ``low``, ``high``, ``n``."""
     rows = [(name, *paired_bootstrap(right[predictor].to_numpy(), right[name].to_numpy(), seed), len(right))

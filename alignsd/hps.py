@@ -17,6 +17,7 @@ from tqdm import tqdm
 from alignsd.accuracy import chance_right, subsets
 from alignsd.atomic import replacing
 from alignsd.clip import Clip, embed_images, embed_texts, load_clip, preprocess
+from alignsd.errors import Problem
 from alignsd.images import read_image
 from alignsd.training import batch_indices, cosine, train
 
@@ -81,7 +82,7 @@ def preference_loss(image: Tensor, text: Tensor, logit_scale: Tensor, present: T
     return F.cross_entropy(logits.masked_fill(~present, float("-inf")), chosen)
 
 
-def train_hps(clip: Clip, choices: pd.DataFrame, folder: Path, *, steps: int, batch: int, learning_rate: float,
+def train_hps(clip: Clip, choices: pd.DataFrame, folder: Path, *, steps: int, batch: int, learning_rate: float, initial_scale: float,
               weight_decay: float, seed: int, checkpoint: Path | None = None) -> Iterator[tuple[int, float]]:
     """Fine-tunes CLIP in place and yields ``(step, loss)``.
 
@@ -89,13 +90,20 @@ def train_hps(clip: Clip, choices: pd.DataFrame, folder: Path, *, steps: int, ba
         clip: with the layers to train unlocked.
         choices: columns ``prompt``, ``file_path`` (list of paths below ``folder``), ``human_preference`` (index).
         folder: the data set's folder.
-        steps: optimizer steps; ``len(choices) / batch`` make one epoch.
+        steps: optimizer steps; ``len(choices) / batch`` make one epoch. None leave the CLIP as it is.
         batch: choices per step (paper: 5).
         learning_rate: peak of the cosine (paper: 1.7e-5).
+        initial_scale: what cosines are multiplied by at the start, exp(logit scale) (OpenAI's CLIP: 100); it is trained as well.
         weight_decay: on matrices (paper: 3.1e-3).
         seed: fixes the order of the choices.
         checkpoint: file to resume from; None keeps nothing.
+
+    Raises:
+        Problem: if the scale is out of its range.
     """
+    if not 0 < initial_scale <= 100:
+        raise Problem("The scale of the logits is out of its range.", expected="above 0, at most 100", found=repr(initial_scale),
+                      cause="its logarithm, perhaps, which checkpoints hold", fix="set the parameter `initial_scale` of notebook 02")
     rows = choices.to_dict("records")
     reader = ThreadPoolExecutor(max_workers=8)  # decoding releases the interpreter lock
 
@@ -109,6 +117,9 @@ def train_hps(clip: Clip, choices: pd.DataFrame, folder: Path, *, steps: int, ba
         text = model.encode_text(clip.tokenizer([row["prompt"] for row in part]).to(clip.device), normalize=True)
         return preference_loss(image, text, model.logit_scale, present.to(clip.device), chosen.to(clip.device))
 
+    if steps:
+        with torch.no_grad():
+            clip.model.logit_scale.fill_(math.log(initial_scale))
     with reader:
         yield from train(clip.model, loss_of_step, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay,
                          schedule=cosine, checkpoint=checkpoint)
@@ -148,7 +159,7 @@ def score_choices(clip: Clip, choices: pd.DataFrame, folder: Path) -> pd.DataFra
 
 
 def learning_curve(name: str, train_choices: pd.DataFrame, test_choices: pd.DataFrame, folder: Path, sizes: list[int], *,
-                   image_groups: int, text_layers: int, epochs: float, batch: int, learning_rate: float,
+                   image_groups: int, text_layers: int, epochs: float, batch: int, learning_rate: float, initial_scale: float,
                    weight_decay: float, seed: int, device: str = "auto", fit: str = "pad") -> pd.DataFrame:
     """Trains HPS anew on nested subsets of the choices and returns which test choices each predicts right.
 
@@ -158,7 +169,7 @@ def learning_curve(name: str, train_choices: pd.DataFrame, test_choices: pd.Data
         sizes: numbers of choices to train on; those above what there is are left out.
         image_groups, text_layers: as in ``unlock``.
         epochs: passes over each subset.
-        batch, learning_rate, weight_decay, seed: as in ``train_hps``.
+        batch, learning_rate, initial_scale, weight_decay, seed: as in ``train_hps``.
         device, fit: as in ``load_clip``.
 
     Returns:
@@ -169,7 +180,7 @@ def learning_curve(name: str, train_choices: pd.DataFrame, test_choices: pd.Data
         clip, few = load_clip(name, device=device, fit=fit), train_choices.iloc[index]
         unlock(clip.model, image_groups, text_layers)
         for _ in train_hps(clip, few, folder, steps=steps_for(epochs, size, batch), batch=batch, learning_rate=learning_rate,
-                           weight_decay=weight_decay, seed=seed):
+                           initial_scale=initial_scale, weight_decay=weight_decay, seed=seed):
             pass
         right[size] = chance_right(score_choices(clip, test_choices, folder), "score")
     return pd.DataFrame(right)

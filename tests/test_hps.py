@@ -79,13 +79,29 @@ def toy_choices(tmp_path):
     return pd.DataFrame(rows), tmp_path
 
 
+RECIPE = dict(batch=4, learning_rate=3e-4, weight_decay=0.0, seed=0)
+
+
 def test_training_learns_a_simple_preference(toy_choices):
     choices, folder = toy_choices
     clip = load_clip("miniature/clip", device="cpu")
     hps.unlock(clip.model, image_groups=5, text_layers=2)
-    losses = [loss for _, loss in hps.train_hps(clip, choices, folder, steps=12, batch=4, learning_rate=3e-4, weight_decay=0.0, seed=0)]
+    losses = [loss for _, loss in hps.train_hps(clip, choices, folder, steps=12, initial_scale=100, **RECIPE)]
     assert losses[-1] < losses[0]
     assert accuracy.chance_right(hps.score_choices(clip, choices, folder), "score").mean() == 1
+
+
+def test_training_starts_from_the_scale_it_is_given(toy_choices):
+    choices, folder = toy_choices
+    clip = load_clip("miniature/clip", device="cpu")
+    own = clip.model.logit_scale.item()
+    list(hps.train_hps(clip, choices, folder, steps=0, initial_scale=30, **RECIPE))
+    assert clip.model.logit_scale.item() == own, "no steps, no change"
+    hps.unlock(clip.model, image_groups=1, text_layers=0)
+    list(hps.train_hps(clip, choices, folder, steps=1, initial_scale=30, **RECIPE))
+    assert clip.model.logit_scale.exp().item() == pytest.approx(30, rel=1e-3)
+    with pytest.raises(Problem, match="scale of the logits"):
+        next(hps.train_hps(clip, choices, folder, steps=1, initial_scale=0, **RECIPE))
 
 
 def test_saved_weights_give_the_same_scores(tmp_path, clip):
@@ -114,6 +130,15 @@ def test_accuracy_by_hand():
     assert right[accuracy.LAST].tolist() == [1.0, 0.0]
     assert right[accuracy.PERSON].tolist() == [0.6, 0.2]
     assert right[accuracy.BEST].tolist() == [1.0, 0.0]
+
+
+def test_what_a_predictor_lacks_to_the_best_possible_one_by_hand():
+    images = _images()
+    value, low, high = accuracy.short_of_best(images, "s", seed=0)  # 0.6 of 0.6, and of the second choice a tie of 0.2 and 0.5
+    assert value == pytest.approx((0 + (0.35 - 0.5)) / 2)
+    assert low <= value <= high <= 0
+    assert accuracy.short_of_best(images, "p", seed=0) == (0, 0, 0)
+    assert accuracy.short_of_best(images.drop(columns="p"), "s", seed=0) is None
 
 
 def test_subsets_are_nested_and_never_larger_than_the_data():
