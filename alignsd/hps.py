@@ -90,7 +90,7 @@ def train_hps(clip: Clip, choices: pd.DataFrame, folder: Path, *, steps: int, ba
         clip: with the layers to train unlocked.
         choices: columns ``prompt``, ``file_path`` (list of paths below ``folder``), ``human_preference`` (index).
         folder: the data set's folder.
-        steps: optimizer steps; ``len(choices) / batch`` make one epoch. None leave the CLIP as it is.
+        steps: optimizer steps; ``len(choices) / batch`` make one epoch. With 0 the CLIP stays as it is.
         batch: choices per step (paper: 5).
         learning_rate: peak of the cosine (paper: 1.7e-5).
         initial_scale: what cosines are multiplied by at the start, exp(logit scale) (OpenAI's CLIP: 100); it is trained as well.
