@@ -20,7 +20,7 @@ def steps(image_groups: int, text_layers: int, alpha: float, identifier: str) ->
     return {
         "1. Train the Human Preference Score (HPS)": [
             ("prompt and\n2-4 images", GREY), (f"CLIP; the last {image_groups}\nimage groups and {text_layers}\ntext layers learn", BLUE),
-            ("100 × cosine\nof each image", BLUE), ("softmax over\nthe images", BLUE),
+            ("scale × cosine\nof each image", BLUE), ("softmax over\nthe images", BLUE),
             ("cross-entropy with\nthe person's choice", ORANGE)],
         "2. Select what people prefer": [
             ("DiffusionDB:\nimages by prompt", GREY), ("HPS of\neach image", BLUE), (f"softmax > {alpha:g} / n\nwithin a prompt", BLUE),
