@@ -98,8 +98,8 @@ class _TextEmbeddings:
         self.pipeline, self.known = pipeline, {}
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
-        for text in dict.fromkeys(texts):
-            if text not in self.known:
-                self.known[text] = self.pipeline.encode_prompt(
-                    text, self.pipeline._execution_device, 1, do_classifier_free_guidance=False)[0]
-        return torch.cat([self.known[text] for text in texts])
+        new = [text for text in dict.fromkeys(texts) if text not in self.known]
+        if new:
+            encoded, _ = self.pipeline.encode_prompt(new, self.pipeline._execution_device, 1, do_classifier_free_guidance=False)
+            self.known.update(zip(new, encoded, strict=True))
+        return torch.stack([self.known[text] for text in texts])

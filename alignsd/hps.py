@@ -83,7 +83,7 @@ def preference_loss(image: Tensor, text: Tensor, logit_scale: Tensor, present: T
 
 
 def train_hps(clip: Clip, choices: pd.DataFrame, folder: Path, *, steps: int, batch: int, learning_rate: float, initial_scale: float,
-              weight_decay: float, seed: int, checkpoint: Path | None = None) -> Iterator[tuple[int, float]]:
+              weight_decay: float, mirror: bool, seed: int, checkpoint: Path | None = None) -> Iterator[tuple[int, float]]:
     """Fine-tunes CLIP in place and yields ``(step, loss)``.
 
     Args:
@@ -95,7 +95,8 @@ def train_hps(clip: Clip, choices: pd.DataFrame, folder: Path, *, steps: int, ba
         learning_rate: peak of the cosine (paper: 1.7e-5).
         initial_scale: what cosines are multiplied by at the start, exp(logit scale) (OpenAI's CLIP: 100); it is trained as well.
         weight_decay: on matrices (paper: 3.1e-3).
-        seed: fixes the order of the choices.
+        mirror: whether each time a choice is seen all of its images are mirrored, left to right, or none, by the toss of a coin.
+        seed: fixes the order of the choices, and the coin.
         checkpoint: file to resume from; None keeps nothing.
 
     Raises:
@@ -109,7 +110,10 @@ def train_hps(clip: Clip, choices: pd.DataFrame, folder: Path, *, steps: int, ba
 
     def loss_of_step(model: nn.Module, step: int) -> Tensor:
         part = [rows[i] for i in batch_indices(len(rows), batch, step, seed)]
-        images = list(reader.map(read_image, [folder / path for row in part for path in row["file_path"]]))
+        paths = [folder / path for row in part for path in row["file_path"]]
+        tossed = np.random.default_rng((seed, step)).random(len(part)) < 0.5
+        turned = np.repeat(mirror & tossed, [len(row["file_path"]) for row in part])
+        images = [image[:, ::-1] if turn else image for image, turn in zip(reader.map(read_image, paths), turned, strict=True)]
         present, chosen = _layout(part)
         embedded = model.encode_image(preprocess(clip, images), normalize=True)
         image = embedded.new_zeros(*present.shape, embedded.shape[1])
@@ -160,7 +164,7 @@ def score_choices(clip: Clip, choices: pd.DataFrame, folder: Path) -> pd.DataFra
 
 def learning_curve(name: str, train_choices: pd.DataFrame, test_choices: pd.DataFrame, folder: Path, sizes: list[int], *,
                    image_groups: int, text_layers: int, epochs: float, batch: int, learning_rate: float, initial_scale: float,
-                   weight_decay: float, seed: int, device: str = "auto", fit: str = "pad") -> pd.DataFrame:
+                   weight_decay: float, mirror: bool, seed: int, device: str = "auto", fit: str = "pad") -> pd.DataFrame:
     """Trains HPS anew on nested subsets of the choices and returns which test choices each predicts right.
 
     Args:
@@ -169,7 +173,7 @@ def learning_curve(name: str, train_choices: pd.DataFrame, test_choices: pd.Data
         sizes: numbers of choices to train on; those above what there is are left out.
         image_groups, text_layers: as in ``unlock``.
         epochs: passes over each subset.
-        batch, learning_rate, initial_scale, weight_decay, seed: as in ``train_hps``.
+        batch, learning_rate, initial_scale, weight_decay, mirror, seed: as in ``train_hps``.
         device, fit: as in ``load_clip``.
 
     Returns:
@@ -180,7 +184,7 @@ def learning_curve(name: str, train_choices: pd.DataFrame, test_choices: pd.Data
         clip, few = load_clip(name, device=device, fit=fit), train_choices.iloc[index]
         unlock(clip.model, image_groups, text_layers)
         for _ in train_hps(clip, few, folder, steps=steps_for(epochs, size, batch), batch=batch, learning_rate=learning_rate,
-                           initial_scale=initial_scale, weight_decay=weight_decay, seed=seed):
+                           initial_scale=initial_scale, weight_decay=weight_decay, mirror=mirror, seed=seed):
             pass
         right[size] = chance_right(score_choices(clip, test_choices, folder), "score")
     return pd.DataFrame(right)

@@ -79,7 +79,7 @@ def toy_choices(tmp_path):
     return pd.DataFrame(rows), tmp_path
 
 
-RECIPE = dict(batch=4, learning_rate=3e-4, weight_decay=0.0, seed=0)
+RECIPE = dict(batch=4, learning_rate=3e-4, weight_decay=0.0, mirror=False, seed=0)
 
 
 def test_training_learns_a_simple_preference(toy_choices):
@@ -102,6 +102,23 @@ def test_training_starts_from_the_scale_it_is_given(toy_choices):
     assert clip.model.logit_scale.exp().item() == pytest.approx(30, rel=1e-3)
     with pytest.raises(Problem, match="scale of the logits"):
         next(hps.train_hps(clip, choices, folder, steps=1, initial_scale=0, **RECIPE))
+
+
+def test_images_of_a_choice_are_mirrored_together_or_not_at_all(toy_choices, monkeypatch):
+    choices, folder = toy_choices
+    left_lit = np.zeros((64, 64, 3), np.uint8)
+    left_lit[:, :32] = 255
+    for name in choices["file_path"].explode():
+        save_png(folder / name, left_lit)
+    clip, seen = load_clip("miniature/clip", device="cpu"), []
+    hps.unlock(clip.model, image_groups=1, text_layers=0)
+    monkeypatch.setattr(hps, "preprocess", lambda clip, images, f=hps.preprocess: seen.append(images) or f(clip, images))
+    for mirror in (False, True, True):
+        list(hps.train_hps(clip, choices, folder, steps=10, initial_scale=100, **RECIPE | {"mirror": mirror}))
+    turned = np.array([[image[0, 0, 0] == 0 for image in images] for images in seen]).reshape(3, 40, 2)  # 10 steps of 4 choices
+    assert not turned[0].any()
+    assert (turned[1, :, 0] == turned[1, :, 1]).all() and 10 < turned[1, :, 0].sum() < 30
+    assert (turned[1] == turned[2]).all(), "the same seed, the same tosses"
 
 
 def test_saved_weights_give_the_same_scores(tmp_path, clip):
