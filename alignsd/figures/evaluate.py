@@ -96,7 +96,7 @@ def table_4(fig: Figure, arms: pd.DataFrame, fid_features: str, which: Sequence[
 def _from_zero_or_cut(ax: Axes, from_zero: bool) -> None:
     """Lets the x axis start at 0, or marks it as cut by two strokes where it does not."""
     if from_zero:
-        ax.set_xlim(0, 1.12 * ax.get_xlim()[1])
+        ax.set_xlim(0, 0.9 * ax.get_xlim()[1])  # less room at the right moves low values, and their labels, off the axis
     elif ax.get_xlim()[0] > 0:
         ax.plot([0.035, 0.065], [0, 0], transform=ax.transAxes, marker=[(-1, -2), (1, 2)], ms=9, ls="none", color="black",
                 mew=1.2, clip_on=False, zorder=5)
