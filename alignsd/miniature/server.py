@@ -28,6 +28,7 @@ CHOICES_PER_USER = 9.5  # the paper: 25,205 choices of 2,659 users
 REPEATED = 0.05  # share of prompts taken over from an earlier request; the paper: 4,745 distinct prompts in 5,000
 START = datetime(2022, 8, 20, 12, tzinfo=UTC)
 EPOCH = datetime(2015, 1, 1, tzinfo=UTC)  # Discord's ids count milliseconds from here
+JUDGED = 100  # requests whose pictures the judge sees at a time
 PACE = 45.0  # seconds from one request to the next; a conversation takes longer, so they interleave
 GUILD, CHANNEL, BOT = "1000000000000000001", "1000000000000000002", "1000000000000000003"
 NOISE_FROM = 900_000  # number of the first conversation that yields no choice
@@ -122,12 +123,15 @@ def draw_pictures(asked: Sequence[Request], media: Path, pipeline_name: str, ste
 def let_people_choose(asked: Sequence[Request], media: Path, judge_name: str, seed: int) -> tuple[list[int], pd.DataFrame]:
     """Returns each request's chosen index, and the truth: ``message_id`` of the answer, ``file_name``, ``p``."""
     judge, chosen, rows = load_judge(Path(resolve(judge_name))), [], []
-    for request in tqdm(asked, desc="people choose", unit="choice", mininterval=5, disable=len(asked) < 100):
-        pictures = np.stack([read_image(media / name) for name in request.files])
-        chances = people.choice_probabilities(judge, pictures, request.prompt)
-        chosen.append(people.choose(chances, np.random.default_rng((seed, request.number, 1))))
-        answer = _id(request.number * PACE + 20, request.number)
-        rows += [(answer, name, float(p)) for name, p in zip(request.files, chances, strict=True)]
+    for start in tqdm(range(0, len(asked), JUDGED), desc="people choose", unit="batch", mininterval=5, disable=len(asked) < JUDGED):
+        part = asked[start:start + JUDGED]
+        pictures = np.stack([read_image(media / name) for request in part for name in request.files])
+        worth = people.utilities(judge, pictures, [request.prompt for request in part for _ in request.files])
+        for request, liked in zip(part, np.split(worth, np.cumsum([request.count for request in part])[:-1]), strict=True):
+            chances = people.luce(liked)
+            chosen.append(people.choose(chances, np.random.default_rng((seed, request.number, 1))))
+            answer = _id(request.number * PACE + 20, request.number)
+            rows += [(answer, name, float(p)) for name, p in zip(request.files, chances, strict=True)]
     return chosen, pd.DataFrame(rows, columns=["message_id", "file_name", "p"])
 
 
