@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
-from alignsd.miniature import tower  # noqa: F401  open_clip finds the miniature's image tower by its name, once this has registered it
+from alignsd.miniature import timm_tower  # noqa: F401  open_clip finds the miniature's image tower by its name, once this is imported
 from alignsd.models import resolve, torch_device
 from alignsd.paths import user_path
 

@@ -1,6 +1,6 @@
 """Every image of every arm measured, then every arm, then every arm against the original (Table 4 of the paper)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,6 @@ from alignsd.intervals import bootstrap_mean, paired_bootstrap, percentiles, res
 from alignsd.miniature.judge import Judge, load_judge
 from alignsd.miniature.world import FLAWS
 from alignsd.models import resolve
-from alignsd.selection import flaws_by_judge
 
 BASELINE = "original"
 MEANS = ("hps", "clip_score", "aesthetic")
@@ -135,11 +134,6 @@ def _judged(pictures: Sequence[np.ndarray], asked: list[str], judge: Judge | Non
     seen = judge.judge(np.stack(pictures))
     return {"flawed": pd.array(seen.flawed, dtype="boolean"), "flaw": [FLAWS[i] for i in seen.flaw],
             "match": pd.array(seen.matches(asked), dtype="boolean")}
-
-
-def flawed_files(judge: str, folder: Path, files: Iterable[str]) -> dict[str, bool]:
-    """Asks a judge (``""``: none, then the answer is empty) which pictures below ``folder`` are flawed: file -> verdict."""
-    return flaws_by_judge(judge, ((file, read_image(folder / file)) for file in files)).to_dict()
 
 
 def left_out(metrics: pd.DataFrame) -> pd.DataFrame:

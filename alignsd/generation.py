@@ -10,6 +10,7 @@ from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from tqdm import tqdm
 
+from alignsd.cores import lanes, together
 from alignsd.errors import Problem
 from alignsd.lora_formats import load_lora
 from alignsd.models import resolve, torch_device
@@ -63,7 +64,7 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
 
 
 def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int, guidance: float,
-             batch: int = 32) -> Iterator[tuple[Job, np.ndarray]]:
+             batch: int = 64) -> Iterator[tuple[Job, np.ndarray]]:
     """Draws images in order, in batches, and yields each with its job.
 
     The first noise comes from the job's own seed on the CPU. Batch size changes results only by floating-point rounding.
@@ -73,22 +74,39 @@ def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int,
         jobs: what to draw.
         steps: denoising steps of the pipeline's own scheduler.
         guidance: scale of classifier-free guidance (the paper: 7.5).
-        batch: images at a time.
+        batch: images at a time; the cores of a CPU share them.
 
     Yields:
         ``(job, image)``, the image ``(height, width, 3)`` uint8.
     """
-    embeddings = _TextEmbeddings(pipeline)
+    count = min(lanes(pipeline.device), batch)
+    parts = [jobs[start:start + batch // count] for start in range(0, len(jobs), batch // count)]
+    drawing = {str(lane): _draw(_sharing_weights(pipeline), parts[lane::count], steps, guidance) for lane in range(min(count, len(parts)))}
     with tqdm(total=len(jobs), desc="drawing", unit="image", mininterval=5, disable=len(jobs) < 2 * batch) as bar:
-        for start in range(0, len(jobs), batch):
-            part = jobs[start:start + batch]
-            drawn = pipeline(
-                prompt_embeds=embeddings([job.prompt for job in part]),
-                negative_prompt_embeds=embeddings([job.negative for job in part]),
-                num_inference_steps=steps, guidance_scale=guidance, output_type="np",
-                generator=[torch.Generator().manual_seed(job.seed) for job in part]).images
-            yield from zip(part, (drawn * 255).round().astype(np.uint8), strict=True)
-            bar.update(len(part))
+        for _, drawn in together(drawing, pipeline.device, first_alone=False):
+            yield from drawn
+            bar.update(len(drawn))
+
+
+def _draw(pipeline: StableDiffusionPipeline, parts: Sequence[Sequence[Job]], steps: int,
+          guidance: float) -> Iterator[list[tuple[Job, np.ndarray]]]:
+    """Draws batch after batch."""
+    embeddings = _TextEmbeddings(pipeline)
+    for part in parts:
+        drawn = pipeline(
+            prompt_embeds=embeddings([job.prompt for job in part]),
+            negative_prompt_embeds=embeddings([job.negative for job in part]),
+            num_inference_steps=steps, guidance_scale=guidance, output_type="np",
+            generator=[torch.Generator().manual_seed(job.seed) for job in part]).images
+        yield list(zip(part, (drawn * 255).round().astype(np.uint8), strict=True))
+
+
+def _sharing_weights(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
+    """Returns a pipeline of the same models with a scheduler of its own, which counts the steps of one batch at a time."""
+    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
+    same = StableDiffusionPipeline(**pipeline.components | {"scheduler": scheduler}, requires_safety_checker=False)
+    same.set_progress_bar_config(disable=True)
+    return same
 
 
 class _TextEmbeddings:

@@ -15,6 +15,7 @@ import pandas as pd
 from alignsd.diffusiondb import read_pictures
 from alignsd.errors import Problem
 from alignsd.imagefolder import write_imagefolder
+from alignsd.images import read_image
 from alignsd.intervals import wilson
 
 BLUR_RULES = ("both directions", "official")
@@ -231,6 +232,11 @@ def flaws_by_judge(judge: str, pictures: Iterable[tuple[str, np.ndarray]], batch
         flawed = model.judge(np.stack([pixels for _, pixels in part])).flawed
         found |= {image: bool(flaw) for (image, _), flaw in zip(part, flawed, strict=True)}
     return pd.Series(found, dtype=bool)
+
+
+def flawed_files(judge: str, folder: Path, files: Iterable[str]) -> dict[str, bool]:
+    """Asks a judge (``""``: none, then the answer is empty) which pictures below ``folder`` are flawed: file -> verdict."""
+    return flaws_by_judge(judge, ((file, read_image(folder / file)) for file in files)).to_dict()
 
 
 def flaw_rates(selected: pd.DataFrame, flawed: pd.Series) -> pd.DataFrame:

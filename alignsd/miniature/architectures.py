@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditio
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from alignsd.miniature import tower, world
+from alignsd.miniature import timm_tower, world
 from alignsd.miniature.renderer import SIZE
 
 TOKENS = 32  # longest caption, with the identifier in front, is 29 tokens
@@ -92,13 +92,13 @@ def tokenizer(folder: Path, words: list[str], tokens: int = TOKENS) -> CLIPToken
 def clip(folder: Path, vocabulary_size: int) -> torch.nn.Module:
     """Writes open_clip's configuration of the tiny CLIP into ``folder`` and builds the model from it.
 
-    An image tower of convolutions (``tower``), which need fewer examples than a ViT, and choices are few; and a text tower, 96
+    An image tower of convolutions (``tower.Tower``), which need fewer examples than a ViT, and choices are few; and a text tower, 96
     wide, 4 layers. The logit scale is fixed at 100, where OpenAI's CLIP ended, so that
     softmax(100 x cosine) means here what it means there.
     """
     config = {
         "embed_dim": 64, "quick_gelu": True, "init_logit_scale": math.log(100),
-        "vision_cfg": {"image_size": SIZE, "timm_model_name": tower.miniature_tower.__name__, "timm_model_pretrained": False,
+        "vision_cfg": {"image_size": SIZE, "timm_model_name": timm_tower.miniature_tower.__name__, "timm_model_pretrained": False,
                        "timm_pool": "", "timm_proj": "linear"},
         "text_cfg": {"context_length": CLIP_TOKENS, "vocab_size": vocabulary_size, "width": 96, "heads": 4, "layers": 4,
                      "hf_tokenizer_name": "tokenizer"}}

@@ -1,8 +1,7 @@
-"""The network with which the miniature's CLIP and its judge look at pictures. timm knows it by name, and through timm open_clip."""
+"""The network with which the miniature's CLIP and its judge look at pictures."""
 
 from itertools import pairwise
 
-from timm.models import register_model
 from torch import Tensor, nn
 
 WIDTHS = (3, 24, 48, 64, 96)  # channels; each stage halves the picture's sides
@@ -37,9 +36,3 @@ class Tower(nn.Module):
         """Returns what tells open_clip which layer group a parameter belongs to: its stage, or 4 for the neck."""
         layers = len(self.body) // (len(WIDTHS) - 1)
         return lambda name: int(name.split(".")[1]) // layers if name.startswith("body") else len(WIDTHS) - 1
-
-
-@register_model
-def miniature_tower(pretrained: bool = False, **timm_arguments) -> Tower:
-    """Builds the tower; timm's arguments speak of weights on a hub, of which there are none."""
-    return Tower()
