@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -80,18 +81,19 @@ def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int,
         ``(job, image)``, the image ``(height, width, 3)`` uint8.
     """
     count = min(lanes(pipeline.device), batch)
+    embeddings = _TextEmbeddings(pipeline)
     parts = [jobs[start:start + batch // count] for start in range(0, len(jobs), batch // count)]
-    drawing = {str(lane): _draw(_sharing_weights(pipeline), parts[lane::count], steps, guidance) for lane in range(min(count, len(parts)))}
+    drawing = {str(lane): _draw(_sharing_weights(pipeline), embeddings, parts[lane::count], steps, guidance)
+               for lane in range(min(count, len(parts)))}
     with tqdm(total=len(jobs), desc="drawing", unit="image", mininterval=5, disable=len(jobs) < 2 * batch) as bar:
         for _, drawn in together(drawing, pipeline.device, first_alone=False):
             yield from drawn
             bar.update(len(drawn))
 
 
-def _draw(pipeline: StableDiffusionPipeline, parts: Sequence[Sequence[Job]], steps: int,
+def _draw(pipeline: StableDiffusionPipeline, embeddings: "_TextEmbeddings", parts: Sequence[Sequence[Job]], steps: int,
           guidance: float) -> Iterator[list[tuple[Job, np.ndarray]]]:
     """Draws batch after batch."""
-    embeddings = _TextEmbeddings(pipeline)
     for part in parts:
         drawn = pipeline(
             prompt_embeds=embeddings([job.prompt for job in part]),
@@ -113,11 +115,12 @@ class _TextEmbeddings:
     """The text encoder's output for each distinct text, computed once (arms share prompts, seeds share prompts)."""
 
     def __init__(self, pipeline: StableDiffusionPipeline):
-        self.pipeline, self.known = pipeline, {}
+        self.pipeline, self.known, self.lock = pipeline, {}, Lock()
 
     def __call__(self, texts: list[str]) -> torch.Tensor:
-        new = [text for text in dict.fromkeys(texts) if text not in self.known]
-        if new:
-            encoded, _ = self.pipeline.encode_prompt(new, self.pipeline._execution_device, 1, do_classifier_free_guidance=False)
-            self.known.update(zip(new, encoded, strict=True))
+        with self.lock:  # a tokenizer holds the padding of its last call, and two threads would take each other's
+            new = [text for text in dict.fromkeys(texts) if text not in self.known]
+            if new:
+                encoded, _ = self.pipeline.encode_prompt(new, self.pipeline._execution_device, 1, do_classifier_free_guidance=False)
+                self.known.update(zip(new, encoded, strict=True))
         return torch.stack([self.known[text] for text in texts])

@@ -134,3 +134,21 @@ def test_images_drawn_by_two_cores_are_those_of_one_in_the_same_order():
     assert [job for job, _ in two] == [job for job, _ in one] == jobs
     for (_, a), (_, b) in zip(two, one, strict=True):
         assert abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def test_one_core_at_a_time_encodes_prompts(monkeypatch):
+    """If it failed, embeddings would now and then be padded to another length: tokenizers are not safe in two threads."""
+    pipeline = load_pipeline("miniature/stable-diffusion", device="cpu")
+    encode, busy, most = pipeline.encode_prompt, [], []
+
+    def watched(*arguments, **named):
+        busy.append(1)
+        most.append(len(busy))
+        threading.Event().wait(0.05)
+        busy.pop()
+        return encode(*arguments, **named)
+
+    monkeypatch.setattr(pipeline, "encode_prompt", watched)
+    jobs = [Job(str(i), f"a person number {i}", i) for i in range(4)]
+    assert len(list(generate(pipeline, jobs, steps=1, guidance=1.5, batch=2))) == 4
+    assert len(most) >= 4 and set(most) == {1}
