@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import torch
@@ -65,7 +64,7 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
 
 
 def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int, guidance: float,
-             batch: int = 64) -> Iterator[tuple[Job, np.ndarray]]:
+             batch: int = 32) -> Iterator[tuple[Job, np.ndarray]]:
     """Draws images in order, in batches, and yields each with its job.
 
     The first noise comes from the job's own seed on the CPU. Batch size changes results only by floating-point rounding.
@@ -75,32 +74,46 @@ def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int,
         jobs: what to draw.
         steps: denoising steps of the pipeline's own scheduler.
         guidance: scale of classifier-free guidance (the paper: 7.5).
-        batch: images at a time; the cores of a CPU share them.
+        batch: images at a time, on a CPU in each lane (``cores``).
 
     Yields:
         ``(job, image)``, the image ``(height, width, 3)`` uint8.
     """
-    count = min(lanes(pipeline.device), batch)
-    embeddings = _TextEmbeddings(pipeline)
-    parts = [jobs[start:start + batch // count] for start in range(0, len(jobs), batch // count)]
-    drawing = {str(lane): _draw(_sharing_weights(pipeline), embeddings, parts[lane::count], steps, guidance)
-               for lane in range(min(count, len(parts)))}
+    parts = [jobs[start:start + batch] for start in range(0, len(jobs), batch)]
+    embeddings = _text_embeddings(pipeline, parts)
+    count = min(lanes(pipeline.device), len(parts))
+    drawing = {str(lane): _draw(_sharing_weights(pipeline), embeddings, parts[lane::count], steps, guidance) for lane in range(count)}
     with tqdm(total=len(jobs), desc="drawing", unit="image", mininterval=5, disable=len(jobs) < 2 * batch) as bar:
         for _, drawn in together(drawing, pipeline.device, first_alone=False):
             yield from drawn
             bar.update(len(drawn))
 
 
-def _draw(pipeline: StableDiffusionPipeline, embeddings: "_TextEmbeddings", parts: Sequence[Sequence[Job]], steps: int,
+def _draw(pipeline: StableDiffusionPipeline, embeddings: dict[str, torch.Tensor], parts: Sequence[Sequence[Job]], steps: int,
           guidance: float) -> Iterator[list[tuple[Job, np.ndarray]]]:
     """Draws batch after batch."""
     for part in parts:
         drawn = pipeline(
-            prompt_embeds=embeddings([job.prompt for job in part]),
-            negative_prompt_embeds=embeddings([job.negative for job in part]),
+            prompt_embeds=torch.stack([embeddings[job.prompt] for job in part]),
+            negative_prompt_embeds=torch.stack([embeddings[job.negative] for job in part]),
             num_inference_steps=steps, guidance_scale=guidance, output_type="np",
             generator=[torch.Generator().manual_seed(job.seed) for job in part]).images
         yield list(zip(part, (drawn * 255).round().astype(np.uint8), strict=True))
+
+
+@torch.no_grad()
+def _text_embeddings(pipeline: StableDiffusionPipeline, parts: Sequence[Sequence[Job]]) -> dict[str, torch.Tensor]:
+    """Encodes each distinct text once; arms share prompts, seeds share prompts.
+
+    Before anything is drawn: a tokenizer keeps the padding of its last call, so two threads would take each other's.
+    """
+    known: dict[str, torch.Tensor] = {}
+    for part in parts:
+        for texts in ([job.prompt for job in part], [job.negative for job in part]):
+            if new := [text for text in dict.fromkeys(texts) if text not in known]:
+                encoded, _ = pipeline.encode_prompt(new, pipeline.device, 1, do_classifier_free_guidance=False)
+                known.update(zip(new, encoded, strict=True))
+    return known
 
 
 def _sharing_weights(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
@@ -109,18 +122,3 @@ def _sharing_weights(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeli
     same = StableDiffusionPipeline(**pipeline.components | {"scheduler": scheduler}, requires_safety_checker=False)
     same.set_progress_bar_config(disable=True)
     return same
-
-
-class _TextEmbeddings:
-    """The text encoder's output for each distinct text, computed once (arms share prompts, seeds share prompts)."""
-
-    def __init__(self, pipeline: StableDiffusionPipeline):
-        self.pipeline, self.known, self.lock = pipeline, {}, Lock()
-
-    def __call__(self, texts: list[str]) -> torch.Tensor:
-        with self.lock:  # a tokenizer holds the padding of its last call, and two threads would take each other's
-            new = [text for text in dict.fromkeys(texts) if text not in self.known]
-            if new:
-                encoded, _ = self.pipeline.encode_prompt(new, self.pipeline._execution_device, 1, do_classifier_free_guidance=False)
-                self.known.update(zip(new, encoded, strict=True))
-        return torch.stack([self.known[text] for text in texts])
