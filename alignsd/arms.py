@@ -81,9 +81,9 @@ def draw(table: pd.DataFrame, model: str, adapters: dict[str, Path | None], fold
         folder: where to write.
         steps, guidance, batch, device: for ``generate`` and ``load_pipeline``.
     """
-    missing = table[[not (folder / file).exists() for file in table["file"]]]
-    for adapter, part in missing.groupby(missing["arm"].map(lambda arm: ARMS[arm][0])):
-        pipeline = load_pipeline(model, device, adapters[adapter])
+    for adapter, part in table.groupby(table["arm"].map(lambda arm: ARMS[arm][0])):
         jobs = [Job(row.file, row.prompt, row.seed, row.negative) for row in part.itertuples()]
-        for job, image in generate(pipeline, jobs, steps, guidance, batch):
-            save_png(folder / job.id, image)
+        done = {job.id for job in jobs if (folder / job.id).exists()}
+        if len(done) < len(jobs):
+            for job, image in generate(load_pipeline(model, device, adapters[adapter]), jobs, steps, guidance, batch, done):
+                save_png(folder / job.id, image)

@@ -1,11 +1,12 @@
 """What it gains to compute side by side (``cores``) on this machine: ``python -m alignsd.benchmark``, about two minutes.
 
-The two ways take turns, so that a machine whose speed wanders slows both.
+The two ways take turns, and in being first, so that a machine whose speed wanders slows both.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -50,14 +51,15 @@ def training(batch: int = 20, steps: int = 12) -> Work:
 def compare(work: Work, repeats: int) -> pd.DataFrame:
     """Returns ``in turn`` and ``side by side`` seconds of each repeat; the first repeat, which warms up, is left out."""
     rows = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        for iterator in work().values():
-            deque(iterator, maxlen=0)
-        turned = time.perf_counter()
-        deque(together(work(), CPU), maxlen=0)
-        rows.append((turned - started, time.perf_counter() - turned))
-    return pd.DataFrame(rows[1:], columns=["in turn", "side by side"])
+    ways = {"in turn": lambda: chain.from_iterable(work().values()), "side by side": lambda: together(work(), CPU, first_alone=False)}
+    for repeat in range(repeats + 1):
+        row = {}
+        for way in list(ways)[::1 if repeat % 2 else -1]:
+            started = time.perf_counter()
+            deque(ways[way](), maxlen=0)
+            row[way] = time.perf_counter() - started
+        rows.append(row)
+    return pd.DataFrame(rows[1:])
 
 
 def main(repeats: int = 12) -> None:

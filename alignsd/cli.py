@@ -21,7 +21,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 @app.command()
 def run(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers or names, such as 01 02; all if none.")] = None,
-    preset: Annotated[str, typer.Option(help="mini, smoke, or a .yaml file of yours.")] = "mini",
+    preset: Annotated[str, typer.Option(help="mini, smoke, small, paper, or a .yaml file of yours.")] = "mini",
     name: Annotated[str | None, typer.Option("--run", help="Name of the run; the preset's if not given.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="Leave out the notebooks before this one.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A value: 05.steps=200, or seed=1 for all.")] = None,

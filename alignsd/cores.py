@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-MOST = 4  # computations at once: on more cores each gets several, since between torch's calls they wait for Python's lock
+from alignsd.models import torch_device
+
+MOST = 4  # computations at once: on eight cores each gets two, since between torch's calls they wait for Python's lock
 END = object()
 
 
@@ -15,19 +17,20 @@ def lanes(device: torch.device) -> int:
     return min(MOST, torch.get_num_threads()) if device.type == "cpu" else 1
 
 
-def together(iterators: Mapping[str, Iterator[Any]], device: torch.device, first_alone: bool = True) -> Iterator[tuple[str, Any]]:
+def together(iterators: Mapping[str, Iterator[Any]], device: str | torch.device, first_alone: bool = True) -> Iterator[tuple[str, Any]]:
     """Yields ``(name, value)`` of iterators that compute with torch; each one's values come in order.
 
-    On a CPU they advance in step, each in a thread that has its share of the cores. None of them is at work while the caller
-    looks at a value, so that it may use what they train. On a GPU, which one keeps busy, the next begins when one has ended.
+    On a CPU they advance in step, each in a thread that has its share of the cores (of six, four have one each). None of them is
+    at work while the caller looks at a value, so that it may use what they train. On a GPU, which one keeps busy, the next
+    begins when one has ended.
 
     Args:
-        iterators: by name. They must not draw from torch's global random generator.
-        device: where they compute.
+        iterators: by name. After their first value they must not draw from torch's global random generator.
+        device: where they compute, ``"auto"`` or a torch device.
         first_alone: compute the first value of each while the others wait: on the way to it models are loaded and libraries
             set up, which is seldom safe in two threads.
     """
-    names, at_once = list(iterators), lanes(device)
+    names, at_once = list(iterators), lanes(torch_device(device))
     for start in range(0, len(names), at_once):
         group = {name: iterators[name] for name in names[start:start + at_once]}
         if len(group) > 1:

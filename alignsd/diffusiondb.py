@@ -218,13 +218,13 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
         if part not in parts:
             raise Problem(f"{part}.zip is missing.", expected=f"a part of this name in {folder.name}", found="no such file",
                           cause="the part was scored and then moved away",
-                          fix="put it back, or score anew: alignsd run --from 03")
+                          fix="put it back, or score anew: alignsd run --run <run> --from 03")
         listed = list_part(parts[part])
         member = listed[listed["member"].notna()].drop_duplicates("image").set_index("image")["member"]
         names = [name for name in wanted["image"] if name in member.index]
         if len(names) < len(wanted):
             raise Problem(f"{part}.zip is not the part that was scored.", expected=f"{len(wanted)} images that have scores",
-                          found=f"{len(names)} of them", cause="the part was replaced", fix="alignsd run --force --from 03")
+                          found=f"{len(names)} of them", cause="the part was replaced", fix="alignsd run --run <run> --force --from 03")
         pixels = read_members(parts[part], member.loc[names].tolist())
         yield from ((name, image) for name, image in zip(names, pixels, strict=True) if not isinstance(image, BadImage))
 

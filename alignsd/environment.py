@@ -122,7 +122,7 @@ def _memory(needed: float) -> Check:
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     enough = gib >= needed
     return Check("memory", f"{needed:g} GiB", f"{gib:.1f} GiB", "ok" if enough else "note",
-                 "" if enough else "lower the `batch` parameters: --set batch=16")
+                 "" if enough else "fewer pictures at a time: --set 06.batch=16, --set 07.batch=64")
 
 
 def _disk(needed: float) -> Check:

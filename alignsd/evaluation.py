@@ -89,7 +89,7 @@ def _asked(images: pd.DataFrame) -> pd.Series:
     if strangers := sorted(set(images["id"]) - set(asked.index)):
         raise Problem("Some images have no counterpart in the original arm.", expected="the same ids in every arm",
                       found=f"{len(strangers)} others, e.g. {strangers[0]}", cause="arms drawn from other prompts",
-                      fix="alignsd run --force 06")
+                      fix="alignsd run --run <run> --force 06")
     return asked
 
 
@@ -127,11 +127,7 @@ def _judged(pictures: Sequence[np.ndarray], asked: list[str], judge: Judge | Non
     if judge is None:
         nothing = pd.array([pd.NA] * len(pictures), dtype="boolean")
         return {"flawed": nothing, "flaw": None, "match": nothing}
-    if sizes := {picture.shape for picture in pictures} - {(64, 64, 3)}:
-        raise Problem("The judge cannot judge these images.", expected="64 x 64 pixels, the miniature's size",
-                      found=str(min(sizes)), cause="images of another model than the miniature's",
-                      fix='set judge = "" in notebook 07: flaws and prompt match are then not measured')
-    seen = judge.judge(np.stack(pictures))
+    seen = judge.judge(pictures)
     return {"flawed": pd.array(seen.flawed, dtype="boolean"), "flaw": [FLAWS[i] for i in seen.flaw],
             "match": pd.array(seen.matches(asked), dtype="boolean")}
 

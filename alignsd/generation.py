@@ -1,6 +1,6 @@
-"""Draws images with Stable Diffusion. Each image has a seed of its own, so any subset gives the same pixels."""
+"""Draws images with Stable Diffusion. Each image has a seed of its own, and what was drawn before changes no pixel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,10 +64,11 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
 
 
 def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int, guidance: float,
-             batch: int = 32) -> Iterator[tuple[Job, np.ndarray]]:
+             batch: int = 32, done: Collection[str] = ()) -> Iterator[tuple[Job, np.ndarray]]:
     """Draws images in order, in batches, and yields each with its job.
 
-    The first noise comes from the job's own seed on the CPU. Batch size changes results only by floating-point rounding.
+    The first noise comes from the job's own seed on the CPU. With whom an image shares its batch changes it by rounding alone,
+    and since batches are those of all jobs, whatever is done, one that was stopped ends with the same pixels.
 
     Args:
         pipeline: from ``load_pipeline``.
@@ -75,17 +76,20 @@ def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int,
         steps: denoising steps of the pipeline's own scheduler.
         guidance: scale of classifier-free guidance (the paper: 7.5).
         batch: images at a time, on a CPU in each lane (``cores``).
+        done: ids of jobs that were drawn before and are not yielded.
 
     Yields:
         ``(job, image)``, the image ``(height, width, 3)`` uint8.
     """
     parts = [jobs[start:start + batch] for start in range(0, len(jobs), batch)]
     embeddings = _text_embeddings(pipeline, parts)
-    count = min(lanes(pipeline.device), len(parts))
+    count = min(lanes(pipeline.device), len(parts))  # of all jobs: pixels may depend on how many cores a lane has
+    parts = [part for part in parts if not all(job.id in done for job in part)]
     drawing = {str(lane): _draw(_sharing_weights(pipeline), embeddings, parts[lane::count], steps, guidance) for lane in range(count)}
-    with tqdm(total=len(jobs), desc="drawing", unit="image", mininterval=5, disable=len(jobs) < 2 * batch) as bar:
+    total = sum(map(len, parts))
+    with tqdm(total=total, desc="drawing", unit="image", mininterval=5, disable=total < 2 * batch) as bar:
         for _, drawn in together(drawing, pipeline.device, first_alone=False):
-            yield from drawn
+            yield from ((job, image) for job, image in drawn if job.id not in done)
             bar.update(len(drawn))
 
 

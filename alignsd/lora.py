@@ -4,9 +4,10 @@ Section 4 of the paper: positives keep their prompt, negatives get the identifie
 the model what it was. Only the low-rank matrices on the UNet's attention are trained.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +20,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from alignsd.atomic import replacing
-from alignsd.generation import Job, generate
+from alignsd.generation import Job, generate, load_pipeline
 from alignsd.images import read_image, save_png
+from alignsd.lora_formats import save_lora
 from alignsd.models import training_precision
 from alignsd.training import batch_indices, schedule_named, step_generator, train
 
@@ -199,6 +201,24 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
 
     yield from train(pipeline.unet, loss_of_step, steps=steps, learning_rate=learning_rate, weight_decay=weight_decay,
                      schedule=schedule_named(schedule), checkpoint=checkpoint)
+
+
+def adapt(base: str, device: str, rank: int, examples: Examples, folder: Path, about: Mapping[str, object],
+          **recipe: Any) -> Iterator[tuple[int, float, StableDiffusionPipeline]]:
+    """Loads a model, trains a LoRA on it, saves that at the end, and yields ``(step, loss, pipeline)``.
+
+    Args:
+        base, device: for ``load_pipeline``; nothing is loaded before the first step is asked for.
+        rank: of the low-rank matrices.
+        examples: from ``encode_examples``.
+        folder, about: where the LoRA goes and what is written into it, for ``save_lora``.
+        recipe: the other arguments of ``finetune``.
+    """
+    pipeline = load_pipeline(base, device)
+    add_lora(pipeline.unet, rank, recipe["seed"])
+    for step, loss in finetune(pipeline, examples, **recipe):
+        yield step, loss, pipeline
+    save_lora(pipeline.unet, folder, about)
 
 
 def try_rank(pipeline: StableDiffusionPipeline, examples: Examples, rank: int, recipe: dict) -> dict[str, float]:

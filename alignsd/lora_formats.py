@@ -129,7 +129,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise Problem(f"There is no LoRA {path.name}.", expected=f"a file in {path.parent.name}", found="no such file",
                       cause="the fine-tuning has not finished, or a wrong path",
-                      fix="alignsd run 05; docs/data.md says where the paper's is")
+                      fix="alignsd run --run <run> 05; docs/data.md says where the paper's is")
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # foreign bytes make torch's reader fail in many ways: IndexError, KeyError, UnicodeDecodeError...

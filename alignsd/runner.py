@@ -101,6 +101,7 @@ def carry_out(task: Task) -> dict[str, Any]:
     defaults = {p.name: p.default for p in read_parameters(source).values()}
     changed = {name: value for name, value in task.values.items() if value != defaults[name]}
     package = package_sha256()
+    (folder / "metrics.json").unlink(missing_ok=True)  # until it is finished again, so that a failure is not taken for a result
     execute(source, run_dir(task.run) / source.name, changed)
     if not (folder / "metrics.json").exists():
         raise Problem(f"{task.name} ended without a result.", expected=shown(folder / "metrics.json"), found="no such file",
@@ -167,7 +168,7 @@ def _state(name: str, preset: str, run: str, values: dict[str, Value]) -> tuple[
     record = read_record(run, name)
     if not (run_dir(run) / source.name).exists() or record is None:
         return True, "its executed copy or its record is missing"
-    if config["code_sha256"] != code_sha256(source):
+    if record["code_sha256"] != code_sha256(source):
         return True, "its code changed; --force would empty its folder first"
     if any(_input(run, need) != state for need, state in known.items() if need in notebook_names()):
         return True, "its inputs changed"

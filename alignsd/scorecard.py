@@ -67,7 +67,7 @@ def read(path: Path) -> list[dict]:
         rows = str(error)
     if not (isinstance(rows, list) and all(isinstance(row, dict) and tuple(row) == KEYS for row in rows)):
         raise Problem("There is no scorecard to read.", expected=f"{path.name}, a list of rows with {', '.join(KEYS)}",
-                      found="no such file" if rows is None else "something else", fix="alignsd run --force 08",
+                      found="no such file" if rows is None else "something else", fix="alignsd run --run <run> --force 08",
                       cause="notebook 08 has not run to its end, or the file was edited")
     return rows
 

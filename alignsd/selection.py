@@ -229,7 +229,7 @@ def flaws_by_judge(judge: str, pictures: Iterable[tuple[str, np.ndarray]], batch
     from alignsd.models import resolve
     model, found, rest = load_judge(Path(resolve(judge))), {}, iter(pictures)
     while part := list(islice(rest, batch)):
-        flawed = model.judge(np.stack([pixels for _, pixels in part])).flawed
+        flawed = model.judge([pixels for _, pixels in part]).flawed
         found |= {image: bool(flaw) for (image, _), flaw in zip(part, flawed, strict=True)}
     return pd.Series(found, dtype=bool)
 

@@ -77,11 +77,6 @@ class Stage:
                           fix=f"alignsd run --preset {preset_of(self.run)} --run {self.run} --force {stage[:2]}")
         return path
 
-    @property
-    def done(self) -> bool:
-        """Whether the stage was finished, now or in an earlier session."""
-        return (self.folder / "metrics.json").exists()
-
     def finish(self, metrics: Mapping[str, Any]) -> None:
         """Writes ``metrics.json``: the results, ``seconds`` since ``begin`` and ``peak_memory_mib`` of the process.
 
@@ -111,7 +106,7 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = ()) ->
     config = configuration(name, settings, {need: _input_state(run, need, name) for need in needs} | own_inputs(settings))
     if (folder / "config.json").exists():
         refuse_other(folder, config)
-    write_json(folder / "config.json", config | {"code_sha256": code_sha256(path), "versions": versions()})
+    write_json(folder / "config.json", config | {"versions": versions()})
     return Stage(name, run, folder, settings, tuple(needs))
 
 

@@ -4,7 +4,6 @@ The models have the published architectures and random weights, so that nothing 
 """
 
 import io
-import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 
@@ -22,6 +21,7 @@ from alignsd.errors import Problem
 from alignsd.hps import unlock
 from alignsd.images import read_image
 from alignsd.models import torch_device, training_precision
+from alignsd.stage import peak_memory_mib
 
 # Stable Diffusion 1.4's configuration files.
 UNET = dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280))
@@ -136,4 +136,4 @@ def _backward(output: torch.Tensor) -> None:
 def _peak(place: torch.device) -> float:
     if place.type == "cuda":
         return torch.cuda.max_memory_allocated(place) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_memory_mib() / 1024

@@ -1,5 +1,7 @@
 """Metrics of images and arms on made-up tables, with stand-ins for the models, whose outputs can be worked out by hand."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +12,9 @@ import torch
 from alignsd import evaluation
 from alignsd.errors import Problem
 from alignsd.images import MISSING, save_png
+from alignsd.miniature.judge import load_judge
 from alignsd.miniature.world import FLAWS
+from alignsd.models import resolve
 
 
 class Mean(torch.nn.Module):
@@ -27,7 +31,7 @@ class OddIsWrong:
         return np.array(["match" in prompt for prompt in prompts])
 
     def judge(self, pictures):
-        odd = pictures[:, 0, 0, 0] % 2 == 1
+        odd = np.stack(pictures)[:, 0, 0, 0] % 2 == 1
         return SimpleNamespace(flawed=odd, flaw=odd.astype(int), matches=self.matches)
 
 
@@ -98,8 +102,9 @@ def test_an_arm_with_other_ids_is_refused(plan, scorers):
 def test_a_judge_is_not_asked_about_pictures_it_does_not_know(plan, scorers):
     images, folder = plan
     save_png(folder / images["file"][0], np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(Problem, match="cannot judge"):
-        evaluation.measure(images, folder, scorers)
+    judge = load_judge(Path(resolve("miniature/judge")))
+    with pytest.raises(Problem, match="(?s)cannot judge.*64 x 64.*32, 32, 3"):
+        evaluation.measure(images, folder, replace(scorers, judge=judge))
 
 
 def test_without_a_judge_flaws_are_not_measured(plan, scorers):

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from alignsd import miniature, runner
-from alignsd.errors import Problem
+from alignsd import miniature, runner, stage
+from alignsd.errors import Problem, Stopped
 from alignsd.records import expected_seconds, read_record
 from alignsd.stage import source_sha256
 
@@ -56,6 +56,25 @@ def test_run_skip_change_force(two, kit, notebook):
     assert run(only=["02"], force=True) == ["02_second"] and not stale.exists(), "--force starts from nothing"
 
 
+def test_a_notebook_that_failed_is_not_finished_though_it_was_before(two, kit, notebook):
+    """If it failed, the next run would go on from what the notebook was before it was changed."""
+    run()
+    notebook("01_first", "rate = 0.5  # rate", FIRST[0], "1 / 0", FIRST[1])
+    with pytest.raises(Stopped, match="ZeroDivisionError"):
+        run()
+    assert runner.plan("mini", "mini")[0].reason == "begun, not finished: goes on with what is there"
+    notebook("01_first", "rate = 0.5  # rate", *FIRST)
+    assert run() == ["01_first", "02_second"] and run() == []
+
+
+def test_a_notebook_opened_by_hand_after_a_change_still_counts_as_changed(two, kit, notebook):
+    """If it failed, running the first cell of a changed notebook in JupyterLab would hide the change from the next run."""
+    run()
+    notebook("01_first", "rate = 0.5  # rate", FIRST[0], "print(rate)", FIRST[1])
+    stage.begin("01_first", {"run": "mini", "rate": 0.5})
+    assert runner.plan("mini", "mini")[0].reason.startswith("its code changed")
+
+
 def test_new_weights_of_a_shipped_model_start_its_stages_anew(kit, notebook, monkeypatch):
     """If it failed, what the old weights drew would be compared with what the new ones draw."""
     model = kit / "weights" / "clip" / "model.safetensors"
@@ -102,7 +121,7 @@ def test_an_earlier_notebook_that_runs_again_takes_the_later_ones_along(two, kit
         folder = kit / "papermill_runs/mini/stages" / name
         folder.mkdir(parents=True)
         settings = {"rate": 0.5} if name == "01_first" else {"steps": 10}
-        (folder / "config.json").write_text(json.dumps({"settings": settings, "inputs": needs, "code_sha256": "?"}))
+        (folder / "config.json").write_text(json.dumps({"settings": settings, "inputs": needs}))
     reasons = [task.reason for task in runner.plan("mini", "mini")]
     assert reasons == ["begun, not finished: goes on with what is there"] * 2
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,24 +15,27 @@ from alignsd.images import DAMAGED, MISSING, read_image
 from alignsd.miniature import server
 
 DRAWN = []
+BOT = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=8)), vae_scale_factor=8)
 
 
-def draw(pipeline, jobs, steps, guidance):
+def draw(pipeline, jobs, steps, guidance, done=()):
     """Stands in for Stable Diffusion: one colour per seed."""
     for job in jobs:
+        if job.id in done:
+            continue
         DRAWN.append(job.id)
         yield job, np.random.default_rng(job.seed).integers(0, 256, (1, 1, 3), dtype=np.uint8).repeat(64, 0).repeat(64, 1)
 
 
 def worth(judge, pictures, prompts):
     """Stands in for the people: brighter pictures are liked better."""
-    return pictures.mean(axis=(1, 2, 3)) / 30
+    return np.stack(pictures).mean(axis=(1, 2, 3)) / 30
 
 
 @pytest.fixture
 def simulated(monkeypatch):
     DRAWN.clear()
-    monkeypatch.setattr(server, "load_pipeline", lambda *args: None)
+    monkeypatch.setattr(server, "load_pipeline", lambda *args: BOT)
     monkeypatch.setattr(server, "load_judge", lambda path: None)
     monkeypatch.setattr(server, "resolve", lambda name: name)
     monkeypatch.setattr(server, "generate", draw)
@@ -64,7 +68,7 @@ def test_the_parser_finds_every_choice_and_no_other(simulated, tmp_path):
 def test_a_cut_off_export_is_continued_and_comes_out_the_same(simulated, tmp_path, monkeypatch):
     whole = write(tmp_path / "whole").parent
 
-    def cut_off(pipeline, jobs, steps, guidance):
+    def cut_off(pipeline, jobs, steps, guidance, done):
         yield from draw(pipeline, jobs[:7], steps, guidance)
         raise KeyboardInterrupt
     monkeypatch.setattr(server, "generate", cut_off)
@@ -139,3 +143,12 @@ def test_shipped_models_write_an_export(tmp_path):
                                guidance=3.0, seed=0, device="cpu", noise=0)
     assert len(choices.parse([path]).choices) == 2
     assert read_image(Path(tmp_path) / "media" / "000001_1.png").shape == (64, 64, 3)
+
+
+def test_a_model_of_another_size_is_refused_before_it_draws(simulated, tmp_path, monkeypatch):
+    """If it failed, ten thousand pictures would be drawn that nobody can judge."""
+    large = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=64)), vae_scale_factor=8)
+    monkeypatch.setattr(server, "load_pipeline", lambda *args: large)
+    with pytest.raises(Problem, match="(?s)cannot judge this model's pictures.*draws 64 pixels.*512 pixels"):
+        write(tmp_path)
+    assert DRAWN == []

@@ -21,10 +21,10 @@ def second(**changes):
 
 def test_a_stage_keeps_its_settings_and_reports_its_cost(two, kit):
     first = begin("01_first", FIRST | {"rate": 1, "other": 3})
-    assert first.settings == {"run": "mini", "seed": 0, "rate": 1.0} and not first.done
+    assert first.settings == {"run": "mini", "seed": 0, "rate": 1.0}
     first.path("deep", "a.txt").write_text("x")
     first.finish({"loss": 0.25})
-    assert first.done and read_metrics("mini", "01_first")["loss"] == 0.25
+    assert read_metrics("mini", "01_first")["loss"] == 0.25
     assert read_metrics("mini", "01_first")["peak_memory_mib"] > 10 and read_metrics("mini", "01_first")["seconds"] >= 0
     config = json.loads((kit / "papermill_runs/mini/stages/01_first/config.json").read_text())
     assert config["settings"] == {"seed": 0, "rate": 1.0} and config["versions"]["torch"]

@@ -1,5 +1,6 @@
 """The judge: tells from pixels what a picture shows and whether its person is drawn right. HPS never sees it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from alignsd.errors import Problem
 from alignsd.miniature import world
+from alignsd.miniature.renderer import SIZE
 from alignsd.miniature.tower import FEATURES, Tower
 
 CLASSES = {name: len(values) for name, values in world.ATTRIBUTES.items()} | {"flaw": len(world.FLAWS)}
@@ -47,9 +50,17 @@ class Judge(Tower):
         return {name: head(features) for name, head in self.heads.items()}
 
     @torch.no_grad()
-    def judge(self, pictures: np.ndarray, batch: int = 256) -> Verdicts:
-        """Judges pictures ``(n, 64, 64, 3)``, uint8."""
-        parts = [self(to_tensor(pictures[i:i + batch])) for i in range(0, len(pictures), batch)]
+    def judge(self, pictures: Sequence[np.ndarray], batch: int = 256) -> Verdicts:
+        """Judges pictures ``(n, 64, 64, 3)``, uint8.
+
+        Raises:
+            Problem: if one has another size.
+        """
+        if sizes := {picture.shape for picture in pictures} - {(SIZE, SIZE, 3)}:
+            raise Problem("The judge cannot judge these images.", expected=f"{SIZE} x {SIZE} pixels, the miniature's size",
+                          found=str(min(sizes)), cause="images of another model than the miniature's",
+                          fix='set the notebook\'s parameter judge = "": flaws and prompt match are then not measured')
+        parts = [self(to_tensor(np.stack(pictures[i:i + batch]))) for i in range(0, len(pictures), batch)]
         logits = {name: torch.cat([part[name] for part in parts]) for name in self.heads}
         found = {name: logits[name].argmax(1).numpy() for name in CLASSES}
         flaw = found.pop("flaw")

@@ -5,6 +5,8 @@ by Luce's rule. The others are careless, and it is they who make the last pictur
 The strengths are set so that two people agree about as often as the paper's (42 %, Table 2).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from alignsd.miniature.judge import Judge
@@ -14,7 +16,7 @@ CARELESS = 0.12  # share of clicks that mean nothing
 POSITION = {4: (0.227, 0.224, 0.239, 0.311)}  # how often each is chosen, measured on the real test choices with 4 images
 
 
-def utilities(judge: Judge, pictures: np.ndarray, prompts: list[str]) -> np.ndarray:
+def utilities(judge: Judge, pictures: Sequence[np.ndarray], prompts: list[str]) -> np.ndarray:
     """Returns what each picture ``(n, 64, 64, 3)`` uint8 is worth to people for its prompt, ``(n,)``."""
     seen = judge.judge(pictures)
     return MATCH * seen.matches(prompts) - FLAW * seen.flawed + TASTE * seen.rating
@@ -39,7 +41,7 @@ def luce(utility: np.ndarray) -> np.ndarray:
     return (1 - CARELESS) * liked / liked.sum() + CARELESS * careless(len(utility))
 
 
-def choice_probabilities(judge: Judge, pictures: np.ndarray, prompt: str) -> np.ndarray:
+def choice_probabilities(judge: Judge, pictures: Sequence[np.ndarray], prompt: str) -> np.ndarray:
     """Returns the chance that a random simulated person picks each picture ``(n, 64, 64, 3)`` of one prompt, ``(n,)``."""
     return luce(utilities(judge, pictures, [prompt] * len(pictures)))
 

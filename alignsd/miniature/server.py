@@ -21,6 +21,7 @@ from alignsd.generation import Job, generate, image_seed, load_pipeline
 from alignsd.images import read_image, save_png
 from alignsd.miniature import people, world
 from alignsd.miniature.judge import load_judge
+from alignsd.miniature.renderer import SIZE
 from alignsd.models import resolve
 
 SIZES, SHARES = (2, 3, 4), (0.0194, 0.0332, 0.9474)  # pictures per choice, as in the paper's test set
@@ -113,10 +114,15 @@ def simulate_requests(n: int, images: int, seed: int) -> list[Request]:
 def draw_pictures(asked: Sequence[Request], media: Path, pipeline_name: str, steps: int, guidance: float, seed: int,
                   device: str) -> None:
     """Draws the pictures of the requests that ``media`` does not hold yet; the model is loaded only if one is missing."""
-    jobs = [Job(name, request.prompt, image_seed(seed, "server", name)) for request in asked for name in request.files
-            if not (media / name).exists()]
-    if jobs:
-        for job, picture in generate(load_pipeline(pipeline_name, device), jobs, steps, guidance):
+    jobs = [Job(name, request.prompt, image_seed(seed, "server", name)) for request in asked for name in request.files]
+    done = {job.id for job in jobs if (media / job.id).exists()}
+    if len(done) < len(jobs):
+        pipeline = load_pipeline(pipeline_name, device)
+        if (side := pipeline.unet.config.sample_size * pipeline.vae_scale_factor) != SIZE:
+            raise Problem("The simulated people cannot judge this model's pictures.", expected=f"a model that draws {SIZE} pixels",
+                          found=f"{side} pixels", cause="another model than the miniature's",
+                          fix="leave 01's stable_diffusion as it is, or take choices of your own (docs/data.md)")
+        for job, picture in generate(pipeline, jobs, steps, guidance, done=done):
             save_png(media / job.id, picture)
 
 
@@ -125,7 +131,7 @@ def let_people_choose(asked: Sequence[Request], media: Path, judge_name: str, se
     judge, chosen, rows = load_judge(Path(resolve(judge_name))), [], []
     for start in tqdm(range(0, len(asked), JUDGED), desc="people choose", unit="batch", mininterval=5, disable=len(asked) < JUDGED):
         part = asked[start:start + JUDGED]
-        pictures = np.stack([read_image(media / name) for request in part for name in request.files])
+        pictures = [read_image(media / name) for request in part for name in request.files]
         worth = people.utilities(judge, pictures, [request.prompt for request in part for _ in request.files])
         for request, liked in zip(part, np.split(worth, np.cumsum([request.count for request in part])[:-1]), strict=True):
             chances = people.luce(liked)
