@@ -1,10 +1,12 @@
 """Computations side by side: the same values as one after the other, at the same time, and nothing left changed."""
 
+import functools
 import threading
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from alignsd import lora
 from alignsd.cores import MOST, lanes, together
@@ -149,3 +151,28 @@ def test_prompts_are_encoded_before_the_cores_part(monkeypatch):
     jobs = [Job(str(i), f"a person number {i}", i) for i in range(4)]
     assert len(list(generate(pipeline, jobs, steps=1, guidance=1.5, batch=2))) == 4
     assert len(threads) == 3 and set(threads) == {threading.main_thread()}
+
+
+def test_two_trainings_that_were_stopped_together_end_alike(tmp_path, monkeypatch):
+    """If it failed, a stopped notebook 05 would end with other weights than one that was not."""
+    monkeypatch.setattr(lora, "train", functools.partial(lora.train, checkpoint_every=2))
+    moments = np.random.default_rng(0).random((4, 8, 8, 8), dtype=np.float32)
+    examples = lora.Examples([moments], np.arange(4), ["a person"] * 4, np.array([True, False, True, False]))
+
+    def start(folder):
+        return together({name: lora.adapt(
+            "miniature/stable-diffusion", "cpu", 4, examples, tmp_path / folder / name, {}, checkpoint=tmp_path / folder / f"{name}.pt",
+            identifier="Weird image. ", identifier_alone=0.5, steps=5, batch=4, micro_batch=4, learning_rate=1e-3, schedule="cosine",
+            weight_decay=1e-2, snr_gamma=1.0, seed=seed) for seed, name in enumerate("ab")}, CPU)
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "stopped").mkdir()
+    whole = sorted((name, step, loss) for name, (step, loss, _) in start("whole"))
+    for name, (step, _, _) in (stopped := start("stopped")):
+        if (name, step) == ("a", 3):
+            break
+    stopped.close()
+    assert sorted((name, step, loss) for name, (step, loss, _) in start("stopped")) == whole
+    for name in "ab":
+        one, other = (load_file(tmp_path / folder / name / "pytorch_lora_weights.safetensors") for folder in ("whole", "stopped"))
+        assert one and all(torch.equal(value, other[key]) for key, value in one.items())
