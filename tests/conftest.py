@@ -1,8 +1,11 @@
 """Fixtures that several test modules use."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -13,6 +16,16 @@ def kit(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("ALIGNSD_ROOT", str(tmp_path))
     monkeypatch.delenv("ALIGNSD_OUTPUT", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def full_size_weights(tmp_path) -> Iterator[Path]:
+    """A file for the weights of a model of full size, which goes with the test; where there is no room the test is skipped."""
+    disk, memory = shutil.disk_usage(tmp_path).free / 2**30, psutil.virtual_memory().available / 2**30
+    if disk < 3 or memory < 8:
+        pytest.skip(f"a model of full size needs 3 GiB of disk and 8 GiB of memory; {disk:.1f} and {memory:.1f} are free")
+    yield tmp_path / "weights.pt"
+    (tmp_path / "weights.pt").unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -163,8 +163,8 @@ print(expected, found, gelu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss 
 """
 
 
-def test_vit_l_14_of_full_size_scores_as_open_clip_s_own_encode(tmp_path):
-    out = subprocess.run([sys.executable, "-c", FULL_SIZE, str(tmp_path / "hpc.pt")], capture_output=True, text=True, check=True)
+def test_vit_l_14_of_full_size_scores_as_open_clip_s_own_encode(full_size_weights):
+    out = subprocess.run([sys.executable, "-c", FULL_SIZE, str(full_size_weights)], capture_output=True, text=True, check=True)
     expected, found, gelu, gigabytes = map(float, out.stdout.split())
     assert found == pytest.approx(expected, abs=1e-3)
     assert abs(gelu - expected) > 1e-2

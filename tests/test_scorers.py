@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
@@ -114,12 +113,9 @@ print(expected, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**2
 """
 
 
-def test_hps_v2_1_of_full_size_scores_as_open_clip_s_own_encode(tmp_path):
-    if psutil.virtual_memory().available < 8 * 2**30:
-        pytest.skip("ViT-H/14 needs 7 GiB of memory, and 8 GiB are not free")
-    file = tmp_path / "HPS_v2.1_compressed.pt"
-    out = subprocess.run([sys.executable, "-c", VIT_H_14, str(file)], capture_output=True, text=True, check=True, timeout=300)
-    file.unlink()
+def test_hps_v2_1_of_full_size_scores_as_open_clip_s_own_encode(full_size_weights):
+    out = subprocess.run([sys.executable, "-c", VIT_H_14, str(full_size_weights)], capture_output=True, text=True, check=True,
+                         timeout=300)
     expected, found, gigabytes = map(float, out.stdout.split())
     assert found == pytest.approx(expected, abs=1e-3) and abs(expected) > 0.1
     assert gigabytes < 7
