@@ -61,7 +61,8 @@ def require(checks: Sequence[Check]) -> None:
     missing = [check for check in checks if check.state == "missing"]
     if missing:
         raise Problem("The notebooks cannot run here yet.", expected="; ".join(f"{c.what} {c.needed}" for c in missing),
-                      found="; ".join(f"{c.what}: {c.found}" for c in missing), cause="an incomplete installation, or a machine too small for this preset",
+                      found="; ".join(f"{c.what}: {c.found}" for c in missing),
+                      cause="an incomplete installation, or a machine too small for this preset",
                       fix="; ".join(dict.fromkeys(c.fix for c in missing)))
 
 
