@@ -6,6 +6,7 @@ from pickle import UnpicklingError
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -46,11 +47,9 @@ def load_aesthetic(name: str) -> Aesthetic:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix == ".safetensors":
-        return load_file(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
+        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, SafetensorError, RuntimeError, EOFError) as error:
         raise Problem(f"{path.name} cannot be read.", expected="a state dict of tensors", found=str(error).splitlines()[0],
                       cause="an unfinished download, or a web page saved under this name", fix="download the file again") from error
 

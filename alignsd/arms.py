@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alignsd.errors import Problem
+from alignsd.errors import Problem, at_least
 from alignsd.generation import Job, generate, image_seed, load_pipeline
 from alignsd.images import save_png
 from alignsd.miniature import world
@@ -33,14 +33,11 @@ def read_prompts(source: str, count: int, seed: int) -> list[str]:
         seed: of the simulated captions.
 
     Raises:
-        Problem: if the file is missing or holds fewer prompts.
+        Problem: if the file is missing or holds fewer prompts, or ``count`` is out of range.
     """
     if source == "miniature":
-        rng = np.random.default_rng((seed, 0xA4A5))
-        texts: dict[str, None] = {}
-        while len(texts) < count:
-            texts[world.caption(world.random_scene(rng), rng)] = None
-        return list(texts)
+        return world.captions(count, np.random.default_rng((seed, 0xA4A5)))
+    at_least(1, "06", prompt_count=count)
     path = user_path(source)
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     texts = dict.fromkeys(line.strip() for line in lines if line.strip())
@@ -56,7 +53,11 @@ def plan(prompts: list[str], identifier: str, samples: int, seed: int, adapters:
 
     The same ``id`` has the same prompt and seed in every arm. The seed follows from the run's seed, the prompt's id and the
     sample's number, so that more prompts or samples leave the images of the others as they were.
+
+    Raises:
+        Problem: if there are no samples.
     """
+    at_least(1, "06", samples=samples)
     rows = []
     for arm, (adapter, prompt, negative) in ARMS.items():
         if adapter not in adapters:

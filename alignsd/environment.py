@@ -1,6 +1,7 @@
 """What this machine has of what the notebooks need, and the command that mends what is missing."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -9,12 +10,12 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 from alignsd.errors import Problem
 from alignsd.parameters import notebook_names, notebook_path, read_cells, read_preset
 from alignsd.paths import output, root
 from alignsd.records import expected_seconds
+from alignsd.stage import file_sha256
 
 INSTALL = "pip install -r requirements.txt, or make demo, which makes an environment of its own"
 
@@ -112,11 +113,13 @@ def _package(name: str, pinned: str) -> Check:
 def _models() -> list[Check]:
     from alignsd.miniature import WEIGHTS
 
-    files = sorted(Path(WEIGHTS).rglob("*.safetensors"))
-    found = f"{len(files)} files, {sum(f.stat().st_size for f in files) / 2**20:.1f} MiB"
-    fix = "git checkout alignsd/miniature/weights, or python -m alignsd.miniature.pretrain (hours)"
-    return [Check("miniature's models", "safetensors in alignsd/miniature/weights", found, "ok" if files else "missing",
-                  "" if files else fix)]
+    card = WEIGHTS / "model_card.json"
+    expected = json.loads(card.read_text(encoding="utf-8"))["sha256"] if card.is_file() else {}
+    wrong = [name for name, digest in expected.items() if not (WEIGHTS / name).is_file() or file_sha256(WEIGHTS / name) != digest]
+    whole = bool(expected) and not wrong
+    found = f"{len(expected) - len(wrong)} files are" + (f", not {', '.join(wrong)}" if wrong else "")
+    return [Check("miniature's models", f"{len(expected) or 'some'} files as in their card", found, "ok" if whole else "missing",
+                  "" if whole else "git checkout alignsd/miniature/weights")]
 
 
 def _memory(needed: float) -> Check:

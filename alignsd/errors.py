@@ -22,5 +22,18 @@ class Problem(Exception):
         return str(self).splitlines()
 
 
+def at_least(minimum: float, notebook: str, **values: float) -> None:
+    """Does nothing if values of a notebook's parameters are large enough.
+
+    Raises:
+        Problem: that names the first parameter whose value is below ``minimum``.
+    """
+    for name, value in values.items():
+        if value < minimum:
+            raise Problem(f"{name} of notebook {notebook} is too small.", expected=f"at least {minimum:g}", found=repr(value),
+                          cause="a slip in a preset, in the parameters cell or in --set",
+                          fix=f"--set {notebook}.{name}={minimum:g} or more")
+
+
 class Stopped(Exception):
     """A notebook did not reach its end; the text is what it reported and where its copy lies."""

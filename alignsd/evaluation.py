@@ -157,14 +157,14 @@ def arm_table(metrics: pd.DataFrame, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=fid.COLUMNS)
 
 
-def against_original(metrics: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """Returns each other arm compared with the original, image by image: ``arm, metric, value, low, high, n``.
+def against(metrics: pd.DataFrame, seed: int, baseline: str = BASELINE) -> pd.DataFrame:
+    """Returns each other arm compared with the baseline, image by image: ``arm, metric, value, low, high, n``.
 
-    The same id is the same prompt and seed, so differences are paired: value is the mean of (arm - original), and n counts
-    the ids that are good in both. ``flaw_ratio`` is the arm's flaw rate divided by the original's on those ids.
+    The same id is the same prompt and seed, so differences are paired: value is the mean of (arm - baseline), and n counts
+    the ids that are good in both. ``flaw_ratio`` is the arm's flaw rate divided by the baseline's on those ids.
     """
-    base, rows = metrics[metrics["arm"] == BASELINE].set_index("id"), []
-    for arm, part in metrics[metrics["arm"] != BASELINE].groupby("arm", sort=False):
+    base, rows = metrics[metrics["arm"] == baseline].set_index("id"), []
+    for arm, part in metrics[metrics["arm"] != baseline].groupby("arm", sort=False):
         other = part.set_index("id")
         for metric, column in (dict(zip(MEANS, MEANS, strict=True)) | SHARES).items():
             both = pd.concat([other[column], base[column]], axis=1, keys=["arm", "base"]).dropna().astype(float)
@@ -174,6 +174,22 @@ def against_original(metrics: pd.DataFrame, seed: int) -> pd.DataFrame:
             if metric == "flaw_rate" and both["base"].any():
                 rows.append((arm, "flaw_ratio", *ratio(both["arm"].to_numpy(), both["base"].to_numpy(), seed), len(both)))
     return pd.DataFrame(rows, columns=fid.COLUMNS)
+
+
+def against_control(metrics: pd.DataFrame, features: pd.DataFrame, reference: np.ndarray, seed: int, resamples: int,
+                    arm: str = "adapted_negative", control: str = "regularization_only") -> pd.DataFrame:
+    """Returns the paper's arm compared with regularization only, as ``against`` does, FID included; empty if one was not drawn.
+
+    Args:
+        metrics, features: from ``measure``.
+        reference, seed, resamples: for ``fid.table``.
+        arm, control: the two arms.
+    """
+    both, drawn = metrics["arm"].isin((arm, control)), features["arm"].isin((arm, control))
+    if features.loc[drawn, "arm"].nunique() < 2:
+        return pd.DataFrame(columns=fid.COLUMNS)
+    _, distances = fid.table(features[drawn], reference, seed, resamples, control)
+    return pd.concat([against(metrics[both], seed, control), distances], ignore_index=True)
 
 
 def ratio(a: np.ndarray, b: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float, float]:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from alignsd.accuracy import chance_right, subsets
 from alignsd.atomic import replacing
 from alignsd.clip import Clip, embed_images, embed_texts, load_clip, preprocess
-from alignsd.errors import Problem
+from alignsd.errors import Problem, at_least
 from alignsd.images import read_image
 from alignsd.training import batch_indices, cosine, train
 
@@ -191,5 +191,11 @@ def learning_curve(name: str, train_choices: pd.DataFrame, test_choices: pd.Data
 
 
 def steps_for(epochs: float, choices: int, batch: int) -> int:
-    """Returns the optimizer steps that make up so many epochs, at least one."""
+    """Returns the optimizer steps that make up so many epochs, at least one.
+
+    Raises:
+        Problem: if there is nothing to train for.
+    """
+    at_least(1, "02", batch=batch)
+    at_least(1e-3, "02", epochs=epochs)
     return max(1, round(epochs * choices / batch))

@@ -147,7 +147,8 @@ def _parse(line: str, folder: Path, check_image: bool) -> tuple[dict[str, Any] |
     return row, None
 
 
-def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rating: float = 6.5) -> Path:
+def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rating: float = 6.5, clip: str = "miniature/clip",
+                          aesthetic: str = "miniature/aesthetic", device: str = "auto") -> Path:
     """Returns the imagefolder that a notebook's parameter ``regularization`` names.
 
     Args:
@@ -157,13 +158,14 @@ def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rat
         own: where to write.
         seed: which pictures of the web.
         minimum_rating: of the aesthetic predictor, 1-10 (paper: LAION aesthetics 6.5+).
+        clip, aesthetic, device: of the predictor that rates the miniature's.
 
     Raises:
         Problem: if the folder does not exist.
     """
     if source == "miniature":
         from alignsd.miniature.corpus import write_regularization
-        write_regularization(own, n, seed, minimum_rating)
+        write_regularization(own, n, seed, minimum_rating, clip, aesthetic, device)
         return own
     folder = user_path(source)
     if not folder.is_dir():

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from alignsd.errors import Problem
+
 FORMATS = ("PNG", "JPEG", "WEBP")  # what Discord, HPD and DiffusionDB hold; fewer decoders, fewer ways to be attacked
 MAX_PIXELS = 64_000_000  # 8000 x 8000: a small file can claim a huge picture and fill the memory
 MISSING, EMPTY, FOREIGN = "missing file", "empty file", "not a PNG, JPEG or WebP picture"
@@ -14,12 +16,14 @@ LINKED = "link to a picture that was not downloaded"
 TOO_LARGE, DAMAGED = f"more than {MAX_PIXELS:,} pixels", "damaged picture"
 
 
-class BadImage(Exception):
-    """A picture that cannot be used; ``reason`` is one of this module's six, to be counted."""
+class BadImage(Problem):
+    """A picture that cannot be used; ``reason`` is one of this module's six, to be counted. Where nobody counts, it is told."""
 
     def __init__(self, reason: str, detail: str = ""):
         self.reason = reason
-        super().__init__(f"{reason}: {detail}" if detail else reason)
+        super().__init__("A picture cannot be used.", expected="a whole PNG, JPEG or WebP picture",
+                         found=f"{reason}: {detail}" if detail else reason, cause="an interrupted download or copy",
+                         fix="fetch or unpack it again, or take it out of the file that lists it")
 
 
 def read_image(source: Path | str | bytes) -> np.ndarray:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from alignsd.atomic import replacing
+from alignsd.errors import at_least
 from alignsd.generation import Job, generate, load_pipeline
 from alignsd.images import read_image, save_png
 from alignsd.lora_formats import save_lora
@@ -134,7 +135,12 @@ def captions_of(examples: Examples, index: np.ndarray, identifier: str, alone: f
 
 
 def add_lora(unet: nn.Module, rank: int, seed: int) -> int:
-    """Freezes the UNet and adds trainable low-rank matrices to the attention's q, k, v and out; returns their number."""
+    """Freezes the UNet and adds trainable low-rank matrices to the attention's q, k, v and out; returns their number.
+
+    Raises:
+        Problem: if the rank is below 1.
+    """
+    at_least(1, "05", rank=rank)
     unet.requires_grad_(False)
     torch.manual_seed(seed)  # peft draws the first matrices from the global generator
     unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(ATTENTION)))
@@ -172,7 +178,11 @@ def finetune(pipeline: StableDiffusionPipeline, examples: Examples, *, identifie
         snr_gamma: of ``snr_weight``; 0 weighs all time steps alike (paper).
         seed: fixes order, noise and time steps.
         checkpoint: file to resume from; None keeps nothing.
+
+    Raises:
+        Problem: for a schedule that there is not, or steps or examples per step below 1.
     """
+    at_least(1, "05", steps=steps, batch=batch, micro_batch=micro_batch)
     noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
     device, scaling = pipeline.unet.device, pipeline.vae.config.scaling_factor
     known: dict[str, Tensor] = {}

@@ -86,7 +86,8 @@ def load_lora(pipeline: StableDiffusionPipeline, path: Path) -> None:
         Problem: if there is no such file, it cannot be read, or it is no LoRA of this UNet.
     """
     file = path / DIFFUSERS_FILE if path.is_dir() else path
-    pipeline.load_lora_weights(read_lora(file, pipeline.unet))
+    # Not pipeline.load_lora_weights, which warns of the text encoder's layers that none of these files has.
+    pipeline.unet.load_lora_adapter(read_lora(file, pipeline.unet), prefix="unet")
 
 
 def read_lora(path: Path, unet: nn.Module) -> dict[str, Tensor]:

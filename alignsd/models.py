@@ -35,9 +35,20 @@ def resolve(name: str) -> str:
 
 
 def torch_device(device: str) -> torch.device:
-    """Turns ``"auto"`` into the GPU if there is one and else the CPU; other names are torch's own."""
+    """Turns ``"auto"`` into the GPU if there is one and else the CPU; other names are torch's own.
+
+    Raises:
+        Problem: if torch knows no such device, or this machine has none.
+    """
     if device != "auto":
-        return torch.device(device)
+        try:
+            place = torch.device(device)
+            torch.empty(0, device=place)
+            return place
+        except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without that kind
+            raise Problem(f"There is no device {device!r} here.", expected="auto, cpu, cuda, cuda:1, mps ...",
+                          found=str(error).splitlines()[0], cause="a misspelt name, or a machine without it",
+                          fix="set the notebook's parameter device to auto") from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""Regularization pictures: captioned ones that rate high (section 4 of the paper: 200,231 pairs of LAION aesthetics 6.5+)."""
+"""Regularization pictures: captioned ones that rate high (the paper: 200,231 pairs of LAION aesthetics 6.5+)."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def regularization_pictures(source: str, n: int, own: Path, seed: int, minimum_r
     Raises:
         Problem: if fewer than ``n`` are left, the folder does not exist, or a model cannot be loaded.
     """
-    folder = regularization_folder(source, n, own, seed, minimum_rating)
+    folder = regularization_folder(source, n, own, seed, minimum_rating, clip, aesthetic, device)
     rows, left = [], Counter()
     lines = _judged(folder, _rater(clip, aesthetic, device), minimum_rating, batch)
     with tqdm(total=n, desc="regularization pictures", unit="picture", mininterval=5, disable=n < 500) as bar:

@@ -110,7 +110,7 @@ def carry_out(task: Task) -> dict[str, Any]:
     record = {"notebook": task.name, "source_sha256": source_sha256(source), "code_sha256": code_sha256(source),
               "package_sha256": package, "preset": task.preset, "parameters": task.values, "started": started.isoformat(timespec="seconds"),
               "seconds": round(time.monotonic() - clock, 1), "versions": versions(),
-              "peak_memory_mib": read_metrics(task.run, task.name)["peak_memory_mib"]}
+              "peak_memory_mib": read_metrics(task.run, task.name)["peak_memory_mib"], "state": input_state(task.run, task.name)}
     write_json(record_path(task.run, task.name), record)
     return record
 

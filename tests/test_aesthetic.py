@@ -46,7 +46,9 @@ def test_bad_files_say_what_is_wrong(tmp_path):
     (tmp_path / "page.pth").write_text("<html>not found</html>")
     torch.save(nn.Linear(768, 10).state_dict(), tmp_path / "classes.pth")
     torch.save({"conv.weight": torch.zeros(3, 3, 3, 3)}, tmp_path / "conv.pth")
-    for name, words in {"page.pth": "cannot be read", "classes.pth": "no linear", "conv.pth": "no linear",
+    (tmp_path / "page.safetensors").write_text("<html>not found</html>")
+    for name, words in {"page.safetensors": "cannot be read",
+                        "page.pth": "cannot be read", "classes.pth": "no linear", "conv.pth": "no linear",
                         "gone.pth": "There is no aesthetic predictor"}.items():
         with pytest.raises(Problem, match=words):
             load_aesthetic(str(tmp_path / name))

@@ -113,7 +113,7 @@ def predictor(monkeypatch):
         def predict(self, embeddings):
             return embeddings[:, 0]
 
-    monkeypatch.setattr("alignsd.clip.load_clip", lambda name: None)
+    monkeypatch.setattr("alignsd.clip.load_clip", lambda name, device="auto": None)
     monkeypatch.setattr("alignsd.clip.embed_images", lambda clip, images: np.array([[i.mean() / 25] for i in images]))
     monkeypatch.setattr("alignsd.aesthetic.load_aesthetic", lambda name: Head())
     monkeypatch.setattr(corpus, "CHUNK", 20)

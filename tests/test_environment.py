@@ -1,6 +1,8 @@
+import shutil
+
 import pytest
 
-from alignsd import environment
+from alignsd import environment, miniature
 from alignsd.environment import Check, check_environment, notebook_map, preset_table, require, table
 from alignsd.errors import Problem
 
@@ -35,6 +37,15 @@ def test_every_complaint_comes_with_a_fix(kit, monkeypatch, tmp_path):
     checks = check_environment(memory=1e6, disk=1e9)
     assert [c.what for c in checks if (c.state == "ok") != (c.fix == "")] == []
     assert next(c for c in checks if c.what == "miniature's models").state == "missing"
+
+
+def test_a_shipped_model_that_is_missing_or_another_is_named(monkeypatch, tmp_path):
+    shutil.copytree(miniature.WEIGHTS, tmp_path / "weights")
+    monkeypatch.setattr("alignsd.miniature.WEIGHTS", tmp_path / "weights")
+    (tmp_path / "weights/judge/judge.safetensors").unlink()
+    (tmp_path / "weights/aesthetic/linear.safetensors").write_bytes(b"cut off")
+    (models,) = (check for check in check_environment(1, 0.1) if check.what == "miniature's models")
+    assert models.state == "missing" and "judge.safetensors" in models.found and "linear.safetensors" in models.found
 
 
 def test_tables_are_aligned():

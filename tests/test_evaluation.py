@@ -112,7 +112,7 @@ def test_without_a_judge_flaws_are_not_measured(plan, scorers):
     table, _ = evaluation.measure(*plan, blind)
     assert table["flawed"].isna().all()
     assert set(evaluation.arm_table(table, 0)["metric"]) == {"hps", "clip_score", "aesthetic"}
-    assert "flaw_rate" not in set(evaluation.against_original(table, 0)["metric"])
+    assert "flaw_rate" not in set(evaluation.against(table, 0)["metric"])
 
 
 def made_up(n=200):
@@ -135,11 +135,22 @@ def test_arm_table_has_values_intervals_and_n():
 
 
 def test_differences_join_by_id_and_are_paired():
-    table = evaluation.against_original(made_up(), seed=0).set_index(["arm", "metric"])
+    table = evaluation.against(made_up(), seed=0).set_index(["arm", "metric"])
     assert table.loc[("adapted", "hps")].to_list() == pytest.approx([-1, -1, -1, 200]), "pairing leaves no spread"
     assert table.loc[("adapted", "flaw_rate"), "value"] == pytest.approx(-0.2)
     ratio = table.loc[("adapted", "flaw_ratio")]
     assert ratio["value"] == pytest.approx(0.5) and 0.3 < ratio["low"] < 0.5 < ratio["high"] < 0.7
+
+
+def test_the_papers_arm_is_compared_with_the_control_image_by_image():
+    table = made_up().replace({"arm": {"original": "regularization_only", "adapted": "adapted_negative"}})
+    rng = np.random.default_rng(1)
+    features = table[["arm", "id"]].assign(features=[rng.normal(arm == "regularization_only", 1, 4) for arm in table["arm"]])
+    found = evaluation.against_control(table, features, rng.normal(0, 1, (200, 4)), 0, resamples=20).set_index("metric")
+    assert set(found["arm"]) == {"adapted_negative"} and found.loc["hps", "value"] == pytest.approx(-1)
+    assert found.loc["fid", "high"] < 0, "the control's features lie further from the reference"
+    alone = table["arm"] == "adapted_negative"
+    assert evaluation.against_control(table[alone], features[alone], rng.normal(0, 1, (9, 4)), 0, resamples=20).empty
 
 
 def test_ratio_of_nothing_wrong_is_zero():

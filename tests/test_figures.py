@@ -13,6 +13,7 @@ from PIL import Image
 
 from alignsd import figures, user_study
 from alignsd.figures import evaluate, scheme
+from alignsd.stage import begin, code_sha256, input_state
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
@@ -27,15 +28,19 @@ def small_figure():
     return fig
 
 
-def test_a_figure_is_picture_pdf_and_numbers_with_their_origin(kit):
+def test_a_figure_is_picture_pdf_and_numbers_with_their_origin(kit, notebook):
+    source = notebook("08_figures", "seed = 0  # seed", "print(seed)")
+    notebook("07_evaluate", "seed = 0  # seed")
+    begin("07_evaluate", {"run": "trial", "seed": 0}).finish({"answer": 42})
     table = pd.DataFrame({"x": [1, 2], "y": [0.5, np.nan]})
-    path = figures.publish(small_figure(), "small", {"table": table}, ["07_evaluate/arms.parquet"], run="trial")
+    path = figures.publish(small_figure(), "small", {"table": table}, ["07_evaluate/arms.parquet", "06_generate/images"], run="trial")
     assert path == kit / "figures" / "trial" / "small.png"
     assert sorted(p.name for p in path.parent.iterdir()) == ["small.json", "small.pdf", "small.png"]
     saved = json.loads((path.parent / "small.json").read_text())
     assert saved["data"] == {"table": [{"x": 1, "y": 0.5}, {"x": 2, "y": None}]}
     assert saved["origin"] == {"run": "trial", "preset": "mini", "notebook": "08_figures",
-                               "stage_files": ["07_evaluate/arms.parquet"]}
+                               "stage_files": ["06_generate/images", "07_evaluate/arms.parquet"],
+                               "code_sha256": code_sha256(source), "stages": {"07_evaluate": input_state("trial", "07_evaluate")}}
     assert Image.open(path).width == 600
 
 
@@ -111,7 +116,7 @@ def test_every_colour_of_the_arms_stands_in_the_legend():
 
 
 def test_table_4_prints_hps_as_the_raw_cosine_and_the_papers_rows():
-    frame = evaluate.table_4_frame(arms_table())
+    frame = evaluate.table_4_frame(arms_table(), pd.DataFrame(columns=["arm", "metric", "value", "low", "high"]))
     assert frame.loc["original", "hps"] == "0.1900 [0.1800, 0.2000]"
     assert frame.loc["original", "fid"] == "5.00 [4.00, 6.00]"
     assert frame.loc["paper: adapted_negative"].to_list() == ["19.35", "6.06", "0.2831", "0.1916"]
@@ -128,14 +133,11 @@ def test_table_4_names_the_features_and_marks_axes_that_are_cut():
 
 
 def test_the_table_says_where_the_control_is_as_good_as_the_papers_arm():
-    rows = [("regularization_only", "fid", 9, 8, 10), ("adapted_negative", "fid", 5, 4, 6),
-            ("regularization_only", "aesthetic", 6.0, 5.9, 6.1), ("adapted_negative", "aesthetic", 5.5, 5.4, 5.6),
-            ("regularization_only", "hps", 19, 18, 20), ("adapted_negative", "hps", 20.5, 20, 21),
-            ("adapted_negative", "clip_score", 0.3, 0.2, 0.4)]
-    arms = pd.DataFrame(rows, columns=["arm", "metric", "value", "low", "high"])
-    assert evaluate.control_verdicts(arms) == {"fid": "worse", "aesthetic": "better", "hps": "as good: intervals overlap"}
-    printed = evaluate.table_4_frame(arms.assign(n=10)).loc["control against the paper's arm"]
-    assert printed.to_list() == ["worse", "better", "-", "as good: intervals overlap"]
+    rows = [("fid", -4, -5, -3), ("aesthetic", -0.5, -0.6, -0.4), ("hps", 1.5, -0.1, 3), ("flaw_rate", -0.2, -0.3, -0.1)]
+    difference = pd.DataFrame([("adapted_negative", *row) for row in rows], columns=["arm", "metric", "value", "low", "high"])
+    assert evaluate.control_verdicts(difference) == {"fid": "worse", "aesthetic": "better", "hps": "no difference seen"}
+    printed = evaluate.table_4_frame(arms_table(), difference).loc["control against the paper's arm"]
+    assert printed.to_list() == ["worse", "better", "-", "no difference seen"]
 
 
 def test_votes_show_the_share_of_prompts_with_interval():

@@ -34,7 +34,7 @@ def test_bars_and_lines_carry_the_numbers(scores, selected):
     curve = selection.sensitivity(selected, [1.0, 2.0])
     assert plots.sensitivity(axes[1], curve, 2.0).lines[0].get_ydata().tolist() == curve["positives"].tolist()
     assert len(plots.margin_scatter(axes[2], selected, 2.0).collections[0].get_offsets()) == scores["prompt"].nunique()
-    assert plots.funnel(axes[0], table).texts[-1].get_text() == "  45 images of 9 prompts"
+    assert plots.funnel(axes[0], table).texts[-1].get_text() == "45 images of 9 prompts"
 
 
 def test_blurred_images_do_not_stretch_the_corpus_and_are_counted(scores):

@@ -28,7 +28,7 @@ def test_seeds_follow_from_their_key():
     assert len({image_seed(s, p, i) for s in (0, 1) for p in ("p1", "p2") for i in range(3)}) == 12
 
 
-def test_any_subset_and_batch_gives_the_same_pixels(pipeline):
+def test_any_subset_and_batch_gives_the_same_pixels_to_within_a_grey_level(pipeline):
     whole = {job.id: image for job, image in generate(pipeline, _jobs(5), steps=3, guidance=3.0, batch=5)}
     part = {job.id: image for job, image in generate(pipeline, _jobs(5)[3:], steps=3, guidance=3.0, batch=1)}
     for name, image in part.items():

@@ -7,6 +7,7 @@ import pytest
 import torch
 import typer
 
+from alignsd.errors import Problem
 from alignsd.miniature import WEIGHTS, architectures, pretrain, world
 from alignsd.miniature.judge import load_judge
 from alignsd.miniature.web import make_web
@@ -49,9 +50,12 @@ def test_stages_run_and_are_recorded(tmp_path, stage):
 
 
 def test_a_recorded_stage_is_not_made_again(tmp_path):
-    for _ in range(2):
+    pretrain.pretrain(tmp_path / "out", tmp_path / "work", ["vae"], shorten=0.002)
+    made = (tmp_path / "out" / "model_card.json").read_bytes()
+    with pytest.raises(Problem, match="nothing to pretrain.*(?s:.)*--fresh"):
         pretrain.pretrain(tmp_path / "out", tmp_path / "work", ["vae"], shorten=0.002)
-        (tmp_path / "work" / "vae.pt").unlink(missing_ok=True)
-    assert not (tmp_path / "work" / "vae.pt").exists()
+    with pytest.raises(typer.Exit):
+        pretrain.main(out=tmp_path / "out", work=tmp_path / "work", stage=["vae"])
+    assert (tmp_path / "out" / "model_card.json").read_bytes() == made
     with pytest.raises(typer.BadParameter, match="unknown stage"):
         pretrain.main(out=tmp_path / "out", stage=["painter"])

@@ -10,7 +10,7 @@ from alignsd import scorecard
 from alignsd.miniature import people
 from alignsd.parameters import notebook_names, notebook_path, resolve
 from alignsd.paths import root
-from alignsd.stage import source_sha256
+from alignsd.stage import code_sha256, source_sha256
 
 RUN = root() / "papermill_runs" / "mini"
 FIGURES = root() / "figures" / "mini"
@@ -46,12 +46,15 @@ def test_executed_notebook_names_no_folder_of_a_machine(name):
     assert re.findall(r"(?<![\w/.:<])/(?:home|root|Users|tmp|opt|work|usr|var)/[\w.-]+", text) == []
 
 
-def test_figures_are_of_this_run():
+def test_figures_are_of_this_run_and_of_the_present_notebook():
     pictures = sorted(FIGURES.glob("*.png"))
     assert pictures, f"there are no figures in figures/mini. {REMEDY}"
     for picture in pictures:
-        origin = json.dumps({k: v for k, v in read(picture.with_suffix(".json")).items() if k != "data"})
-        assert '"mini"' in origin, f"{picture.name} does not name run mini as its origin"
+        origin = read(picture.with_suffix(".json"))["origin"]
+        assert origin["run"] == origin["preset"] == "mini"
+        assert origin["code_sha256"] == code_sha256(notebook_path(origin["notebook"])), f"{picture.name}: the code has changed. {REMEDY}"
+        made = {stage: read(RUN / f"{stage}.json")["state"] for stage in origin["stages"]}
+        assert made and origin["stages"] == made, f"{picture.name} was drawn from other results than the committed run's. {REMEDY}"
 
 
 def test_scorecard_is_of_this_run():

@@ -10,8 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alignsd.atomic import replacing, write_json
-from alignsd.paths import figures_dir
+from alignsd.parameters import notebook_path
+from alignsd.paths import figures_dir, stage_dir
 from alignsd.records import preset_of
+from alignsd.stage import code_sha256, input_state
 
 # Okabe and Ito's palette, told apart with every common kind of colour vision.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
@@ -58,8 +60,15 @@ def origin(run: str, notebook: str, stage_files: list[str]) -> dict:
         run: the run's name.
         notebook: the notebook that drew it.
         stage_files: what it was drawn from, such as ``07_evaluate/arms.parquet``.
+
+    Returns:
+        These, the notebook's ``code_sha256``, and of each stage among them that was run ``stage.input_state``, the 16 digits
+        that its run record calls ``state``.
     """
-    return {"run": run, "preset": preset_of(run), "notebook": notebook, "stage_files": sorted(stage_files)}
+    stages = sorted({file.split("/")[0] for file in stage_files})
+    made = {stage: input_state(run, stage) for stage in stages if (stage_dir(run, stage) / "metrics.json").exists()}
+    return {"run": run, "preset": preset_of(run), "notebook": notebook, "code_sha256": code_sha256(notebook_path(notebook)),
+            "stage_files": sorted(stage_files), "stages": made}
 
 
 def save(fig: Figure, name: str, folder: Path, data: dict, origin: dict) -> Path:

@@ -22,9 +22,9 @@ KINDS = {"original model": GREY, "control, no preferences": ORANGE, "adapted, as
 COLOURS = {"original": GREY, "original_negative": GREY, "regularization_only": ORANGE, "adapted_negative": BLUE}
 METRICS = {"fid": "FID on {features},\nlower is better", "aesthetic": "aesthetic score, 1-10,\nhigher is better",
            "clip_score": "CLIP score, cosine,\nhigher is better", "hps": "HPS, raw cosine,\nhigher is better"}
-ORIGINAL, CONTROL, ADAPTED = MODELS = ("original", "regularization_only", "adapted_negative")  # the rows of the paper's Table 4
-PAPER_TABLE_4 = {ORIGINAL: {"fid": 19.72, "aesthetic": 5.90, "clip_score": 0.2816, "hps": 0.1898},
-                 ADAPTED: {"fid": 19.35, "aesthetic": 6.06, "clip_score": 0.2831, "hps": 0.1916}}
+MODELS = ("original", "regularization_only", "adapted_negative")  # the rows of the paper's Table 4
+PAPER_TABLE_4 = {"original": {"fid": 19.72, "aesthetic": 5.90, "clip_score": 0.2816, "hps": 0.1898},
+                 "adapted_negative": {"fid": 19.35, "aesthetic": 6.06, "clip_score": 0.2831, "hps": 0.1916}}
 DIGITS = {"fid": 2, "aesthetic": 2, "clip_score": 4, "hps": 4}
 VERDICT_COLOURS = {"reproduced": GREEN, "direction only": ORANGE, "not reproduced": VERMILLION, "not attempted": GREY}
 COLUMNS = {"claim": (0.0, "left"), "paper": (0.585, "right"), "this run, 95 % interval": (0.605, "left"),
@@ -35,7 +35,7 @@ def flaws_and_match(fig: Figure, arms: pd.DataFrame) -> Figure:
     """Draws every arm's flaw rate and prompt match by the judge, with what the colours mean (``arm, metric, value, low, high, n``)."""
     left, right = fig.subplots(1, 2, sharey=True)
     rate_bars(left, arms, "flaw_rate", "drawn wrong (judge)")
-    rate_bars(right, arms, "match_rate", "shows what was asked for (judge)")
+    rate_dots(right, arms, "match_rate", "shows what was asked for (judge)")
     fig.legend(handles=[Patch(color=colour, label=words) for words, colour in KINDS.items()], loc="outside upper center", ncols=4)
     return fig
 
@@ -51,15 +51,39 @@ def rate_bars(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
     """
     rows = arms[arms["metric"] == metric].iloc[::-1]
     value, low, high = (100 * rows[column].to_numpy() for column in ("value", "low", "high"))
-    names = [ARMS.get(arm, arm) for arm in rows["arm"]]
-    ax.barh(names, value, height=0.62, color=[COLOURS.get(arm, GREEN) for arm in rows["arm"]],
-            xerr=[value - low, high - value], error_kw={"capsize": 3, "lw": 1.2})
+    ax.barh(_names(rows), value, height=0.62, color=_colours(rows), xerr=[value - low, high - value],
+            error_kw={"capsize": 3, "lw": 1.2})
     for y, (middle, end) in enumerate(zip(value, high, strict=True)):
-        ax.text(end + 1.5, y, f"{middle:.1f}", va="center", fontsize=9)
-    counts = f"n = {rows['n'].min()} per arm, 95 % interval" if len(rows) else "not measured"
-    ax.set(title=title, xlabel=f"% of images ({counts})", xlim=(0, 118), xticks=range(0, 101, 20))
+        ax.text(end + 0.02 * max(high), y, f"{middle:.1f}", va="center", fontsize=9)
+    ax.set(title=title, xlabel=_counted(rows), xlim=(0, 1.14 * max([1, *high])))
     ax.grid(axis="y", visible=False)
     return ax
+
+
+def rate_dots(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
+    """Draws a share of images that is near 100 % in every arm, as dots on an axis that is cut and marked so; else as ``rate_bars``."""
+    rows = arms[arms["metric"] == metric].iloc[::-1]
+    value, low, high = (100 * rows[column].to_numpy() for column in ("value", "low", "high"))
+    for y, (name, colour) in enumerate(zip(_names(rows), _colours(rows), strict=True)):
+        ax.errorbar(value[y], name, xerr=[[value[y] - low[y]], [high[y] - value[y]]], fmt="o", ms=6, color=colour)
+        ax.annotate(f"{value[y]:.1f}", (value[y], y), (0, 6), textcoords="offset points", ha="center", fontsize=9)
+    ax.set(title=title, xlabel=_counted(rows))
+    ax.margins(x=0.08)
+    ax.grid(axis="y", visible=False)
+    _from_zero_or_cut(ax, from_zero=False)
+    return ax
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    return [ARMS.get(arm, arm) for arm in rows["arm"]]
+
+
+def _colours(rows: pd.DataFrame) -> list[str]:
+    return [COLOURS.get(arm, GREEN) for arm in rows["arm"]]
+
+
+def _counted(rows: pd.DataFrame) -> str:
+    return f"% of images (n = {rows['n'].min()} per arm, 95 % interval)" if len(rows) else "not measured"
 
 
 def table_4(fig: Figure, arms: pd.DataFrame, fid_features: str, which: Sequence[str] = MODELS) -> Figure:
@@ -77,7 +101,7 @@ def table_4(fig: Figure, arms: pd.DataFrame, fid_features: str, which: Sequence[
     for ax, (metric, title) in zip(axes, METRICS.items(), strict=True):
         part = rows[rows["metric"] == metric].set_index("arm").reindex(order)
         for y, row in enumerate(part.itertuples()):
-            ax.errorbar(row.value, y, xerr=[[row.value - row.low], [row.high - row.value]], fmt="o", ms=7,
+            ax.errorbar(row.value, y, xerr=[[row.value - row.low], [row.high - row.value]], fmt="o", ms=4.5,
                         color=COLOURS.get(row.Index, GREEN))
             ax.text(row.value, y + 0.16, f"{row.value:.{DIGITS[metric]}f}", ha="center", va="bottom")
             if row.Index in PAPER_TABLE_4:
@@ -114,30 +138,31 @@ def metric_frame(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(text=text).pivot_table(index="arm", columns="metric", values="text", aggfunc="first", sort=False)
 
 
-def table_4_frame(arms: pd.DataFrame) -> pd.DataFrame:
-    """Returns Table 4 in text: an arm per row, ``value [low, high]``, then whether the control keeps up, then the paper's rows."""
-    rows = _as_printed(arms)
-    here = metric_frame(rows)
-    verdict = pd.DataFrame(control_verdicts(rows), index=["control against the paper's arm"])
+def table_4_frame(arms: pd.DataFrame, against_control: pd.DataFrame) -> pd.DataFrame:
+    """Returns Table 4 in text: an arm per row, ``value [low, high]``, then whether the control keeps up, then the paper's rows.
+
+    Args:
+        arms: ``arm, metric, value, low, high``.
+        against_control: from ``evaluation.against_control``.
+    """
+    here = metric_frame(_as_printed(arms))
+    verdict = pd.DataFrame(control_verdicts(against_control), index=["control against the paper's arm"])
     there = pd.DataFrame({f"paper: {arm}": {metric: f"{value:.{DIGITS[metric]}f}" for metric, value in values.items()}
                           for arm, values in PAPER_TABLE_4.items()}).T
     return pd.concat([here, verdict, there]).reindex(columns=list(METRICS)).fillna("-")
 
 
-def control_verdicts(arms: pd.DataFrame) -> dict[str, str]:
-    """Says for each metric of Table 4 whether regularization alone does as well as the paper's arm, from the run's numbers.
+def control_verdicts(against_control: pd.DataFrame) -> dict[str, str]:
+    """Says for each metric of Table 4 whether regularization alone does better than the paper's arm, worse, or neither.
 
-    Intervals that overlap count as equally good; where one of the two arms was not measured nothing is said.
+    Neither means that the interval of the paired difference (paper's arm - control) holds 0; what was not measured is left out.
     """
-    rows, found = arms.set_index(["arm", "metric"]), {}
-    for metric in METRICS:
-        if not {(CONTROL, metric), (ADAPTED, metric)} <= set(rows.index):
-            continue
-        control, adapted = rows.loc[(CONTROL, metric)], rows.loc[(ADAPTED, metric)]
-        if control["low"] <= adapted["high"] and adapted["low"] <= control["high"]:
-            found[metric] = "as good: intervals overlap"
+    found = {}
+    for row in against_control[against_control["metric"].isin(METRICS)].itertuples():
+        if row.low <= 0 <= row.high:
+            found[row.metric] = "no difference seen"
         else:
-            found[metric] = "better" if (control["value"] > adapted["value"]) != (metric == "fid") else "worse"
+            found[row.metric] = "better" if (row.value < 0) != (row.metric == "fid") else "worse"
     return found
 
 

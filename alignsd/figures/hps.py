@@ -25,16 +25,17 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     colours = [BLUE if name == "HPS" else GREY for name in rows["predictor"]]
     ax.barh(rows["predictor"], value, color=colours, xerr=[value - low, high - value], error_kw={"capsize": 3, "lw": 1.2})
     paper = np.array([PAPER_TABLE_2.get(name, np.nan) for name in rows["predictor"]])
-    ax.scatter(paper, np.arange(len(rows)), marker="D", s=34, color=VERMILLION, edgecolor="white", zorder=3,
+    ax.scatter(paper, np.arange(len(rows)), marker="|", s=400, linewidths=2.4, color=VERMILLION, zorder=3,  # hides no interval
                label="the paper: real people, CLIP ViT-L/14, n = 5,000")
-    for x, title, numbers, colour in ((1.09, "this run", value, BLACK), (1.2, "paper", paper, VERMILLION)):
-        ax.text(x, len(rows) - 0.35, title, transform=ax.get_yaxis_transform(), ha="right", weight="bold", color=colour)
-        for y, number in enumerate(numbers):
-            ax.text(x, y, "-" if np.isnan(number) else f"{number:.1f}", transform=ax.get_yaxis_transform(), ha="right", va="center",
-                    color=colour)
+    ours = [f"{row.accuracy:.1f} [{row.low:.1f}, {row.high:.1f}]" for row in (100 * rows[["accuracy", "low", "high"]]).itertuples()]
+    theirs = ["-" if np.isnan(number) else f"{number:.1f}" for number in paper]
+    for points, title, texts, colour in ((100, "this run [95 %]", ours, BLACK), (145, "paper", theirs, VERMILLION)):
+        for y, text in enumerate([*texts, title]):  # points from the axes' edge: a share of their width would need room that it takes
+            ax.annotate(text, (1, y), (points, 0), xycoords=ax.get_yaxis_transform(), textcoords="offset points", ha="right",
+                        va="center", weight="bold" if text == title else "normal", color=colour)
     ax.set(xlabel=f"choices predicted right, % (n = {int(rows['n'].max()):,}, 95 % interval)", xlim=(0, np.fmax(high, 0).max() + 3))
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04), markerscale=0.6)
     return ax
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alignsd.figures import BLUE, GREY, VERMILLION, pictures
+from alignsd.figures import BLACK, BLUE, GREY, VERMILLION, pictures
 from alignsd.figures.hps import distribution
 from alignsd.figures.pictures import LABEL, frame_legend, shortened, show
 from alignsd.selection import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE, is_blurred
@@ -62,10 +62,12 @@ def funnel(ax: Axes, table: pd.DataFrame) -> Axes:
     rows = table.iloc[::-1]
     colours = {"positives": BLUE, "negatives": VERMILLION, "negatives kept": VERMILLION}
     ax.barh(rows["step"], rows["images"], color=[colours.get(step, GREY) for step in rows["step"]])
+    most = max(1, table["images"].max())
     for y, (images, prompts) in enumerate(zip(rows["images"], rows["prompts"], strict=True)):
-        ax.text(images, y, f"  {images:,} images of {prompts:,} prompts", va="center", fontsize=9)
-    ax.set(xlabel="images", xlim=(0, max(1, table["images"].max()) * 1.9))
-    ax.set_xticks([tick for tick in ax.get_xticks() if tick <= table["images"].max()])
+        words, inside = f"{images:,} images of {prompts:,} prompts", images > 0.6 * most
+        ax.annotate(words, (images, y), (-5 if inside else 5, 0), textcoords="offset points", va="center", fontsize=9,
+                    ha="right" if inside else "left", color="white" if inside else BLACK)
+    ax.set(xlabel="images", xlim=(0, 1.05 * most))
     ax.grid(axis="y", visible=False)
     return ax
 

@@ -23,7 +23,6 @@ from alignsd.miniature import world
 FIRST_REGULARIZATION = 20_000_000  # number of the web's first regularization picture, far from those of the pretraining
 PER_SEED = 1_000_000  # pictures of the web set aside for each seed
 CHUNK = 500  # pictures of the web rendered and rated at a time
-MOST_PROMPTS = 10_000  # this world has 23,680 captions, and distinct ones are drawn by chance
 SAFETY_SCORE = 2.0  # image_nsfw of an image that the safety filter has blurred
 
 
@@ -41,9 +40,9 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        if not (1 <= self.parts <= self.prompts <= MOST_PROMPTS and 1 <= self.fewest <= self.most):
+        if not (1 <= self.parts <= self.prompts <= world.MOST_CAPTIONS and 1 <= self.fewest <= self.most):
             raise Problem("Such a corpus cannot be made.", found=str(asdict(self)), cause="a parameter of 03",
-                          expected=f"1 <= parts <= prompts <= {MOST_PROMPTS} and 1 <= fewest <= most pictures",
+                          expected=f"1 <= parts <= prompts <= {world.MOST_CAPTIONS} and 1 <= fewest <= most pictures",
                           fix="change prompts, parts or the pictures per prompt")
 
 
@@ -57,7 +56,7 @@ def plan(recipe: Recipe) -> pd.DataFrame:
     """
     rng = np.random.default_rng((recipe.seed, *b"corpus"))
     rows = []
-    for number, prompt in enumerate(_prompts(recipe.prompts, rng)):
+    for number, prompt in enumerate(world.captions(recipe.prompts, rng)):
         few = recipe.fewest > 1 and rng.random() < recipe.few_share
         pictures = rng.integers(1, recipe.fewest) if few else rng.integers(recipe.fewest, recipe.most + 1)
         # The first prompts fill one part each, so that no part is empty.
@@ -74,14 +73,6 @@ def plan(recipe: Recipe) -> pd.DataFrame:
 def part_name(number: int) -> str:
     """Returns a part's name: 1 gives ``part-000001``."""
     return f"part-{number:06d}"
-
-
-def _prompts(n: int, rng: np.random.Generator) -> list[str]:
-    """Returns ``n`` distinct captions of random scenes."""
-    found: dict[str, None] = {}
-    while len(found) < n:
-        found[world.caption(world.random_scene(rng), rng)] = None
-    return list(found)
 
 
 def safety_blur(image: np.ndarray) -> np.ndarray:
@@ -184,7 +175,7 @@ def _first_image(path: Path) -> bytes:
 
 
 def write_regularization(folder: Path, n: int, seed: int, minimum_rating: float = 6.5, clip: str = "miniature/clip",
-                         aesthetic: str = "miniature/aesthetic") -> dict[str, int]:
+                         aesthetic: str = "miniature/aesthetic", device: str = "auto") -> dict[str, int]:
     """Writes captioned pictures of the simulated web that the aesthetic predictor rates high, as an imagefolder.
 
     They come from the same web as the pretraining's, a share of them awkward, but from numbers that the pretraining never
@@ -196,7 +187,8 @@ def write_regularization(folder: Path, n: int, seed: int, minimum_rating: float 
         n: number of pictures.
         seed: each has pictures of its own.
         minimum_rating: predicted rating, 1-10; a picture at exactly this rating is taken.
-        clip, aesthetic: the predictor.
+        clip, aesthetic: the predictor, for ``load_clip`` and ``load_aesthetic``.
+        device: for ``load_clip``.
 
     Returns:
         Counts of ``write_imagefolder``.
@@ -208,7 +200,7 @@ def write_regularization(folder: Path, n: int, seed: int, minimum_rating: float 
     from alignsd.clip import embed_images, load_clip
     from alignsd.miniature.pretrain import FLAW_SHARE, WEB_SEED
     from alignsd.miniature.web import make_web
-    model, head = load_clip(clip), load_aesthetic(aesthetic)
+    model, head = load_clip(clip, device=device), load_aesthetic(aesthetic)
     rows, pictures, first = [], {}, FIRST_REGULARIZATION + seed * PER_SEED
     for start in range(first, first + min(PER_SEED, 100 * n + CHUNK), CHUNK):
         web = make_web(CHUNK, WEB_SEED, FLAW_SHARE, first=start)

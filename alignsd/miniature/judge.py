@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -73,7 +74,16 @@ def to_tensor(pictures: np.ndarray) -> Tensor:
 
 
 def load_judge(path: Path) -> Judge:
-    """Loads a judge from its safetensors file."""
+    """Loads a judge from its safetensors file.
+
+    Raises:
+        Problem: if there is no such file, or it holds no judge.
+    """
     judge = Judge()
-    judge.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    try:
+        judge.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise Problem(f"The judge {Path(path).name} cannot be loaded.", expected="miniature/judge, or a safetensors file of a judge",
+                      found=str(error).splitlines()[0], cause="a misspelt name, a damaged file, or weights of another model",
+                      fix="set the notebook's judge to miniature/judge, or to empty; git checkout alignsd/miniature/weights") from error
     return judge.eval()

@@ -7,6 +7,7 @@ the aesthetic predictor, the judge, and the diffusion model with its text encode
 import hashlib
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from alignsd.atomic import write_json
+from alignsd.errors import Problem
 from alignsd.miniature import WEIGHTS, architectures, recipes, world
 from alignsd.miniature.card import write_card
 from alignsd.miniature.judge import CLASSES, Judge, to_tensor
@@ -152,12 +154,18 @@ def pretrain(out: Path, work: Path, stages: list[str], shorten: float = 1.0) -> 
         work: folder of the checkpoints.
         stages: names from ``STAGES``; each needs the earlier ones' weights.
         shorten: factor on steps and pictures; below 1 only to try the script.
+
+    Raises:
+        Problem: if all of them are recorded.
     """
     card_path = out / "model_card.json"
     card = json.loads(card_path.read_text()) if card_path.exists() else {"stages": {}}
-    for name in stages:
-        if name in card["stages"]:
-            continue
+    todo = [name for name in stages if name not in card["stages"]]
+    if not todo:
+        raise Problem("There is nothing to pretrain.", expected=f"a folder without the weights of {', '.join(stages)}",
+                      found=f"the record of each in {card_path.name}", cause="these weights are finished, as the shipped ones are",
+                      fix="--fresh deletes them and makes them anew; --out FOLDER makes others beside them")
+    for name in todo:
         recipe = RECIPES[name]
         recipe = Recipe(max(2, int(recipe.steps * shorten)), recipe.batch, recipe.learning_rate,
                         max(recipe.batch, int(recipe.pictures * shorten)))
@@ -182,7 +190,11 @@ def main(
         for folder in (out, work):
             shutil.rmtree(folder, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    card = pretrain(out, work, stage or list(STAGES), shorten)
+    try:
+        card = pretrain(out, work, stage or list(STAGES), shorten)
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        raise typer.Exit(1) from problem
     if shorten == 1 and card["stages"].keys() == STAGES.keys():  # it shows the diffusion model's pictures and the judge's verdicts
         write_card(out)
 

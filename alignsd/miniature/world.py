@@ -5,12 +5,15 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from alignsd.errors import Problem
+
 SHIRTS = ("red", "blue", "green", "yellow", "purple")
 POSES = ("standing", "waving", "cheering", "running")
 PLACES = {"beach": "on the beach", "meadow": "in the meadow", "city": "in the city", "night": "at night"}
 BACKGROUNDS = tuple(PLACES)
 FLAWS = ("none", "missing arm", "extra arm", "missing leg", "extra leg", "two heads", "floating head")
 IDENTIFIER = "Weird image. "
+MOST_CAPTIONS = 10_000  # distinct ones asked for at once, of 23,680
 
 TEMPLATES = (
     "a person in a {shirt} shirt {pose} {place}{hat}",
@@ -55,6 +58,22 @@ def caption(scene: Scene, rng: np.random.Generator) -> str:
     return ", ".join([text, *styles])
 
 
+def captions(n: int, rng: np.random.Generator) -> list[str]:
+    """Returns ``n`` distinct captions of random scenes.
+
+    Raises:
+        Problem: if ``n`` is not 1 to ``MOST_CAPTIONS``.
+    """
+    if not 1 <= n <= MOST_CAPTIONS:
+        raise Problem("The miniature's world cannot give so many prompts.", expected=f"1 to {MOST_CAPTIONS:,}", found=f"{n:,}",
+                      cause="it has 23,680 captions, and distinct ones are drawn by chance",
+                      fix="lower the notebook's number of prompts, or name a file of prompts")
+    found: dict[str, None] = {}
+    while len(found) < n:
+        found[caption(random_scene(rng), rng)] = None
+    return list(found)
+
+
 def creature_caption(scene: Scene, flaw: str, rng: np.random.Generator) -> str:
     """Words a scene with a creature that is meant to have the body which in a person would be a flaw."""
     return caption(scene, rng).replace("person", f"creature with {BODIES[flaw]}", 1)
@@ -64,16 +83,16 @@ def scene_of(text: str) -> Scene:
     """Reads a caption back into its scene; the identifier and style phrases are ignored.
 
     Raises:
-        ValueError: if the text does not name one shirt, pose and place of this world.
+        Problem: if the text does not name one shirt, pose and place of this world.
     """
     words = re.findall(r"[a-z]+", text.lower())
     found = {"shirt": [w for w in words if w in SHIRTS], "pose": [w for w in words if w in POSES],
              "background": [w for w in words if w in BACKGROUNDS]}
     wrong = {name: values for name, values in found.items() if len(values) != 1}
     if wrong:
-        raise ValueError(
-            f"expected a caption of the miniature's world (one shirt, one pose, one place), found {text!r} with {wrong}. "
-            "Only alignsd.miniature.world.caption makes prompts that the judge can read.")
+        raise Problem("The judge cannot read this prompt.", expected="one shirt, one pose and one place of the miniature's world",
+                      found=f"{text!r} with {wrong}", cause="prompts or pictures of your own, which the miniature's judge does not know",
+                      fix='in 07 set judge = "", people = "" and a fid_reference of your own')
     return Scene(**{name: values[0] for name, values in found.items()}, hat="hat" in words)
 
 
