@@ -22,9 +22,10 @@ KINDS = {"original model": GREY, "control, no preferences": ORANGE, "adapted, as
 COLOURS = {"original": GREY, "original_negative": GREY, "regularization_only": ORANGE, "adapted_negative": BLUE}
 METRICS = {"fid": "FID on {features},\nlower is better", "aesthetic": "aesthetic score, 1-10,\nhigher is better",
            "clip_score": "CLIP score, cosine,\nhigher is better", "hps": "HPS, raw cosine,\nhigher is better"}
-MODELS = ("original", "regularization_only", "adapted_negative")  # the rows of the paper's Table 4
-PAPER_TABLE_4 = {"original": {"fid": 19.72, "aesthetic": 5.90, "clip_score": 0.2816, "hps": 0.1898},
-                 "adapted_negative": {"fid": 19.35, "aesthetic": 6.06, "clip_score": 0.2831, "hps": 0.1916}}
+ORIGINAL, ADAPTED = "original", "adapted_negative"
+MODELS = (ORIGINAL, "regularization_only", ADAPTED)  # the rows of the paper's Table 4
+PAPER_TABLE_4 = {ORIGINAL: {"fid": 19.72, "aesthetic": 5.90, "clip_score": 0.2816, "hps": 0.1898},
+                 ADAPTED: {"fid": 19.35, "aesthetic": 6.06, "clip_score": 0.2831, "hps": 0.1916}}
 DIGITS = {"fid": 2, "aesthetic": 2, "clip_score": 4, "hps": 4}
 VERDICT_COLOURS = {"reproduced": GREEN, "direction only": ORANGE, "not reproduced": VERMILLION, "not attempted": GREY}
 COLUMNS = {"claim": (0.0, "left"), "paper": (0.585, "right"), "this run, 95 % interval": (0.605, "left"),
