@@ -23,9 +23,10 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     rows = accuracy.iloc[::-1].reset_index(drop=True)
     value, low, high = (100 * rows[c].to_numpy() for c in ("accuracy", "low", "high"))
     colours = [BLUE if name == "HPS" else GREY for name in rows["predictor"]]
-    ax.barh(rows["predictor"], value, color=colours, xerr=[value - low, high - value], error_kw={"capsize": 3, "lw": 1.2})
+    ax.barh(rows["predictor"], value, color=colours, xerr=[value - low, high - value],
+            error_kw={"capsize": 3, "lw": 1.2, "zorder": 4})
     paper = np.array([PAPER_TABLE_2.get(name, np.nan) for name in rows["predictor"]])
-    ax.scatter(paper, np.arange(len(rows)), marker="|", s=400, linewidths=2.4, color=VERMILLION, zorder=3,  # hides no interval
+    ax.scatter(paper, np.arange(len(rows)), marker="|", s=400, linewidths=2.4, color=VERMILLION, zorder=3,
                label="the paper: real people, CLIP ViT-L/14, n = 5,000")
     ours = [f"{row.accuracy:.1f} [{row.low:.1f}, {row.high:.1f}]" for row in (100 * rows[["accuracy", "low", "high"]]).itertuples()]
     theirs = ["-" if np.isnan(number) else f"{number:.1f}" for number in paper]
