@@ -62,7 +62,7 @@ def rate_bars(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
 
 
 def rate_dots(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
-    """Draws a share of images that is near 100 % in every arm, as dots on an axis that is cut and marked so; else as ``rate_bars``."""
+    """Draws what ``rate_bars`` draws as dots, for shares near 100 % in every arm: the axis is cut, and marked so."""
     rows = arms[arms["metric"] == metric].iloc[::-1]
     value, low, high = (100 * rows[column].to_numpy() for column in ("value", "low", "high"))
     for y, (name, colour) in enumerate(zip(_names(rows), _colours(rows), strict=True)):
