@@ -34,12 +34,14 @@ def resolve(name: str) -> str:
     return str(path)
 
 
-def torch_device(device: str) -> torch.device:
-    """Turns ``"auto"`` into the GPU if there is one and else the CPU; other names are torch's own.
+def torch_device(device: str | torch.device) -> torch.device:
+    """Turns ``"auto"`` into the GPU if there is one and else the CPU; other names are torch's own, and a device stays what it is.
 
     Raises:
         Problem: if torch knows no such device, or this machine has none.
     """
+    if isinstance(device, torch.device):
+        return device
     if device != "auto":
         try:
             place = torch.device(device)
