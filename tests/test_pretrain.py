@@ -52,7 +52,7 @@ def test_stages_run_and_are_recorded(tmp_path, stage):
 def test_a_recorded_stage_is_not_made_again(tmp_path):
     pretrain.pretrain(tmp_path / "out", tmp_path / "work", ["vae"], shorten=0.002)
     made = (tmp_path / "out" / "model_card.json").read_bytes()
-    with pytest.raises(Problem, match="nothing to pretrain.*(?s:.)*--fresh"):
+    with pytest.raises(Problem, match="(?s)nothing to pretrain.*--fresh"):
         pretrain.pretrain(tmp_path / "out", tmp_path / "work", ["vae"], shorten=0.002)
     with pytest.raises(typer.Exit):
         pretrain.main(out=tmp_path / "out", work=tmp_path / "work", stage=["vae"])
