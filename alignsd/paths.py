@@ -58,7 +58,10 @@ def user_path(value: Path | str) -> Path:
 
 def shown(path: Path | str) -> str:
     """Returns ``path`` as it is printed: relative to the output folder or the repository where it lies in one of them."""
-    path = Path(path).resolve()
+    try:
+        path = Path(path).resolve()
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, a circle of links
+        return repr(str(path))
     for base in (output(), root()):
         if path.is_relative_to(base):
             return path.relative_to(base).as_posix()

@@ -1,12 +1,26 @@
 """Fixtures that several test modules use."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
+
+# Generated inputs: the same ones in every run, and CASES times as many in a longer run by hand.
+CASES = int(os.environ.get("CASES", "1"))
+hypothesis.settings.register_profile(
+    "kit",
+    max_examples=50 * CASES,
+    deadline=None,
+    derandomize=CASES == 1,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.load_profile("kit")
 
 
 @pytest.fixture
