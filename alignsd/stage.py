@@ -20,9 +20,13 @@ from alignsd.errors import Problem
 from alignsd.inputs import PLACE, own_inputs
 from alignsd.parameters import Value, checked, notebook_names, notebook_path, read_cells, read_parameters
 from alignsd.paths import shown, stage_dir, user_path
+from alignsd.reading import listed, read_json
 from alignsd.records import preset_of
 
 HEADLESS = "ALIGNSD_HEADLESS"  # set where `alignsd run` starts a kernel: a changed value is refused there, not varied
+TABLES = (".parquet", ".json", ".jsonl")  # what a stage's record vouches for, by suffix
+TABLES_RECORD = "tables.json"
+RECORDS = ("config.json", "metrics.json", TABLES_RECORD)
 PACKAGES = ("alignsd", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "open_clip_torch",
             "torchmetrics", "numpy", "pandas", "pillow")
 
@@ -81,10 +85,20 @@ class Stage:
             raise Problem(f"{self.name} reads from {stage} without saying so.", found=str(list(self.needs)),
                           expected=f"{stage} among begin's needs", cause="a new input", fix=f"add {stage!r} to needs=[...]")
         path = stage_dir(lineage.holder(self.run, stage), stage).joinpath(*parts)
+        command = f"alignsd run --preset {preset_of(self.run)} --run {self.run} --force {stage[:2]}"
         if not path.exists():
             raise Problem(f"{'/'.join(parts)} of {stage} is missing.", expected=shown(path), found="no such file or folder",
                           cause="it was deleted, or another version of the notebook made the stage",
-                          fix=f"alignsd run --preset {preset_of(self.run)} --run {self.run} --force {stage[:2]}")
+                          fix=command)
+        changed = changed_tables(stage_dir(lineage.holder(self.run, stage), stage), "/".join(parts))
+        if changed:
+            raise Problem(
+                f"{changed[0]} of {stage} is not as {stage} left it.",
+                expected="the file that the notebook wrote",
+                found=f"{len(changed)} changed or deleted: {', '.join(changed[:3])}",
+                cause="an edit by hand, a copy over it, or a failing disk",
+                fix=f"{command} makes the stage anew",
+            )
         return path
 
     def recorded(self, stage: str, parameter: str, own: Value = "") -> Value:
@@ -127,6 +141,7 @@ class Stage:
         """
         self._refuse_changed_values()
         cost = {"seconds": round(time.monotonic() - self.started, 1), "peak_memory_mib": peak_memory_mib()}
+        write_json(self.folder / TABLES_RECORD, table_digests(self.folder))
         write_json(self.folder / "metrics.json", {**metrics, **cost})
 
     def _refuse_changed_values(self) -> None:
@@ -251,6 +266,37 @@ def input_state(run: str, stage: str) -> str:
     config = _config(run, stage, "a later notebook")
     results = {k: v for k, v in read_metrics(run, stage).items() if "second" not in k and "memory" not in k}
     return _sha256([config["fingerprint"], results])[:16]
+
+
+def table_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each table and each record in a stage's folder, by its path there.
+
+    Pictures, models and working files (checkpoints, latents) are not among them: to read a stage's
+    pictures takes minutes at full size, and each picture is checked where it is opened.
+    """
+    tables = [file for file in listed(folder, *TABLES, deep=True) if file.parent != folder or file.name not in RECORDS]
+    return {file.relative_to(folder).as_posix(): file_sha256(file) for file in tables}
+
+
+def changed_tables(folder: Path, below: str = "") -> list[str]:
+    """Return the tables of a finished stage that were changed or deleted since the stage was finished.
+
+    Args:
+        folder: the stage's folder.
+        below: only this file, or the files below this folder; all if empty.
+    """
+    record = folder / TABLES_RECORD
+    if not record.exists() or not (folder / "metrics.json").exists():
+        return []
+    digests = read_json(record)
+    if not isinstance(digests, dict):
+        return [TABLES_RECORD]
+    asked = {name: digest for name, digest in digests.items() if not below or name == below or name.startswith(f"{below}/")}
+    return [name for name, digest in asked.items() if not _is_unchanged(folder / name, digest)]
+
+
+def _is_unchanged(file: Path, digest: str) -> bool:
+    return file.is_file() and file_sha256(file) == digest
 
 
 def file_sha256(path: Path | str) -> str:

@@ -93,7 +93,10 @@ def test_a_parent_that_ran_again_is_noticed(three, kit):
 
 
 @pytest.mark.parametrize(("name", "parent", "words"), [
-    ("trial", "none", "no run 'none'"), ("mini", "mini", "exists already, without"), ("new", "new", "no run 'new'"), ("other", "mini", "exists already, without"),
+    ("trial", "none", "no run 'none'"),
+    ("mini", "mini", "exists already, without"),
+    ("new", "new", "no run 'new'"),
+    ("other", "mini", "exists already, without"),
 ])
 def test_impossible_parents_are_told(three, kit, name, parent, words):
     run()

@@ -118,6 +118,25 @@ def test_a_stage_that_was_made_from_an_older_result_is_refused_as_an_input(two, 
         begin("03_third", {"run": "mini", "size": 1}, needs=["02_second"])
 
 
+@pytest.mark.parametrize("hurt", [
+    lambda path: path.write_text('{"rows": 2}'), lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("asked", ["tables", "tables/rows.json"])
+def test_a_table_that_was_edited_by_hand_is_noticed_where_it_is_read(two, hurt, asked):
+    first = begin("01_first", FIRST)
+    for name in ("tables/rows.json", "tables/other.json", "note.json", "picture.png"):
+        first.path(*name.split("/")).write_text('{"rows": 1}')
+    first.finish({})
+    later = second()
+    assert later.input("01_first", *asked.split("/")).exists()
+    first.path("picture.png").write_text("redrawn")
+    hurt(first.path("tables", "rows.json"))
+    with pytest.raises(Problem, match="(?s)(rows.json of 01_first is not as|is missing).*--force 01"):
+        later.input("01_first", *asked.split("/"))
+    assert later.input("01_first", "note.json").exists(), "other tables can still be read"
+    first.path("tables", "rows.json").write_text('{"rows": 1}')
+    assert later.input("01_first", *asked.split("/")).exists()
+
+
 def test_a_later_notebook_takes_a_value_from_the_stage_that_recorded_it(two):
     begin("01_first", FIRST | {"rate": 0.25}).finish({})
     opened = second()
