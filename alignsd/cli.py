@@ -1,18 +1,21 @@
 """The command ``alignsd``: run the notebooks, clean up, show the scorecard."""
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from alignsd import parameters, runner
+from alignsd import locks, parameters, runner
 from alignsd.errors import Problem, Stopped
 from alignsd.paths import figures_dir, run_dir, shown
 from alignsd.progress import Progress, clock
 from alignsd.records import expected_seconds
+from alignsd.signals import Interrupted, handled, interrupt
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Human Preference Score and Stable Diffusion aligned with it, notebook by notebook.")
@@ -120,12 +123,25 @@ def import_choices(
 
 
 def main() -> None:
-    """Entry point of the console script; tells problems in words and ends with exit code 1."""
+    """Run the command line: the entry point of the console script.
+
+    Problems are told in words and end with exit code 1; signals end with 128 and their number.
+    """
     try:
-        app()
+        with handled(interrupt):
+            app()
     except (Problem, Stopped) as problem:
         print(problem, file=sys.stderr)
         sys.exit(1)
+    except Interrupted as end:
+        with suppress(OSError):  # the terminal may be gone
+            print(_how_to_go_on(end, sys.argv[1:]), file=sys.stderr)
+        sys.exit(end.exit_code)
+
+
+def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
+    again = [argument for argument in arguments if argument != "--force"]  # it would start anew
+    return f"Stopped by {end.name}. To go on: {shlex.join(['alignsd', *again])}"
 
 
 def _look_ahead(run_name: str, values: dict[str, dict[str, parameters.Value]], todo: Sequence[str]) -> None:
@@ -145,16 +161,21 @@ def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> di
 
 
 def _carry_out(tasks: list[runner.Task], expected: dict[str, float]) -> None:
+    """Carry out the tasks of a plan while no other process works in the run."""
     progress = Progress([t.name for t in tasks], [t.name for t in tasks if t.todo], expected)
     started = time.monotonic()
-    print(f"run {tasks[0].run}, preset {tasks[0].preset}")
-    for task in tasks:
-        if not task.todo:
-            runner.leave(task)
-            progress.skip(task.name, task.reason)
-            continue
-        with progress.running(task.name):
-            runner.carry_out(task)
+    run_name = tasks[0].run
+    with ExitStack() as stack:
+        if any(task.todo for task in tasks):  # a finished run may lie in a read-only folder
+            stack.enter_context(locks.hold(locks.run_lock(run_name), f"alignsd run --run {run_name}"))
+        print(f"run {run_name}, preset {tasks[0].preset}", flush=True)
+        for task in tasks:
+            if not task.todo:
+                runner.leave(task)
+                progress.skip(task.name, task.reason)
+                continue
+            with progress.running(task.name):
+                runner.carry_out(task)
     print(f"all done in {clock(time.monotonic() - started)}")
 
 

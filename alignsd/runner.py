@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignsd.atomic import write_json
+from alignsd import locks
+from alignsd.atomic import sweep, write_json
 from alignsd.errors import Problem
 from alignsd.inputs import MODEL, own_inputs
 from alignsd.parameters import Value, notebook_names, notebook_path, read_parameters, resolve
-from alignsd.paths import run_dir, shown, stage_dir
+from alignsd.paths import figures_dir, run_dir, shown, stage_dir
 from alignsd.records import note_preset, read_json, read_record, record_path
 from alignsd.stage import (
     code_sha256,
@@ -84,25 +85,44 @@ def plan(preset: str, run: str, only: Sequence[str] = (), start: str | None = No
 
 
 def carry_out(task: Task) -> dict[str, Any]:
-    """Runs one notebook and returns its record; both it and the executed copy lie in the run's folder afterwards.
+    """Run one notebook and return its record.
+
+    The record and the executed copy lie in the run's folder afterwards.
 
     Raises:
-        Stopped: if the notebook did not reach its end; what it made so far is kept as ``<name>.failed.ipynb``.
-        Problem: if it ended without ``stage.finish(...)``.
+        Stopped: if the notebook did not reach its end; what it made so far is kept as
+            ``<name>.failed.ipynb``.
+        Problem: if the notebook ended without ``stage.finish(...)``, or another process is at work
+            in the run or in the notebook's stage.
+        Interrupted: if a signal asked the program to end.
     """
+    with locks.hold(locks.run_lock(task.run), f"alignsd run --run {task.run}"):
+        return _carry_out(task)
+
+
+def _carry_out(task: Task) -> dict[str, Any]:
     from alignsd.execution import execute  # takes seconds: not for a plan
 
     source = notebook_path(task.name)
     folder = stage_dir(task.run, task.name)
-    if task.afresh and folder.exists():
-        shutil.rmtree(folder)
+    writer = f"alignsd run --run {task.run}, notebook {task.name[:2]}"
+    with locks.hold(locks.stage_lock(task.run, task.name), writer):  # not while it is open elsewhere
+        if task.afresh and folder.exists():
+            shutil.rmtree(folder)
+        # Until the notebook is finished again, so that a failure is not taken for a result.
+        (folder / "metrics.json").unlink(missing_ok=True)
+        sweep(run_dir(task.run), deep=False)
+        sweep(figures_dir(task.run))
     note_preset(task.run, task.preset)
     started, clock = datetime.now(UTC), time.monotonic()
     defaults = {p.name: p.default for p in read_parameters(source).values()}
     changed = {name: value for name, value in task.values.items() if value != defaults[name]}
     package = package_sha256()
-    (folder / "metrics.json").unlink(missing_ok=True)  # until it is finished again, so that a failure is not taken for a result
-    execute(source, run_dir(task.run) / source.name, changed)
+    try:
+        execute(source, run_dir(task.run) / source.name, changed)
+    except BaseException:
+        sweep(folder)  # a kernel that was killed leaves its temporary files
+        raise
     if not (folder / "metrics.json").exists():
         raise Problem(f"{task.name} ended without a result.", expected=shown(folder / "metrics.json"), found="no such file",
                       cause="the notebook's last code cell does not finish its stage",
