@@ -13,8 +13,8 @@ import typer
 from alignsd import locks, parameters, runner
 from alignsd.errors import Problem, Stopped
 from alignsd.paths import figures_dir, run_dir, shown
-from alignsd.progress import Progress, clock
-from alignsd.records import expected_seconds
+from alignsd.progress import Progress, clock, work_file
+from alignsd.records import expected_seconds, known_work
 from alignsd.signals import Interrupted, handled, interrupt
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -38,7 +38,7 @@ def run(
         return _show(tasks)
     if any(task.todo for task in tasks):
         _look_ahead(run_name, _values_by_number(preset, run_name, settings or ()), [task.name[:2] for task in tasks if task.todo])
-    _carry_out(tasks, expected_seconds(preset, run_name))
+    _carry_out(tasks, expected_seconds(preset, run_name), known_work(preset, run_name))
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
         scorecard(run_name)
@@ -160,11 +160,17 @@ def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> di
     return {name[:2]: values for name, values in parameters.resolve(preset, run_name, settings).items()}
 
 
-def _carry_out(tasks: list[runner.Task], expected: dict[str, float]) -> None:
+def _carry_out(
+    tasks: list[runner.Task],
+    expected: dict[str, float],
+    known: dict[str, dict[str, float]],
+) -> None:
     """Carry out the tasks of a plan while no other process works in the run."""
-    progress = Progress([t.name for t in tasks], [t.name for t in tasks if t.todo], expected)
-    started = time.monotonic()
     run_name = tasks[0].run
+    names = [task.name for task in tasks]
+    todo = [task.name for task in tasks if task.todo]
+    progress = Progress(names, todo, expected, known, work_file(run_name))
+    started = time.monotonic()
     with ExitStack() as stack:
         if any(task.todo for task in tasks):  # a finished run may lie in a read-only folder
             stack.enter_context(locks.hold(locks.run_lock(run_name), f"alignsd run --run {run_name}"))

@@ -67,8 +67,8 @@ class ThisPython(AsyncKernelManager):
         return KernelSpec(argv=launcher + arguments, language="python", display_name="Python 3")
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-        environment = kernel_environment(self.kernel.folder) | {PARENT: str(os.getpid())}
-        options["env"] = options.get("env", {}) | environment
+        environment = kernel_environment(self.kernel.folder) | self.kernel.environment
+        options["env"] = options.get("env", {}) | environment | {PARENT: str(os.getpid())}
         try:
             with open(self.kernel.log, "wb") as log:
                 await super()._async_launch_kernel(kernel_cmd, stdout=log, stderr=log, **options)
@@ -96,6 +96,7 @@ class Kernel:
 
     Args:
         folder: a folder of the kernel's own.
+        environment: environment variables for the kernel, beside those of this program.
 
     Attributes:
         process: the kernel's process once it was started.
@@ -103,8 +104,9 @@ class Kernel:
         stopped_by: number of the signal that asked the program to end; 0 if none did.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, environment: Mapping[str, str]):
         self.folder = folder
+        self.environment = dict(environment)
         self.log = folder / "log.txt"
         self.process: subprocess.Popen | None = None
         self.cell = 0
@@ -160,7 +162,12 @@ class Kernel:
                 self.process.send_signal(number)
 
 
-def execute(source: Path, target: Path, parameters: Mapping[str, Any]) -> None:
+def execute(
+    source: Path,
+    target: Path,
+    parameters: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """Execute the notebook ``source`` and write its executed copy to ``target``.
 
     The notebook runs in the repository's folder. The kernel has ended when the function returns.
@@ -169,6 +176,7 @@ def execute(source: Path, target: Path, parameters: Mapping[str, Any]) -> None:
         source: the notebook; it is not changed.
         target: where the copy goes, whole or not at all.
         parameters: values for a cell after the parameters cell; no cell is added if there are none.
+        environment: environment variables for the kernel, beside those of this program.
 
     Raises:
         Stopped: if a cell raises or the kernel dies. The copy so far is kept as
@@ -183,7 +191,7 @@ def execute(source: Path, target: Path, parameters: Mapping[str, Any]) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="alignsd-", ignore_cleanup_errors=True) as folder:
-            kernel = Kernel(Path(folder))
+            kernel = Kernel(Path(folder), environment or {})
             with handled(kernel.stop):
                 _execute(notebook, part, parameters, kernel, failed)
         _publish(part, target)

@@ -14,6 +14,7 @@ from alignsd.errors import Problem
 from alignsd.inputs import MODEL, own_inputs
 from alignsd.parameters import Value, notebook_names, notebook_path, read_parameters, resolve
 from alignsd.paths import figures_dir, run_dir, shown, stage_dir
+from alignsd.progress import FILE, read_work, work_file
 from alignsd.records import note_preset, read_json, read_record, record_path
 from alignsd.stage import (
     code_sha256,
@@ -118,8 +119,10 @@ def _carry_out(task: Task) -> dict[str, Any]:
     defaults = {p.name: p.default for p in read_parameters(source).values()}
     changed = {name: value for name, value in task.values.items() if value != defaults[name]}
     package = package_sha256()
+    bars = work_file(task.run)
+    bars.unlink(missing_ok=True)
     try:
-        execute(source, run_dir(task.run) / source.name, changed)
+        execute(source, run_dir(task.run) / source.name, changed, {FILE: str(bars)})
     except BaseException:
         sweep(folder)  # a kernel that was killed leaves its temporary files
         raise
@@ -130,7 +133,9 @@ def _carry_out(task: Task) -> dict[str, Any]:
     record = {"notebook": task.name, "source_sha256": source_sha256(source), "code_sha256": code_sha256(source),
               "package_sha256": package, "preset": task.preset, "parameters": task.values, "started": started.isoformat(timespec="seconds"),
               "seconds": round(time.monotonic() - clock, 1), "versions": versions(),
-              "peak_memory_mib": read_metrics(task.run, task.name)["peak_memory_mib"], "state": input_state(task.run, task.name)}
+              "peak_memory_mib": read_metrics(task.run, task.name)["peak_memory_mib"], "state": input_state(task.run, task.name),
+              "work": {bar.what: round(bar.seconds, 1) for bar in read_work(bars)}}
+    bars.unlink(missing_ok=True)
     write_json(record_path(task.run, task.name), record)
     return record
 
