@@ -58,3 +58,18 @@ def expected_seconds(preset: str, run: str) -> dict[str, float]:
         if record["preset"] == preset:
             known[record["notebook"]] = float(record["seconds"])
     return known
+
+
+def known_work(preset: str, run: str) -> dict[str, dict[str, float]]:
+    """Return how long the bars of each notebook took: in this run before, or in another run.
+
+    Returns:
+        ``{notebook name: {what a bar counts: seconds}}``, as far as runs of this preset tell.
+    """
+    others = sorted(path for path in runs().glob("*/[0-9][0-9]_*.json") if path.parent.name != run)
+    known = {}
+    for path in [*others, *sorted(run_dir(run).glob("[0-9][0-9]_*.json"))]:
+        record = read_json(path)
+        if record["preset"] == preset and "work" in record:
+            known[record["notebook"]] = {what: float(s) for what, s in record["work"].items()}
+    return known
