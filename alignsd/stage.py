@@ -399,10 +399,18 @@ def _read(path: Path, run: str, stage: str, reader: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise Problem(f"Stage {stage} of run {run!r} is not finished, and {reader} needs it.", expected=shown(path),
                       found="no such file", cause=f"notebook {stage}.ipynb has not run to its end in this run",
-                      fix=command) from None
+                      fix=command + _or_a_parent(run, stage)) from None
     except (ValueError, RecursionError, OSError) as error:
         raise Problem(f"{shown(path)} is damaged.", expected="JSON", found=str(error), cause="an edit, or a full disk",
                       fix=f"alignsd clean --run {run} --from {stage[:2]}, then {command}") from error
+
+
+def _or_a_parent(run: str, stage: str) -> str:
+    """Return the advice to vary a run that has the stage, where a run without a parent lacks it; else an empty text."""
+    others = [other for other in lineage.runs_with(stage) if other != run]
+    if not others or lineage.parent_of(run):
+        return ""
+    return f"; or read it from a run that has it: alignsd run --run {run} --from-run {others[0]}"
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
