@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from alignsd import parameters, runner
+from alignsd import commands, parameters, runner
 from alignsd.errors import Problem, Stopped
 from alignsd.paths import figures_dir, run_dir, shown
 from alignsd.progress import Progress, clock
@@ -119,8 +119,20 @@ def import_choices(
         print(f"{count:,} {what}")
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def lab(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to JupyterLab, such as --no-browser --port 9999.")] = None,
+    fresh: Annotated[list[str] | None, typer.Option(help="A notebook whose copy is to be fresh; the old one is renamed.")] = None,
+) -> None:
+    """Open the notebooks in JupyterLab: working copies in lab/, which git ignores."""
+    from alignsd.lab import start  # imports jupyter
+
+    start(fresh or (), arguments or ())
+
+
 def main() -> None:
     """Entry point of the console script; tells problems in words and ends with exit code 1."""
+    commands.remember_reader()
     try:
         app()
     except (Problem, Stopped) as problem:
