@@ -74,11 +74,21 @@ def refresh_prose(source: Path, executed: Path) -> None:
     injected = [cell for cell in old.cells if _is_injected(cell)]
     cells = []
     for cell in new.cells:
+        if cell.cell_type != "code":
+            cell.source = linked_from_a_run(cell.source)
         cells.append(next(outputs) if cell.cell_type == "code" else cell)
         if "parameters" in cell.metadata.get("tags", []):
             cells += injected
     new.cells = cells
     _write(new, executed)
+
+
+def linked_from_a_run(text: str) -> str:
+    """Return a text cell as it stands in an executed copy, which lies one folder deeper than its source.
+
+    Links to other notebooks stay: their executed copies lie beside this one.
+    """
+    return text.replace("](../", "](../../")
 
 
 def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -88,6 +98,8 @@ def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "markdown":
+            cell.source = linked_from_a_run(cell.source)
         if cell.cell_type == "code":
             cell.outputs = [_without_paths(o) for o in map(_without_bars, cell.outputs) if o]
     return notebook

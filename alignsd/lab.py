@@ -29,11 +29,17 @@ from alignsd.reading import read_json
 RUN = "lab"  # the run into which the working copies write
 PARENT = "mini"  # the run from which run lab reads what run lab has not made itself
 FIRST = "00_start_here"
+ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses one option under two names
 ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy was given
 SPINCOUNT = "1000"  # kernels of several notebooks share the cores; waiting threads soon sleep
-# Links to documents open the text as it is meant to be read, not its source.
+# Defaults of JupyterLab for this repository; what a reader has chosen in JupyterLab's settings holds.
 LAB_SETTINGS = {
-    "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}
+    # A link to a document opens the text as it is meant to be read, not its source.
+    "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
+    # A long line of code is wrapped where the window is narrow, so that no code is cut off.
+    "@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": True}},
+    # The versions are pinned, and a window that asks about news would lie over the first notebook.
+    "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
 }
 
 
@@ -206,7 +212,7 @@ def command(arguments: Sequence[str]) -> list[str]:
         # A login shell would forget the PATH that finds the command alignsd.
         "--ServerApp.terminado_settings": f"shell_command={[_shell()]!r}",
     }
-    given = [argument.split("=")[0] for argument in arguments]
+    given = {argument.split("=")[0].replace(*ALIAS) for argument in arguments}
     line = [sys.executable, "-m", "jupyterlab"]
     line += [f"{name}={value}" for name, value in options.items() if name not in given]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
