@@ -11,6 +11,7 @@ import shutil
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 # Set by the command `alignsd` for itself and for the kernels that the command starts.
 READER_FOLDER = "ALIGNSD_READER_FOLDER"
@@ -36,10 +37,7 @@ def remember_reader() -> None:
 
 def in_notebook() -> bool:
     """Return whether the reader sits at a notebook: in a kernel that no command of ours started."""
-    if READER_FOLDER in os.environ or "IPython" not in sys.modules:
-        return False
-    shell = sys.modules["IPython"].get_ipython()
-    return getattr(shell, "kernel", None) is not None
+    return READER_FOLDER not in os.environ and _kernel_shell() is not None
 
 
 def pasteable(text: str) -> str:
@@ -86,11 +84,10 @@ def advice(text: str, notebook: str = "") -> str:
 
 
 def show_link(notebook: str) -> None:
-    """Display a link to a notebook that lies beside the one at which the reader sits."""
-    from IPython.display import Markdown, display  # only in a kernel
-
+    """Display a link to a notebook that lies beside the notebook at which the reader sits."""
     name = file_name(notebook)
-    display(Markdown(f"Open [{name}]({name})"))
+    link = {"text/markdown": f"Open [{name}]({name})", "text/plain": f"Open {name}"}
+    _kernel_shell().display_pub.publish(link)
 
 
 def file_name(notebook: str) -> str:
@@ -104,15 +101,28 @@ def scripts() -> list[Path]:
     return list(dict.fromkeys([Path(sysconfig.get_path("scripts")), *beside]))
 
 
+def _kernel_shell() -> Any:
+    """Return IPython's shell if this process is the kernel of a notebook, or else None."""
+    ipython = sys.modules.get("IPython")  # an import would take half a second
+    shell = ipython.get_ipython() if ipython else None
+    return shell if getattr(shell, "kernel", None) is not None else None
+
+
 def _alignsd() -> str:
     """Return how the reader starts the ``alignsd`` that runs now."""
-    own = _own("alignsd")
-    typed = Path(sys.argv[0]).absolute() if sys.argv and sys.argv[0] else None
-    if own is None and typed and typed.stem == "alignsd" and typed.is_file():
-        own = typed
+    own = _own("alignsd") or _started()
     if own is None:
         return f"{_named(Path(sys.executable))} -m alignsd"
     return "alignsd" if _is_found_as("alignsd", own) else _named(own)
+
+
+def _started() -> Path | None:
+    """Return the script ``alignsd`` by which this process was started, or None."""
+    folder = _reader_folder()
+    script = Path(sys.argv[0]) if sys.argv else Path()
+    if folder is None or script.stem != "alignsd":
+        return None
+    return folder / script if (folder / script).is_file() else None
 
 
 def _pip() -> str:

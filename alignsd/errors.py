@@ -21,6 +21,7 @@ class Problem(Exception):
     def __init__(self, what: str, *, expected: str, found: str, cause: str, fix: str, notebook: str = ""):
         self.what, self.expected, self.found, self.cause, self.fix = what, expected, found, cause, fix
         self.notebook = notebook
+        self._linked = False
         super().__init__(what)
 
     def __str__(self) -> str:
@@ -36,7 +37,8 @@ class Problem(Exception):
 
     def _render_traceback_(self) -> list[str]:
         # IPython's hook: a notebook shows the message alone, since the stack says nothing to who reads it.
-        if self.notebook and commands.in_notebook():
+        if self.notebook and commands.in_notebook() and not self._linked:
+            self._linked = True  # a kernel asks twice: for the output and for its reply
             commands.show_link(self.notebook)
         return str(self).splitlines()
 

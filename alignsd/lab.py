@@ -22,7 +22,7 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpec
 from alignsd.atomic import replacing, write_json
 from alignsd.commands import READER_FOLDER, pasteable, scripts
 from alignsd.errors import Problem
-from alignsd.parameters import notebook_names, notebook_path, read_cells
+from alignsd.parameters import notebook_names, notebook_path
 from alignsd.paths import root, run_dir, shown
 from alignsd.reading import read_json
 
@@ -164,9 +164,10 @@ def fingerprint(cells: Sequence[Mapping[str, Any]]) -> str:
 def working_copy(name: str) -> dict[str, Any]:
     """Return a notebook's content with the working copies' run in its parameters cell."""
     notebook = read_json(notebook_path(name))
-    for cell, whole in zip(notebook["cells"], read_cells(notebook_path(name)), strict=True):
-        if "parameters" in cell.get("metadata", {}).get("tags", []):
-            source = re.sub(r"\Arun = ([\"']).*?\1", f'run = "{RUN}"', whole["source"])
+    for cell in notebook["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            source = "".join(cell["source"])
+            source = re.sub(r"\Arun = ([\"']).*?\1", f'run = "{RUN}"', source)
             cell["source"] = source.splitlines(keepends=True)
     return notebook
 
@@ -276,8 +277,8 @@ def _bring_up_to_date(name: str, origins: dict[str, str]) -> bool:
 def _fingerprint_of_copy(name: str) -> str:
     """Return the fingerprint of a working copy's cells, or words for a copy that is no notebook."""
     try:
-        return fingerprint(read_cells(copy_path(name)))
-    except Problem:
+        return fingerprint(read_json(copy_path(name))["cells"])
+    except (Problem, LookupError, TypeError):
         return "no notebook"
 
 
