@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from alignsd import lineage, locks, parameters, runner
+from alignsd import commands, lineage, locks, parameters, runner
 from alignsd.errors import Problem, Stopped
 from alignsd.paths import figures_dir, run_dir, shown
 from alignsd.progress import Progress, clock, work_file
@@ -130,11 +130,23 @@ def import_choices(
         print(f"{count:,} {what}")
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def lab(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to JupyterLab, such as --no-browser --port 9999.")] = None,
+    fresh: Annotated[list[str] | None, typer.Option(help="A notebook whose copy is to be fresh; the old one is renamed.")] = None,
+) -> None:
+    """Open the notebooks in JupyterLab: working copies in lab/, which git ignores."""
+    from alignsd.lab import start  # imports jupyter
+
+    start(fresh or (), arguments or ())
+
+
 def main() -> None:
     """Run the command line: the entry point of the console script.
 
     Problems are told in words and end with exit code 1; signals end with 128 and their number.
     """
+    commands.remember_reader()
     try:
         with handled(interrupt):
             app()

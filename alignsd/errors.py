@@ -1,8 +1,12 @@
 """The exceptions that users meet: they say what happened and what to do about it."""
 
+from alignsd import commands
+
 
 class Problem(Exception):
     """Something the user can mend, told in five lines: what happened, expected, found, likely cause, fix.
+
+    The commands that the fix names are told as they can be pasted where the reader is.
 
     Args:
         what: one sentence on what could not be done.
@@ -10,15 +14,32 @@ class Problem(Exception):
         found: what was there instead.
         cause: the likely reason.
         fix: the command or the edit that mends it.
+        notebook: the notebook whose cells mend it when all are run, such as ``"02_train_hps"``; empty if there is none.
+            At a notebook the message links this notebook.
     """
 
-    def __init__(self, what: str, *, expected: str, found: str, cause: str, fix: str):
+    def __init__(self, what: str, *, expected: str, found: str, cause: str, fix: str, notebook: str = ""):
         self.what, self.expected, self.found, self.cause, self.fix = what, expected, found, cause, fix
-        super().__init__("\n".join([what, f"  expected: {expected}", f"  found:    {found}", f"  cause:    {cause}",
-                                    f"  fix:      {fix}"]))
+        self.notebook = notebook
+        self._linked = False
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        fix = commands.advice(self.fix, self.notebook)
+        lines = [
+            self.what,
+            f"  expected: {self.expected}",
+            f"  found:    {self.found}",
+            f"  cause:    {self.cause}",
+            f"  fix:      {fix}",
+        ]
+        return "\n".join(lines)
 
     def _render_traceback_(self) -> list[str]:
         # IPython's hook: a notebook shows the message alone, since the stack says nothing to who reads it.
+        if self.notebook and commands.in_notebook() and not self._linked:
+            self._linked = True  # a kernel asks twice: for the output and for its reply
+            commands.show_link(self.notebook)
         return str(self).splitlines()
 
 

@@ -437,6 +437,7 @@ def refresh_prose(source: Path, executed: Path) -> None:
         if cell.cell_type == "code":
             cells.append(outputs.pop(0))
         else:
+            cell.source = linked_from_a_run(cell.source)
             cells.append(cell)
         if "parameters" in cell.metadata.get("tags", []):
             cells += injected
@@ -447,6 +448,14 @@ def refresh_prose(source: Path, executed: Path) -> None:
         raise _cannot_write(executed, error) from error
 
 
+def linked_from_a_run(text: str) -> str:
+    """Return a text cell as it stands in an executed copy, which lies one folder deeper than its source.
+
+    Links to other notebooks stay: their executed copies lie beside this one.
+    """
+    return text.replace("](../", "](../../")
+
+
 def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Returns an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
     notebook.metadata = nbformat.from_dict({key: notebook.metadata[key] for key in ("kernelspec", "language_info")
@@ -454,6 +463,8 @@ def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "markdown":
+            cell.source = linked_from_a_run(cell.source)
         if cell.cell_type == "code":
             cell.outputs = [_without_paths(o) for o in map(_without_bars, cell.outputs) if o]
     return notebook

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from alignsd import lineage, locks
+from alignsd import commands, lineage, locks
 from alignsd.atomic import sweep, write_json
 from alignsd.errors import Problem
 from alignsd.inputs import PLACE, own_inputs
@@ -91,7 +91,7 @@ class Stage:
         if not path.exists():
             raise Problem(f"{'/'.join(parts)} of {stage} is missing.", expected=shown(path), found="no such file or folder",
                           cause="it was deleted, or another version of the notebook made the stage",
-                          fix=command)
+                          fix=command, notebook=stage)
         changed = changed_tables(stage_dir(lineage.holder(self.run, stage), stage), "/".join(parts))
         if changed:
             raise Problem(
@@ -216,7 +216,7 @@ def _run_to_use(name: str, settings: Mapping[str, Value]) -> str:
     print(f"This is a variation of run {run}: {before}.\n"
           f"Run {run} stays as it is. The results of this notebook go to run {variation}.\n"
           f"To go on with them, set run = {variation!r} in the next notebook, or let all later notebooks follow:\n"
-          f"    alignsd run --run {variation}")
+          f"    {commands.advice(f'alignsd run --run {variation}')}")
     return variation
 
 
@@ -362,7 +362,7 @@ def _input_state(run: str, need: str, stage: str) -> str:
             raise Problem(f"Stage {need} does not belong to the present stage {earlier} of run {run!r}.",
                           expected=f"{need} made from {earlier} as it is now", found="another state of its input",
                           cause=f"{earlier} was run again or varied, and {need} was not run since",
-                          fix=command)
+                          fix=command, notebook=need)
     return input_state(run, need)
 
 
@@ -399,7 +399,7 @@ def _read(path: Path, run: str, stage: str, reader: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise Problem(f"Stage {stage} of run {run!r} is not finished, and {reader} needs it.", expected=shown(path),
                       found="no such file", cause=f"notebook {stage}.ipynb has not run to its end in this run",
-                      fix=command + _or_a_parent(run, stage)) from None
+                      fix=command + _or_a_parent(run, stage), notebook=stage) from None
     except (ValueError, RecursionError, OSError) as error:
         raise Problem(f"{shown(path)} is damaged.", expected="JSON", found=str(error), cause="an edit, or a full disk",
                       fix=f"alignsd clean --run {run} --from {stage[:2]}, then {command}") from error

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from alignsd import scorecard
+from alignsd.execution import linked_from_a_run
 from alignsd.miniature import people
 from alignsd.parameters import notebook_names, notebook_path, resolve
 from alignsd.paths import root
@@ -33,7 +34,8 @@ def test_executed_notebook_is_of_the_present_source(name):
 @pytest.mark.parametrize("name", notebook_names())
 def test_executed_notebook_shows_results_and_no_error(name):
     source, cells = read(notebook_path(name))["cells"], read(RUN / f"{name}.ipynb")["cells"]
-    assert ["".join(c["source"]) for c in cells] == ["".join(c["source"]) for c in source]
+    texts = ["".join(c["source"]) for c in source]
+    assert ["".join(c["source"]) for c in cells] == [linked_from_a_run(text) for text in texts]
     outputs = [o for c in cells for o in c.get("outputs", [])]
     assert outputs and not [o for o in outputs if o["output_type"] == "error"]
     assert all(c["execution_count"] for c in cells if c["cell_type"] == "code"), "a cell was not run"
