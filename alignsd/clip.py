@@ -60,6 +60,11 @@ class Clip:
         size = self.model.visual.image_size
         return size[0] if isinstance(size, tuple) else size
 
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        return embed_texts(self, [""]).shape[1]
+
 
 def load_clip(
     name: str, weights: Path | str | None = None, device: str = "auto", fit: str = "pad"
@@ -174,17 +179,29 @@ def _without_weights(name: str) -> Problem:
 
 
 def _not_loaded(name: str, error: Exception) -> Problem:
-    """Says what is missing: the name, if open_clip does not know it, or else the weights, with the two places that have them."""
+    """Say what is missing: the name, if open_clip does not know it, or else the weights.
+
+    The message names the two places that have the weights.
+    """
     source = open_clip.get_pretrained_cfg(name, "openai")
     if not source:
-        return Problem(f"The CLIP {short(repr(name))} could not be loaded.", found=short(told(error), 160), cause="a misspelt name, or a folder without a model",
-                       expected="miniature/clip, an open_clip name with OpenAI's weights, or a folder in open_clip's layout",
-                       fix="check the notebook's clip parameter; open_clip.list_models() lists the names")
+        return Problem(
+            f"The CLIP {short(repr(name))} could not be loaded.",
+            expected="miniature/clip, an open_clip name with OpenAI's weights, "
+            "or a folder in open_clip's layout",
+            found=short(told(error), 160),
+            cause="a misspelt name, or a folder without a model",
+            fix="check the notebook's clip parameter; open_clip.list_models() lists the names",
+        )
     hub, url = source["hf_hub"].strip("/"), source["url"]
-    return Problem(f"The weights of the CLIP {name!r} could not be fetched.", found=told(error),
-                   expected=f"open_clip_model.safetensors of {hub} on the Hugging Face hub, or {url.rsplit('/', 1)[-1]} from {url}",
-                   cause="no network, or the host is gone: docs/data.md",
-                   fix=f"get either file where there is a network, put it into data/ and set clip to {name}=data/FILE")
+    file = url.rsplit("/", 1)[-1]
+    return Problem(
+        f"The weights of the CLIP {name!r} could not be fetched.",
+        expected=f"open_clip_model.safetensors of {hub} on the Hugging Face hub, or {file} from {url}",
+        found=told(error),
+        cause="no network, or the host is gone: docs/data.md",
+        fix=f"get either file where there is a network, put it into data/ and set clip to {name}=data/FILE",
+    )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -359,18 +376,46 @@ def preprocess(clip: Clip, images: Sequence[np.ndarray]) -> Tensor:
 
 
 @torch.no_grad()
-def embed_images(clip: Clip, images: list[np.ndarray], batch: int = 256) -> np.ndarray:
-    """Embeds images ``(h, w, 3)`` uint8 as unit vectors ``(n, d)``, float32."""
-    parts = [clip.model.encode_image(preprocess(clip, images[i:i + batch]), normalize=True).float().cpu()
-             for i in range(0, len(images), batch)]
-    return torch.cat(parts).numpy() if parts else np.empty((0, 0), dtype=np.float32)
+def embed_images(clip: Clip, images: Sequence[np.ndarray], batch: int = 256) -> np.ndarray:
+    """Return the embeddings of images ``(h, w, 3)`` uint8: unit vectors ``(n, d)``, float32.
+
+    Raises:
+        Problem: if an image has another shape or other numbers, or an embedding is not finite.
+    """
+    parts = []
+    for start in range(0, len(images), batch):
+        pixels = preprocess(clip, images[start : start + batch])
+        parts.append(clip.model.encode_image(pixels, normalize=True).float().cpu())
+    return _embeddings(parts)
 
 
 @torch.no_grad()
 def embed_texts(clip: Clip, texts: list[str], batch: int = 256) -> np.ndarray:
-    """Embeds texts as unit vectors ``(n, d)``, float32; equal texts are embedded once."""
+    """Return the embeddings of texts: unit vectors ``(n, d)``, float32; equal texts are embedded once.
+
+    Raises:
+        Problem: if an embedding is not finite.
+    """
     distinct = list(dict.fromkeys(texts))
-    parts = [clip.model.encode_text(clip.tokenizer(distinct[i:i + batch]).to(clip.device), normalize=True).float().cpu()
-             for i in range(0, len(distinct), batch)]
+    parts = []
+    for start in range(0, len(distinct), batch):
+        tokens = clip.tokenizer(distinct[start : start + batch]).to(clip.device)
+        parts.append(clip.model.encode_text(tokens, normalize=True).float().cpu())
     row = {text: i for i, text in enumerate(distinct)}
-    return torch.cat(parts).numpy()[[row[text] for text in texts]] if parts else np.empty((0, 0), dtype=np.float32)
+    return _embeddings(parts)[[row[text] for text in texts]]
+
+
+def _embeddings(parts: list[Tensor]) -> np.ndarray:
+    if not parts:
+        return np.empty((0, 0), dtype=np.float32)
+    embeddings = torch.cat(parts).numpy()
+    if not np.isfinite(embeddings).all():
+        raise Problem(
+            "The CLIP's embeddings are no finite numbers.",
+            expected="finite numbers",
+            found=f"{int((~np.isfinite(embeddings)).any(axis=1).sum())} of {len(embeddings)} embeddings "
+            "with NaN or infinity",
+            cause="weights of a training that diverged, or too large for single precision",
+            fix="give other weights, or train again with a lower learning_rate",
+        )
+    return embeddings
