@@ -44,16 +44,37 @@ class Problem(Exception):
 
 
 def at_least(minimum: float, notebook: str, **values: float) -> None:
-    """Does nothing if values of a notebook's parameters are large enough.
+    """Do nothing if values of a notebook's parameters are finite and large enough.
 
     Raises:
-        Problem: that names the first parameter whose value is below ``minimum``.
+        Problem: that names the first parameter whose value is below ``minimum``, infinite or NaN.
     """
     for name, value in values.items():
-        if value < minimum:
-            raise Problem(f"{name} of notebook {notebook} is too small.", expected=f"at least {minimum:g}", found=repr(value),
-                          cause="a slip in a preset, in the parameters cell or in --set",
-                          fix=f"--set {notebook}.{name}={minimum:g} or more")
+        if not minimum <= value < float("inf"):
+            fault = "too small" if value < minimum else "not a finite number"
+            raise Problem(
+                f"{name} of notebook {notebook} is {fault}.",
+                expected=f"at least {minimum:g}",
+                found=repr(value),
+                cause="a slip in a preset, in the parameters cell or in --set",
+                fix=f"--set {notebook}.{name}={minimum:g} or more",
+            )
+
+
+def check_seed(seed: int) -> None:
+    """Do nothing if a seed is one that every generator takes: ``0 <= seed < 2**32``.
+
+    Raises:
+        Problem: otherwise.
+    """
+    if not 0 <= seed < 2**32:
+        raise Problem(
+            "The seed is out of its range.",
+            expected="a whole number from 0 to 4294967295",
+            found=f"seed = {seed}",
+            cause="-1 means any seed in other tools; here each seed stands for one result",
+            fix="set the parameter seed to 0, or to any other number of that range",
+        )
 
 
 class Stopped(Exception):
