@@ -29,10 +29,26 @@ def at_least(minimum: float, notebook: str, **values: float) -> None:
         Problem: that names the first parameter whose value is below ``minimum``.
     """
     for name, value in values.items():
-        if value < minimum:
+        if not value >= minimum:  # NaN is not at least anything
             raise Problem(f"{name} of notebook {notebook} is too small.", expected=f"at least {minimum:g}", found=repr(value),
                           cause="a slip in a preset, in the parameters cell or in --set",
                           fix=f"--set {notebook}.{name}={minimum:g} or more")
+
+
+def check_seed(seed: int) -> None:
+    """Do nothing if a number can seed every random generator of the kit.
+
+    Raises:
+        Problem: if the seed is below 0, or 2**32 or more.
+    """
+    if not 0 <= seed < 2**32:
+        raise Problem(
+            "The seed is out of range.",
+            expected="a whole number from 0 to 4294967295",
+            found=repr(seed),
+            cause="a slip in a preset, in the parameters cell or in --set",
+            fix="--set seed=0",
+        )
 
 
 class Stopped(Exception):
