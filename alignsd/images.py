@@ -1,6 +1,5 @@
 """Read and write pictures. A file that is no whole picture gives one reason, whatever the decoder says."""
 
-import hashlib
 import io
 import os
 import stat
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from alignsd.atomic import temporary
 from alignsd.errors import Problem
 from alignsd.paths import shown
 from alignsd.reading import read_bytes
@@ -143,9 +143,7 @@ def _save(path: Path | str, picture: np.ndarray, **options) -> None:
     check_pixels(picture)
     encoded, path = io.BytesIO(), Path(path)
     Image.fromarray(picture).save(encoded, **options)
-    # A long name has no room for the additions of a temporary name, so its hash stands for it.
-    stem = path.stem if len(os.fsencode(path.stem)) < 100 else _digits(path.stem)
-    part = path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
+    part = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(encoded.getvalue())
@@ -156,10 +154,6 @@ def _save(path: Path | str, picture: np.ndarray, **options) -> None:
     finally:
         if os.path.lexists(part):
             part.unlink()
-
-
-def _digits(name: str) -> str:
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
 
 
 def _unwritable(path: Path, error: Exception) -> Problem:
