@@ -24,7 +24,7 @@ from alignsd.errors import Problem
 from alignsd.imagefolder import LONGEST_TEXT, METADATA
 from alignsd.images import MAX_BYTES
 from alignsd.paths import shown
-from alignsd.reading import is_foreign_member, is_text, listed, parse_json, read_json
+from alignsd.reading import is_foreign_member, is_text, listed, mistaken_for, parse_json, read_json
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 CAPTION, DESCRIBED = ".txt", ".json"
@@ -223,18 +223,12 @@ def _what_is_wrong(shard: Path, error: Exception) -> tuple[str, str]:
     """Return what a file is that is no tar, and the likely cause."""
     try:
         with open(shard, "rb") as file:
-            start = file.read(64).lstrip()
+            start = file.read(64)
     except OSError:
-        start = b""
-    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
-        return "a compressed file", "the shard was compressed; unpack it to a plain tar"
+        return str(error), "a failing disk, or a file of another user"
     if start.startswith(b"PK"):
         return "a zip file", "another kind of archive under the name of a tar"
-    if start.startswith(b"<"):
-        return "a web page", "the download needs a login or another link"
-    if start.startswith(b"version https://git-lfs"):
-        return "a pointer of Git LFS", "git lfs pull was not run"
-    return str(error) or type(error).__name__, "a download that was cut off"
+    return mistaken_for(start) or (str(error) or type(error).__name__, "a download that was cut off")
 
 
 def _caption(content: bytes | None) -> tuple[str, str | None]:
