@@ -140,7 +140,7 @@ def checked_table(
     Args:
         frame: the table.
         name: one of ``TABLES``.
-        where: the file that the table comes from.
+        where: the file that the table comes from; text is shown as it is.
         columns: the columns that are needed; None for all.
 
     Raises:
@@ -190,8 +190,9 @@ def command_for(stage: str, where: Path | str) -> str:
 
 
 def _changed(table: Table, where: Path | str, expected: str, found: str) -> Problem:
+    name = where if isinstance(where, str) else shown(where)
     return Problem(
-        f"{shown(where)} is not the table that {table.stage} writes.",
+        f"{name} is not the table that {table.stage} writes.",
         expected=expected,
         found=found,
         cause="an edit by hand, another file of this name, or another version of the kit",
