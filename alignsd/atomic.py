@@ -39,7 +39,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 def temporary(path: Path) -> Path:
     """Return the hidden name beside a file under which this process writes it."""
     # A long name has no room for the additions, so its hash stands for it.
-    name = os.fsencode(path.stem)
+    name = path.stem.encode("utf-8", "surrogatepass")
     stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
     return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
 
