@@ -234,9 +234,14 @@ def against_control(metrics: pd.DataFrame, features: pd.DataFrame, reference: np
 
 
 def ratio(a: np.ndarray, b: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float, float]:
-    """Returns mean(a) / mean(b) of paired values ``(n,)`` with its bootstrap interval; b must not be 0 throughout."""
+    """Return mean(a) / mean(b) of paired values ``(n,)`` with its bootstrap interval; b must not be 0 throughout.
+
+    A resample whose b is 0 throughout has no ratio and does not count. Such resamples are rare but
+    for a handful of pictures.
+    """
     draws = []
     for rows in resample_rows(len(a), seed, resamples):
-        below = b[rows].mean(axis=1)
-        draws.append(np.divide(a[rows].mean(axis=1), below, out=np.full(len(rows), np.inf), where=below > 0))
+        above, below = a[rows].mean(axis=1), b[rows].mean(axis=1)
+        defined = below > 0
+        draws.append(above[defined] / below[defined])
     return float(a.mean() / b.mean()), *percentiles(np.concatenate(draws))
