@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alignsd.errors import Problem, at_least
+from alignsd.errors import Problem, at_least, check_seed
 from alignsd.generation import Job, generate, image_seed, load_pipeline
 from alignsd.images import save_png
 from alignsd.miniature import world
 from alignsd.paths import user_path
+from alignsd.reading import is_text
 
 # arm: adapter, prompt, negative prompt; {i} is the identifier, {p} the prompt
 ARMS = {
@@ -55,9 +56,18 @@ def plan(prompts: list[str], identifier: str, samples: int, seed: int, adapters:
     sample's number, so that more prompts or samples leave the images of the others as they were.
 
     Raises:
-        Problem: if there are no samples.
+        Problem: if there are no samples, the seed is out of range, or the identifier is no text.
     """
     at_least(1, "06", samples=samples)
+    check_seed(seed)
+    if not is_text(identifier):
+        raise Problem(
+            "The identifier is no text.",
+            expected="text that UTF-8 can hold",
+            found=ascii(identifier),
+            cause="half a character, from a program that cut the text",
+            fix='set the parameter `identifier` of 05 and 06, such as "Weird image. "',
+        )
     rows = []
     for arm, (adapter, prompt, negative) in ARMS.items():
         if adapter not in adapters:
@@ -81,10 +91,15 @@ def draw(table: pd.DataFrame, model: str, adapters: dict[str, Path | None], fold
         adapters: adapter name of ``ARMS`` -> its folder; ``""`` -> None for the model as it is.
         folder: where to write.
         steps, guidance, batch, device: for ``generate`` and ``load_pipeline``.
+
+    Raises:
+        Problem: if ``steps``, ``guidance`` or ``batch`` is too small, or a picture cannot be written.
     """
+    at_least(1, "06", steps=steps, batch=batch)
+    at_least(0, "06", guidance=guidance)
     for adapter, part in table.groupby(table["arm"].map(lambda arm: ARMS[arm][0])):
         jobs = [Job(row.file, row.prompt, row.seed, row.negative) for row in part.itertuples()]
-        done = {job.id for job in jobs if (folder / job.id).exists()}
+        done = {job.id for job in jobs if (folder / job.id).is_file()}
         if len(done) < len(jobs):
             for job, image in generate(load_pipeline(model, device, adapters[adapter]), jobs, steps, guidance, batch, done):
                 save_png(folder / job.id, image)

@@ -62,18 +62,18 @@ def at_least(minimum: float, notebook: str, **values: float) -> None:
 
 
 def check_seed(seed: int) -> None:
-    """Do nothing if a seed is one that every generator takes: ``0 <= seed < 2**32``.
+    """Do nothing if a number can seed every random generator of the kit.
 
     Raises:
-        Problem: otherwise.
+        Problem: if the seed is below 0, or 2**32 or more.
     """
     if not 0 <= seed < 2**32:
         raise Problem(
-            "The seed is out of its range.",
+            "The seed is out of range.",
             expected="a whole number from 0 to 4294967295",
-            found=f"seed = {seed}",
-            cause="-1 means any seed in other tools; here each seed stands for one result",
-            fix="set the parameter seed to 0, or to any other number of that range",
+            found=repr(seed),
+            cause="a slip in a preset, in the parameters cell or in --set",
+            fix="--set seed=0",
         )
 
 

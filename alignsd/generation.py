@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 
 from alignsd.cores import lanes, together
-from alignsd.errors import Problem
+from alignsd.errors import Problem, check_seed
 from alignsd.lora_formats import load_lora
 from alignsd.models import resolve, torch_device
 from alignsd.progress import track
@@ -27,7 +27,12 @@ class Job:
 
 
 def image_seed(seed: int, *key: str | int) -> int:
-    """Derives an image's seed from the run's seed and what names the image, e.g. the prompt's id and sample number."""
+    """Return an image's seed, from the run's seed and what names the image, e.g. the prompt's id and sample number.
+
+    Raises:
+        Problem: if the run's seed is out of range.
+    """
+    check_seed(seed)
     words = [int.from_bytes(str(part).encode("utf-8"), "little") for part in key]
     return int(np.random.SeedSequence((seed, *words)).generate_state(1)[0])
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from alignsd.atomic import replacing
 from alignsd.errors import Problem, at_least, check_seed
 from alignsd.generation import Job, generate, load_pipeline
-from alignsd.images import read_image, save_png
+from alignsd.images import MAX_PIXELS, read_image, save_png
 from alignsd.lora_formats import save_lora
 from alignsd.models import training_precision
 from alignsd.paths import shown
@@ -90,11 +90,19 @@ def crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """
     height, width = image.shape[:2]
     scale = size / min(height, width)
+    new = (max(size, round(width * scale)), max(size, round(height * scale)))
+    top, left = (int(rng.integers(extent - size + 1)) for extent in (new[1], new[0]))
+    if new[0] * new[1] > MAX_PIXELS:  # a picture one pixel wide: scale nothing but the square
+        box = (left / scale, top / scale, (left + size) / scale, (top + size) / scale)
+        box = tuple(np.clip(box, 0, (width, height, width, height)).tolist())
+        return np.asarray(_scaled(image, (size, size), box))
     if scale != 1:
-        new = (max(size, round(width * scale)), max(size, round(height * scale)))
-        image = np.asarray(Image.fromarray(image).resize(new, Image.Resampling.BILINEAR))
-    top, left = (int(rng.integers(extent - size + 1)) for extent in image.shape[:2])
+        image = np.asarray(_scaled(image, new))
     return image[top:top + size, left:left + size]
+
+
+def _scaled(image: np.ndarray, size: tuple[int, int], box: tuple[float, ...] | None = None) -> Image.Image:
+    return Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box)
 
 
 @torch.no_grad()

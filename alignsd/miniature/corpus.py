@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from alignsd.atomic import replacing, write_json, write_table
 from alignsd.diffusiondb import METADATA, SAMPLERS
-from alignsd.errors import Problem
+from alignsd.errors import Problem, check_seed
 from alignsd.imagefolder import write_imagefolder
 from alignsd.miniature import world
 
@@ -40,10 +40,16 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
+        check_seed(self.seed)
         if not (1 <= self.parts <= self.prompts <= world.MOST_CAPTIONS and 1 <= self.fewest <= self.most):
             raise Problem("Such a corpus cannot be made.", found=str(asdict(self)), cause="a parameter of 03",
                           expected=f"1 <= parts <= prompts <= {world.MOST_CAPTIONS} and 1 <= fewest <= most pictures",
                           fix="change prompts, parts or the pictures per prompt")
+        shares = {name: getattr(self, name) for name in ("few_share", "blurred_share", "scattered_share")}
+        wrong = {name: share for name, share in shares.items() if not 0 <= share <= 1}
+        if wrong:
+            raise Problem("Such a corpus cannot be made.", found=str(wrong), cause="a parameter of 03",
+                          expected="shares from 0 to 1", fix="change " + " and ".join(wrong))
 
 
 def plan(recipe: Recipe) -> pd.DataFrame:
