@@ -1,5 +1,7 @@
 """The exceptions that users meet: they say what happened and what to do about it."""
 
+import numbers
+
 
 class Problem(Exception):
     """Something the user can mend, told in five lines: what happened, expected, found, likely cause, fix.
@@ -33,6 +35,24 @@ def at_least(minimum: float, notebook: str, **values: float) -> None:
             raise Problem(f"{name} of notebook {notebook} is too small.", expected=f"at least {minimum:g}", found=repr(value),
                           cause="a slip in a preset, in the parameters cell or in --set",
                           fix=f"--set {notebook}.{name}={minimum:g} or more")
+
+
+def check_seed(seed: int) -> int:
+    """Return a seed if numpy and torch both take the seed.
+
+    Raises:
+        Problem: if the seed is no whole number from 0 to 2**32 - 1.
+    """
+    whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+    if whole and 0 <= seed < 2**32:
+        return int(seed)
+    raise Problem(
+        "The seed cannot be used.",
+        expected="a whole number from 0 to 4294967295",
+        found=f"seed {seed!r:.80}",
+        cause="other tools take -1 for any seed; here every run has a seed that can be repeated",
+        fix="set seed to another number, such as 0",
+    )
 
 
 class Stopped(Exception):
