@@ -24,7 +24,7 @@ def split_random(
         Problem: if one part would be empty, or ``share`` or ``seed`` is out of its range.
     """
     seed = check_seed(seed)
-    size = check_test_share(len(choices), share)
+    size = _test_size(len(choices), share)
     test = np.zeros(len(choices), dtype=bool)
     order = np.random.default_rng((seed, 0)).permutation(len(choices))
     test[order[:size]] = True
@@ -45,7 +45,7 @@ def split_by_prompt(
         Problem: if one part would be empty, or ``share`` or ``seed`` is out of its range.
     """
     seed = check_seed(seed)
-    size = check_test_share(len(choices), share)
+    size = _test_size(len(choices), share)
     prompts = choices["prompt"].map(same_prompt)
     counts = prompts.value_counts(sort=False)
     in_test = set()
@@ -78,32 +78,37 @@ def same_prompt(prompt: str) -> str:
     return " ".join(prompt.lower().split())
 
 
-def check_test_share(n: int, share: float) -> int:
-    """Return how many of ``n`` choices go to the test part.
+def check_share(share: float) -> None:
+    """Return nothing if ``share`` is a number from 0 to 1.
 
     Raises:
-        Problem: if ``share`` is no number from 0 to 1, or one part would be empty.
+        Problem: that names test_share.
     """
     is_number = isinstance(share, numbers.Real) and not isinstance(share, bool)
-    if not is_number or not math.isfinite(share) or not 0 <= share <= 1:
-        raise Problem(
-            "test_share is no share.",
-            expected="a number above 0 and below 1",
-            found=f"test_share {share!r:.80}",
-            cause="a slip, or a percentage in place of a share",
-            fix="set test_share to 0.2 (the paper: 0.198)",
-        )
+    if is_number and math.isfinite(share) and 0 <= share <= 1:
+        return
+    raise Problem(
+        "test_share is no share.",
+        expected="a number above 0 and below 1",
+        found=f"test_share {share!r:.80}",
+        cause="a slip, or a percentage in place of a share",
+        fix="set test_share to 0.2 (the paper: 0.198)",
+    )
+
+
+def _test_size(n: int, share: float) -> int:
+    """Return how many of ``n`` choices go to the test part."""
+    check_share(share)
     size = round(share * n)
-    if not 0 < size < n:
-        few = 0 < share < 1
-        raise Problem(
-            "One part of the split would be empty.",
-            expected="at least one choice in train and one in test",
-            found=f"{size} of {n} choices in test, with test_share {share:g}",
-            cause="too few choices" if few else "a test_share that leaves one part nothing",
-            fix="collect more choices, or set test_share to 0.2 (the paper: 0.198)",
-        )
-    return size
+    if 0 < size < n:
+        return size
+    raise Problem(
+        "One part of the split would be empty.",
+        expected="at least one choice in train and one in test",
+        found=f"{size} of {n} choices in test, with test_share {share:g}",
+        cause="too few choices" if 0 < share < 1 else "a test_share that leaves one part empty",
+        fix="collect more choices, or set test_share to 0.2 (the paper: 0.198)",
+    )
 
 
 def _parted(choices: pd.DataFrame, test: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
