@@ -19,7 +19,7 @@ from alignsd.paths import shown
 from alignsd.reading import parse_json, read_bytes, read_json_lines, read_text
 
 SEPARATORS = (",", ";", "\t")
-NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?[ \t]*\n', re.IGNORECASE)  # Excel writes and reads this line
+NAMED_SEPARATOR = re.compile(r'"?sep=([^"\w\r\n ])"?[ \t]*\n', re.IGNORECASE)  # Excel writes and reads this line
 IMAGE_COLUMN = re.compile(r"image[_ ]?([0-9]{1,2})(_uid|_path|_name|_file|_file_name)?")
 # The columns of the kit's own tables, of Pick-a-Pic, of ImageRewardDB and of HPD v2.
 KNOWN = (
@@ -128,7 +128,7 @@ def _separator(text: str) -> tuple[str, str]:
     named = NAMED_SEPARATOR.match(text)
     if named:
         return named[1], text[named.end() :]
-    header = text.lstrip("\r\n").split("\n", 1)[0]
+    header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
     split = {separator: header.split(separator) for separator in SEPARATORS}
 
     def fitness(separator: str) -> tuple[int, int]:
@@ -196,7 +196,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         read = file.read(columns=wanted)
         cells = [read.column(place).to_pylist() for place in range(read.num_columns)]
         columns = named_columns(read.column_names, path.name)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         raise Problem(
             f"{path.name} cannot be read as a table.",
             expected="a whole parquet file",

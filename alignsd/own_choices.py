@@ -104,15 +104,15 @@ def import_choices(
     left += no_image
     if not rows:
         raise _too_few(len(records), 0, left, images)
-    choices = _choices(rows, images, first)
     with _new_folder(out) as work:
+        choices = _choices(rows, images, first)
         data, _, unread = hpd.write_pictures(choices, work)
         left += unread
         for split, divide in (("random", split_random), ("grouped", split_by_prompt)):
             try:
                 parts = divide(data, test_share, seed)
             except Problem as problem:
-                raise _too_few(len(records), len(data), left, images, problem, rows[0]) from problem
+                raise _too_few(len(records), len(data), left, images, problem, rows) from problem
             for part, rows_of_part in zip(("train", "test"), parts, strict=True):
                 hpd.write_choices(rows_of_part, work, part, split)
     counts = Counter(choices=len(data))
@@ -169,13 +169,16 @@ def _from_labels(records: list[dict], names: list[str]) -> tuple[list[dict], lis
     rows = []
     for record in records:
         identifiers = [_plain(record[column]) for column in columns]
-        files = [f"{name}.jpg" if column.endswith("_uid") and name else name
-                 for column, name in zip(columns, identifiers, strict=True)]
+        files = [
+            f"{name}.jpg" if column.endswith("_uid") and name else name
+            for column, name in zip(columns, identifiers, strict=True)
+        ]
         marks = [_number(record["label_0"]), _number(record["label_1"])]
-        choice: Any = files[marks.index(1)] if sorted(map(str, marks)) == ["0.0", "1.0"] else ""
-        if marks == [0.5, 0.5]:
-            choice = "0.5"
-        row = {"prompt": record["caption"], "images": files, "choice": choice}
+        row = {"prompt": record["caption"], "images": files, "choice": ""}
+        if set(marks) == {0, 1}:
+            row["choice"] = files[marks.index(1)]
+        elif set(marks) == {0.5}:
+            row["choice"] = "tie"
         if "user_id" in record:
             row["user"] = record["user_id"]
         rows.append(row | {key: record[key] for key in ("user", FAULT) if key in record})
@@ -191,7 +194,7 @@ def _from_ranks(records: list[dict]) -> list[dict]:
         if _is_list(path) or record.get(FAULT):
             rows.append(record | {"images": path, "choice": rank})
             continue
-        key = str(record.get("prompt_id", record["prompt"]) or f"row {number}")
+        key = _plain(record.get("prompt_id")) or f"row {number}"
         if key not in groups:
             groups[key] = record | {"images": [], "choice": []}
             rows.append(groups[key])
@@ -445,25 +448,36 @@ def _new_folder(out: Path) -> Iterator[Path]:
     made_here = not os.path.exists(out)
     work = None
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        _make(out)
         earlier = _listed(out)
-        _check_own(out, earlier, [f"preference_{part}.json" for part in ("train", "test")])
+        _check_own(out, earlier, ["preference_train.json", "preference_test.json"])
         work = Path(tempfile.mkdtemp(prefix=".importing-", dir=out))
         yield work
         _put(work, out, earlier)
-    except (OSError, ValueError) as error:
-        raise Problem(
-            "The data set could not be written.",
-            expected=f"a folder that can be written: {shown(out)}",
-            found=getattr(error, "strerror", None) or str(error),
-            cause="a file in the folder's place, no permission, or a full disk",
-            fix="name another folder as OUT",
-        ) from error
+    except OSError as error:
+        raise _unwritten(out, error) from error
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
         if made_here and os.path.isdir(out) and not os.listdir(out):
             out.rmdir()
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:  # a name that no folder can have
+        raise _unwritten(out, error) from error
+
+
+def _unwritten(out: Path, error: Exception) -> Problem:
+    return Problem(
+        "The data set could not be written.",
+        expected=f"a folder that can be written: {shown(out)}",
+        found=getattr(error, "strerror", None) or str(error),
+        cause="a file in the folder's place, no permission, or a full disk",
+        fix="name another folder as OUT",
+    )
 
 
 def _listed(out: Path) -> list[str]:
@@ -513,9 +527,17 @@ def _too_few(
     left: Counter,
     folder: Path,
     problem: Problem | None = None,
-    example: _Row | None = None,
+    read: Sequence[_Row] = (),
 ) -> Problem:
-    """Return why too few choices are left, with the table of reasons."""
+    """Return why too few choices are left, with the table of reasons.
+
+    Args:
+        rows, choices: of the table, and those that are left.
+        left: reason -> rows.
+        folder: of the images.
+        problem: what the split says of the choices that are left, if they came so far.
+        read: the rows whose images were looked for.
+    """
     reasons = "; ".join(f"{count:,} {reason}" for reason, count in left.most_common())
     found = f"{choices:,} choices in {rows:,} rows; left out: {reasons or 'none'}"
     expected, cause = "at least one choice in train and one in test", "too few rows"
@@ -523,12 +545,12 @@ def _too_few(
     if problem is not None:
         found, expected = f"{found}; {problem.found}", problem.expected
         cause, fix = problem.cause, problem.fix
-    if left and left.total() > choices:
-        cause = f"most rows are left out: {left.most_common(1)[0][0]}"
+    if left.total() > choices:
+        main_reason = left.most_common(1)[0][0]
+        cause = f"most rows are left out: {main_reason}"
         fix = "mend the rows; docs/data_formats.md shows what a row must hold"
-    if left and left.most_common(1)[0][0] == MISSING and left[MISSING] > choices and example:
-        cause = f"the names in the table do not start from {shown(folder)}"
-        fix = f"--images FOLDER, so that FOLDER/{example.names[0]:.200} exists"
+        if main_reason == MISSING:
+            cause, fix = _why_missing(read, folder)
     return Problem(
         "Too few choices are left for a data set.",
         expected=expected,
@@ -536,3 +558,14 @@ def _too_few(
         cause=cause,
         fix=fix,
     )
+
+
+def _why_missing(rows: Sequence[_Row], folder: Path) -> tuple[str, str]:
+    """Return the cause of missing images, and what mends it."""
+    names = [name for row in rows for name in row.names]
+    lost = [name for name in names if not os.path.isfile(os.path.join(folder, name))]
+    example = f"{lost[0]:.200}" if lost else names[0]
+    cause = f"{len(lost):,} of {len(names):,} images are not in {shown(folder)}"
+    if len(lost) == len(names):
+        cause = f"the images lie elsewhere: none of the names is a file below {shown(folder)}"
+    return cause, f"--images FOLDER, so that FOLDER/{example} exists"
