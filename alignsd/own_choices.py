@@ -38,6 +38,7 @@ NO_CHOICE, NO_IMAGE = "no choice", "the choice is none of the images"
 TIE = "a tie: HPD v1 holds one chosen image"
 BAD_USER = "the user is neither text nor a number"
 UNKNOWN_USERS = "of these, of users unknown"  # choices that were written
+RANKS = "ranks"  # the key of a row's list of ranks, in place of a choice; 1 is the best
 NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{0,15})?")
 PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".webp")
 LISTING = "imported_files.txt"  # what an import wrote, one path per line
@@ -134,7 +135,7 @@ def _records(table: pd.DataFrame) -> tuple[list[dict], list[str]]:
     if "images" not in names and {"prompt", "image_path", "rank"} <= set(names):
         return _from_ranks(records), []
     if {"prompt", "generations", "ranking"} <= set(names):
-        renamed = {"generations": "images", "ranking": "choice"}
+        renamed = {"generations": "images", "ranking": RANKS}
         return [{renamed.get(key, key): cell for key, cell in row.items()} for row in records], []
     columns = [] if "images" in names else _image_columns(names)
     for row in records if columns else ():
@@ -192,14 +193,14 @@ def _from_ranks(records: list[dict]) -> list[dict]:
     for number, record in enumerate(records):
         path, rank = record["image_path"], record["rank"]
         if _is_list(path) or record.get(FAULT):
-            rows.append(record | {"images": path, "choice": rank})
+            rows.append(record | {"images": path, RANKS: rank})
             continue
         key = _plain(record.get("prompt_id")) or f"row {number}"
         if key not in groups:
-            groups[key] = record | {"images": [], "choice": []}
+            groups[key] = record | {"images": [], RANKS: []}
             rows.append(groups[key])
         groups[key]["images"].append(path)
-        groups[key]["choice"].append(rank)
+        groups[key][RANKS].append(rank)
     return rows
 
 
@@ -230,7 +231,10 @@ def _read_row(record: dict, columns: list[str], folder: Path) -> _Row | str:
     names = _names(record["images"], folder)
     if isinstance(names, str):
         return names
-    chosen = _chosen(record["choice"], names, columns)
+    if RANKS in record:
+        chosen = _best(record[RANKS], len(names))
+    else:
+        chosen = _chosen(record["choice"], names, columns)
     if isinstance(chosen, str):
         return chosen
     user = _plain(record.get("user"))
@@ -295,8 +299,6 @@ def _below(name: str, folder: Path) -> str:
 
 def _chosen(cell: Any, names: list[str], columns: list[str]) -> tuple[int, bool] | str:
     """Return which image was chosen, and whether that is a number of the table; or why none was."""
-    if _is_list(cell):
-        return _best(list(cell), len(names))
     if _is_blank(cell):
         return NO_CHOICE
     if isinstance(cell, str):
@@ -318,9 +320,9 @@ def _chosen(cell: Any, names: list[str], columns: list[str]) -> tuple[int, bool]
     return int(number), True
 
 
-def _best(ranks: list, count: int) -> tuple[int, bool] | str:
-    """Return the image of the smallest rank."""
-    values = [_number(rank) for rank in ranks]
+def _best(ranks: Any, count: int) -> tuple[int, bool] | str:
+    """Return the image of the smallest rank, or why there is none."""
+    values = [_number(rank) for rank in ranks] if _is_list(ranks) else []
     if len(values) != count or None in values:
         return NO_IMAGE
     best = min(values)
