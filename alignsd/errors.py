@@ -46,10 +46,11 @@ def check_seed(seed: int) -> int:
     whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
     if whole and 0 <= seed < 2**32:
         return int(seed)
+    long = whole and abs(seed) >= 10**30
     raise Problem(
         "The seed cannot be used.",
         expected="a whole number from 0 to 4294967295",
-        found=f"seed {seed!r:.80}",
+        found="seed of more than 30 digits" if long else f"seed {seed!r:.80}",
         cause="other tools take -1 for any seed; here every run has a seed that can be repeated",
         fix="set seed to another number, such as 0",
     )
