@@ -116,16 +116,32 @@ def fetch(
 
 @app.command("import-choices")
 def import_choices(
-    table: Annotated[Path, typer.Argument(help="Columns prompt, images, choice: .csv, .jsonl or .parquet.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the data set, for notebook 02's parameter data.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of the images; the table's own if not given.")] = None,
-    test_share: Annotated[float, typer.Option(help="Share of the choices that go to the test part.")] = 0.2,
+    table: Annotated[
+        Path,
+        typer.Argument(help="Columns prompt, images, choice: .csv, .tsv, .jsonl, .json or .parquet."),
+    ],
+    out: Annotated[
+        Path, typer.Argument(help="Folder of the data set, for notebook 02's parameter data.")
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images; the table's own if not given.")
+    ] = None,
+    test_share: Annotated[
+        float, typer.Option(help="Share of the choices that go to the test part.")
+    ] = 0.2,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    count_from: Annotated[
+        int | None,
+        typer.Option(help="Number of a row's first image, 0 or 1, if choices are numbers."),
+    ] = None,
 ) -> None:
     """Turn your own choices into a data set in the paper's layout."""
     from alignsd import own_choices  # imports pandas
 
-    counts = own_choices.import_choices(own_choices.read_table(table), images or table.parent, out, test_share, seed)
+    cells = own_choices.read_table(table)
+    counts = own_choices.import_choices(
+        cells, images or table.parent, out, test_share, seed, count_from
+    )
     for what, count in counts.items():
         print(f"{count:,} {what}")
 

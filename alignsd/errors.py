@@ -1,5 +1,7 @@
 """The exceptions that users meet: they say what happened and what to do about it."""
 
+import numbers
+
 from alignsd import commands
 
 
@@ -61,20 +63,23 @@ def at_least(minimum: float, notebook: str, **values: float) -> None:
             )
 
 
-def check_seed(seed: int) -> None:
-    """Do nothing if a number can seed every random generator of the kit.
+def check_seed(seed: int) -> int:
+    """Return a seed if numpy and torch both take the seed.
 
     Raises:
-        Problem: if the seed is below 0, or 2**32 or more.
+        Problem: if the seed is no whole number from 0 to 2**32 - 1.
     """
-    if not 0 <= seed < 2**32:
-        raise Problem(
-            "The seed is out of range.",
-            expected="a whole number from 0 to 4294967295",
-            found=repr(seed),
-            cause="a slip in a preset, in the parameters cell or in --set",
-            fix="--set seed=0",
-        )
+    whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+    if whole and 0 <= seed < 2**32:
+        return int(seed)
+    long = whole and abs(seed) >= 10**30
+    raise Problem(
+        "The seed cannot be used.",
+        expected="a whole number from 0 to 4294967295",
+        found="seed of more than 30 digits" if long else f"seed {seed!r:.80}",
+        cause="other tools take -1 for any seed; here every run has a seed that can be repeated",
+        fix="set seed to another number, such as 0",
+    )
 
 
 class Stopped(Exception):
