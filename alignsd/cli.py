@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from alignsd import parameters, runner
+from alignsd import lineage, parameters, runner
 from alignsd.errors import Problem, Stopped
 from alignsd.paths import figures_dir, run_dir, shown
 from alignsd.progress import Progress, clock
@@ -21,21 +21,28 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 @app.command()
 def run(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers or names, such as 01 02; all if none.")] = None,
-    preset: Annotated[str, typer.Option(help="mini, smoke, small, paper, or a .yaml file of yours.")] = "mini",
+    preset: Annotated[str | None, typer.Option(help="mini, smoke, small, paper, or a .yaml file of yours; mini if not given.")] = None,
     name: Annotated[str | None, typer.Option("--run", help="Name of the run; the preset's if not given.")] = None,
+    parent: Annotated[str, typer.Option("--from-run", help="Vary this run: read its stages, make only what changes.")] = "",
     start: Annotated[str | None, typer.Option("--from", help="Leave out the notebooks before this one.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A value: 05.steps=200, or seed=1 for all.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and every value, run nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Empty the chosen stages' folders and run them again.")] = False,
 ) -> None:
     """Run notebooks in order; finished ones are left alone."""
-    run_name = name or preset.rsplit("/", 1)[-1].removesuffix(".yaml")
-    tasks = runner.plan(preset, run_name, notebooks or (), start, settings or (), force)
+    if parent and not name:
+        raise Problem("A variation needs a name of its own.", expected="--run NAME --from-run RUN", found=f"--from-run {parent} alone",
+                      cause="without --run the results would go to another run's folder",
+                      fix=f"alignsd run --run trial --from-run {parent}" + "".join(f" --set {s}" for s in settings or ()))
+    run_name = name or (preset or "mini").rsplit("/", 1)[-1].removesuffix(".yaml")
+    plan = runner.prepare(preset, run_name, notebooks or (), start, settings or (), force, parent)
     if dry_run:
-        return _show(tasks)
-    if any(task.todo for task in tasks):
-        _look_ahead(run_name, _values_by_number(preset, run_name, settings or ()), [task.name[:2] for task in tasks if task.todo])
-    _carry_out(tasks, expected_seconds(preset, run_name))
+        return _show(plan)
+    if any(task.todo for task in plan.tasks):
+        values = {notebook[:2]: own for notebook, own in plan.values.items()}
+        _look_ahead(run_name, values, [task.name[:2] for task in plan.tasks if task.todo])
+    runner.note(plan)
+    _carry_out(plan.tasks, expected_seconds(plan.preset, run_name))
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
         scorecard(run_name)
@@ -56,7 +63,9 @@ def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run."
     """Print a run's scorecard: each claim of the paper, its number there and here, and the verdict."""
     from alignsd.scorecard import read, table  # imports pandas
 
-    print(f"\nScorecard of run {name}\n{table(read(run_dir(name) / 'scorecard.json'))}")
+    variation = lineage.told(name)
+    heading = f"Scorecard of run {name}" + (f" ({variation})" if variation else "")
+    print(f"\n{heading}\n{table(read(run_dir(name) / 'scorecard.json'))}")
 
 
 @app.command()
@@ -158,8 +167,11 @@ def _carry_out(tasks: list[runner.Task], expected: dict[str, float]) -> None:
     print(f"all done in {clock(time.monotonic() - started)}")
 
 
-def _show(tasks: list[runner.Task]) -> None:
-    for task in tasks:
+def _show(plan: runner.Plan) -> None:
+    if plan.parent:
+        changes = ", ".join(plan.settings) or "nothing yet"
+        print(f"run {plan.run} varies run {plan.parent}; changed: {changes}")
+    for task in plan.tasks:
         print(f"{task.name}: {'runs' if task.todo else 'left alone'} ({task.reason})")
         for parameter in parameters.read_parameters(parameters.notebook_path(task.name)).values():
             value = task.values[parameter.name]

@@ -172,10 +172,26 @@ def resolve(preset: str, run: str, settings: Sequence[str] = ()) -> dict[str, di
         name = notebook_path(number).stem
         for key, value in section.items():
             values[name][key] = checked(_known(key, offered[name], f"preset {preset}, section {number}"), value, preset)
+    return applied(settings, values, run)
+
+
+def applied(settings: Sequence[str], values: Mapping[str, Mapping[str, Value]], run: str) -> dict[str, dict[str, Value]]:
+    """Return values with those of ``--set`` put in their place, and the run's name.
+
+    Args:
+        settings: ``"05.steps=200"`` for one notebook or ``"seed=1"`` for all that have this parameter.
+        values: ``{notebook name: {parameter: value}}``; it is not changed.
+        run: the run's name.
+
+    Raises:
+        Problem: for an unknown notebook, an unknown parameter or a value of the wrong kind.
+    """
+    offered = {name: read_parameters(notebook_path(name)) for name in values}
+    changed = {name: dict(own) for name, own in values.items()}
     for setting in settings:
         for name, key, value in _targets(setting, offered):
-            values[name][key] = checked(offered[name][key], value, f"--set {setting}")
-    return {name: v | {"run": run} for name, v in values.items()}
+            changed[name][key] = checked(offered[name][key], value, f"--set {setting}")
+    return {name: own | {"run": run} for name, own in changed.items()}
 
 
 def _targets(setting: str, offered: Mapping[str, Mapping[str, Parameter]]) -> list[tuple[str, str, Any]]:

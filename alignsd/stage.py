@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import resource
 import sys
@@ -13,13 +14,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from alignsd import lineage
 from alignsd.atomic import write_json
 from alignsd.errors import Problem
 from alignsd.inputs import PLACE, own_inputs
-from alignsd.parameters import Value, checked, notebook_path, read_cells, read_parameters
+from alignsd.parameters import Value, checked, notebook_names, notebook_path, read_cells, read_parameters
 from alignsd.paths import shown, stage_dir, user_path
+from alignsd.reading import listed, read_json
 from alignsd.records import preset_of
 
+HEADLESS = "ALIGNSD_HEADLESS"  # set where `alignsd run` starts a kernel: a changed value is refused there, not varied
+TABLES = (".parquet", ".json", ".jsonl")  # what a stage's record vouches for, by suffix
+TABLES_RECORD = "tables.json"
+RECORDS = ("config.json", "metrics.json", TABLES_RECORD)
 PACKAGES = ("alignsd", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "open_clip_torch",
             "torchmetrics", "numpy", "pandas", "pillow")
 
@@ -30,10 +37,11 @@ class Stage:
 
     Attributes:
         name: the notebook's name, such as ``02_train_hps``.
-        run: the run it belongs to.
+        run: the run that the stage belongs to. A variation's run differs from the parameter ``run``.
         folder: ``papermill_runs/<run>/stages/<name>``.
         settings: the values of the parameters cell.
         needs: the stages it reads from.
+        live: the notebook's variables, to notice a value that is changed after ``begin``.
     """
 
     name: str
@@ -41,16 +49,22 @@ class Stage:
     folder: Path
     settings: dict[str, Value]
     needs: tuple[str, ...] = ()
+    live: Mapping[str, Any] = field(default_factory=dict, repr=False)
     started: float = field(default_factory=time.monotonic)
 
     def path(self, *parts: str) -> Path:
-        """Returns a path in the stage's own folder; folders above it are made."""
+        """Return a path in the stage's own folder; folders above the path are made.
+
+        Raises:
+            Problem: if a parameter was changed after ``begin``.
+        """
+        self._refuse_changed_values()
         path = self.folder.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def input(self, stage: str, *parts: str, instead: str = "") -> Path:
-        """Returns a file or folder that an earlier stage left.
+        """Return a file or folder that an earlier stage left, in this run or in the run that it varies.
 
         Args:
             stage: the earlier stage.
@@ -67,33 +81,99 @@ class Stage:
                               found="no such file or folder", cause="a wrong path, or it was not downloaded yet",
                               fix="docs/data.md says how to get it; a path is relative to the repository")
             return own
-        path = stage_dir(self.run, stage).joinpath(*parts)
         if stage not in self.needs:
             raise Problem(f"{self.name} reads from {stage} without saying so.", found=str(list(self.needs)),
                           expected=f"{stage} among begin's needs", cause="a new input", fix=f"add {stage!r} to needs=[...]")
+        path = stage_dir(lineage.holder(self.run, stage), stage).joinpath(*parts)
+        command = f"alignsd run --preset {preset_of(self.run)} --run {self.run} --force {stage[:2]}"
         if not path.exists():
             raise Problem(f"{'/'.join(parts)} of {stage} is missing.", expected=shown(path), found="no such file or folder",
                           cause="it was deleted, or another version of the notebook made the stage",
-                          fix=f"alignsd run --preset {preset_of(self.run)} --run {self.run} --force {stage[:2]}")
+                          fix=command)
+        changed = changed_tables(stage_dir(lineage.holder(self.run, stage), stage), "/".join(parts))
+        if changed:
+            raise Problem(
+                f"{changed[0]} of {stage} is not as {stage} left it.",
+                expected="the file that the notebook wrote",
+                found=f"{len(changed)} changed or deleted: {', '.join(changed[:3])}",
+                cause="an edit by hand, a copy over it, or a failing disk",
+                fix=f"{command} makes the stage anew",
+            )
         return path
 
-    def finish(self, metrics: Mapping[str, Any]) -> None:
-        """Writes ``metrics.json``: the results, ``seconds`` since ``begin`` and ``peak_memory_mib`` of the process.
+    def recorded(self, stage: str, parameter: str, own: Value = "") -> Value:
+        """Return the value of a parameter that an earlier stage was made with, so that the two notebooks agree.
+
+        Args:
+            stage: the earlier stage, one of ``needs``.
+            parameter: the parameter's name there.
+            own: this notebook's value; empty, or the same as the recorded value.
 
         Raises:
-            Problem: if a result is not a finite number, text, list or dictionary.
+            Problem: if the earlier stage has no such parameter, or this notebook's value differs from it.
         """
+        settings = _config(self.run, stage, self.name)["settings"]
+        if parameter not in settings:
+            raise Problem(
+                f"{stage} did not record {parameter!r}.",
+                expected=f"one of {', '.join(settings)}",
+                found="no such parameter",
+                cause=f"{stage} was made by another version of its notebook",
+                fix=f"alignsd run --run {self.run} --force {stage[:2]}",
+            )
+        value = settings[parameter]
+        if own not in ("", value):
+            raise Problem(
+                f"{parameter} of {self.name} differs from that of {stage}.",
+                expected=f"{parameter} = {value!r}, with which {stage} was made, or an empty text",
+                found=f"{parameter} = {own!r}",
+                cause="the value was changed in one notebook and not in the other",
+                fix=f'set {parameter} = "" in {self.name}, which takes the value of {stage}',
+            )
+        return value
+
+    def finish(self, metrics: Mapping[str, Any]) -> None:
+        """Write ``metrics.json``: the results, ``seconds`` since ``begin`` and ``peak_memory_mib`` of the process.
+
+        Raises:
+            Problem: if a parameter was changed after ``begin``, or a result is not a finite number, text,
+                list or dictionary.
+        """
+        self._refuse_changed_values()
         cost = {"seconds": round(time.monotonic() - self.started, 1), "peak_memory_mib": peak_memory_mib()}
+        write_json(self.folder / TABLES_RECORD, table_digests(self.folder))
         write_json(self.folder / "metrics.json", {**metrics, **cost})
 
+    def _refuse_changed_values(self) -> None:
+        """Compare the notebook's present values with those that the stage was begun with."""
+        changed = {
+            name: self.live.get(name)
+            for name, value in self.settings.items()
+            if self.live and not _same(self.live.get(name), value)
+        }
+        if changed:
+            raise Problem(
+                f"Parameters were changed after {self.name} had begun.",
+                expected=", ".join(f"{name} = {self.settings[name]!r}" for name in changed),
+                found=", ".join(f"{name} = {value!r}" for name, value in changed.items()),
+                cause="the parameters cell ran again, but not the cell with begin(...) below it",
+                fix="run the cell with begin(...) and all cells below it, or use Run All Cells",
+            )
 
-def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = ()) -> Stage:
-    """Opens a notebook's stage; called in the first cell after the parameters cell.
+
+def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = (), rechecked: Sequence[str] = ()) -> Stage:
+    """Open a notebook's stage; called in the first cell after the parameters cell.
+
+    A stage that was made with other values is neither refused nor overwritten: the notebook becomes a
+    variation, a run of its own that reads the earlier stages of ``run``, and a sentence says so. A run
+    of ``alignsd run`` never becomes a variation by itself: it is refused.
 
     Args:
         name: the notebook's name without suffix.
         variables: the notebook's ``globals()``; the parameters' values are taken from it.
         needs: the stages it reads from, which must be finished.
+        rechecked: parameters on which nothing depends that an unfinished stage keeps: their value and
+            their file may change before the stage is finished.
 
     Raises:
         Problem: for a parameter of the wrong kind, a needed stage that is not finished, or a folder that was made with
@@ -101,13 +181,36 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = ()) ->
     """
     path = notebook_path(name)
     settings = _settings(path, variables)
-    run = str(settings["run"])
+    run = _run_to_use(name, settings)
     folder = stage_dir(run, name)
-    config = configuration(name, settings, {need: _input_state(run, need, name) for need in needs} | own_inputs(settings))
+    inputs = {need: _input_state(run, need, name) for need in needs} | own_inputs(settings)
+    config = configuration(name, settings, inputs)
+    finished = (folder / "metrics.json").exists()
     if (folder / "config.json").exists():
-        refuse_other(folder, config)
-    write_json(folder / "config.json", config | {"versions": versions()})
-    return Stage(name, run, folder, settings, tuple(needs))
+        refuse_other(folder, config, () if finished else rechecked)
+    if not finished or not (folder / "config.json").exists():
+        write_json(folder / "config.json", config | {"versions": versions()})
+    return Stage(name, run, folder, settings, tuple(needs), variables)
+
+
+def _run_to_use(name: str, settings: Mapping[str, Value]) -> str:
+    """Return the run that a notebook works in: the one it names, or a variation if its values differ from what is there."""
+    run = str(settings["run"])
+    there = stage_dir(lineage.holder(run, name), name) / "config.json"
+    if os.environ.get(HEADLESS) or not there.exists():
+        return run
+    old = _config(run, name, name)["settings"]
+    changes = {k: v for k, v in settings.items() if k not in PLACE and k in old and not _same(old[k], v)}
+    if not changes:
+        return run
+    variation = lineage.variation_name(run, name[:2], changes)
+    lineage.note_run(variation, preset_of(run), run, lineage.as_settings(name[:2], changes))
+    before = ", ".join(f"{k} = {v!r} instead of {old[k]!r}" for k, v in changes.items())
+    print(f"This is a variation of run {run}: {before}.\n"
+          f"Run {run} stays as it is. The results of this notebook go to run {variation}.\n"
+          f"To go on with them, set run = {variation!r} in the next notebook, or let all later notebooks follow:\n"
+          f"    alignsd run --run {variation}")
+    return variation
 
 
 def read_metrics(run: str, stage: str) -> dict[str, Any]:
@@ -116,7 +219,12 @@ def read_metrics(run: str, stage: str) -> dict[str, Any]:
     Raises:
         Problem: if the stage was not finished.
     """
-    return _read(stage_dir(run, stage) / "metrics.json", run, stage, "this")
+    return _read(stage_dir(lineage.holder(run, stage), stage) / "metrics.json", run, stage, "this")
+
+
+def is_finished(run: str, stage: str) -> bool:
+    """Return whether a stage is finished, in the run itself or in the run that it varies."""
+    return (stage_dir(lineage.holder(run, stage), stage) / "metrics.json").exists()
 
 
 def configuration(name: str, settings: Mapping[str, Value], inputs: Mapping[str, str]) -> dict[str, Any]:
@@ -126,22 +234,28 @@ def configuration(name: str, settings: Mapping[str, Value], inputs: Mapping[str,
     return identity | {"fingerprint": _sha256(identity)}
 
 
-def refuse_other(folder: Path, config: Mapping[str, Any]) -> None:
-    """Compares a stage's folder with the configuration it is about to be used with.
+def refuse_other(folder: Path, config: Mapping[str, Any], rechecked: Sequence[str] = ()) -> None:
+    """Compare a stage's folder with the configuration it is about to be used with.
+
+    Args:
+        folder: the stage's folder.
+        config: the configuration, from ``configuration``.
+        rechecked: parameters whose value and file may differ, see ``begin``.
 
     Raises:
         Problem: if the folder was made with other settings or from other inputs; names what differs.
     """
     run, name = folder.parent.parent.name, folder.name
-    there = _read(folder / "config.json", run, name, name)
+    there = _config_of(folder, run, name)
     differing = _differences(there["settings"], config["settings"]) + _differences(there["inputs"], config["inputs"])
+    differing = [row for row in differing if row[0].rpartition(" of ")[2] not in rechecked]
     if differing:
         raise Problem(f"{shown(folder)} was made with other settings or from other inputs.",
                       expected="; ".join(f"{key} = {new!r}" for key, _, new in differing),
                       found="; ".join(f"{key} = {old!r}" for key, old, _ in differing),
                       cause="a parameter or a file of yours was changed, or an earlier notebook ran again with another result",
-                      fix=f"alignsd clean --run {run} --from {name[:2]} (deletes the stages from {name[:2]} on), "
-                          "or use another run name")
+                      fix=f"keep both: alignsd run --run NEW-NAME --from-run {run} with the same --set; or start over: "
+                          f"alignsd clean --run {run} --from {name[:2]} (deletes the stages from {name[:2]} on)")
 
 
 def input_state(run: str, stage: str) -> str:
@@ -149,9 +263,40 @@ def input_state(run: str, stage: str) -> str:
 
     Results whose name speaks of seconds or memory do not count.
     """
-    config = _read(stage_dir(run, stage) / "config.json", run, stage, "a later notebook")
+    config = _config(run, stage, "a later notebook")
     results = {k: v for k, v in read_metrics(run, stage).items() if "second" not in k and "memory" not in k}
     return _sha256([config["fingerprint"], results])[:16]
+
+
+def table_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each table and each record in a stage's folder, by its path there.
+
+    Pictures, models and working files (checkpoints, latents) are not among them: to read a stage's
+    pictures takes minutes at full size, and each picture is checked where it is opened.
+    """
+    tables = [file for file in listed(folder, *TABLES, deep=True) if file.parent != folder or file.name not in RECORDS]
+    return {file.relative_to(folder).as_posix(): file_sha256(file) for file in tables}
+
+
+def changed_tables(folder: Path, below: str = "") -> list[str]:
+    """Return the tables of a finished stage that were changed or deleted since the stage was finished.
+
+    Args:
+        folder: the stage's folder.
+        below: only this file, or the files below this folder; all if empty.
+    """
+    record = folder / TABLES_RECORD
+    if not record.exists() or not (folder / "metrics.json").exists():
+        return []
+    digests = read_json(record)
+    if not isinstance(digests, dict):
+        return [TABLES_RECORD]
+    asked = {name: digest for name, digest in digests.items() if not below or name == below or name.startswith(f"{below}/")}
+    return [name for name, digest in asked.items() if not _is_unchanged(folder / name, digest)]
+
+
+def _is_unchanged(file: Path, digest: str) -> bool:
+    return file.is_file() and file_sha256(file) == digest
 
 
 def file_sha256(path: Path | str) -> str:
@@ -202,19 +347,53 @@ def _settings(path: Path, variables: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def _input_state(run: str, need: str, stage: str) -> str:
-    _read(stage_dir(run, need) / "metrics.json", run, need, stage)
+    """Return the state of a needed stage, which must be finished and made from the present earlier stages."""
+    _read(stage_dir(lineage.holder(run, need), need) / "metrics.json", run, need, stage)
+    for earlier, state in _config(run, need, stage)["inputs"].items():
+        if earlier in notebook_names() and is_finished(run, earlier) and _input_state(run, earlier, need) != state:
+            command = f"alignsd run --preset {preset_of(run)} --run {run} --from {need[:2]}"
+            raise Problem(f"Stage {need} does not belong to the present stage {earlier} of run {run!r}.",
+                          expected=f"{need} made from {earlier} as it is now", found="another state of its input",
+                          cause=f"{earlier} was run again or varied, and {need} was not run since",
+                          fix=command)
     return input_state(run, need)
+
+
+def _config(run: str, stage: str, reader: str) -> dict[str, Any]:
+    """Return the configuration of a stage, in the run itself or in the run that it varies."""
+    return _config_of(stage_dir(lineage.holder(run, stage), stage), run, reader)
+
+
+def _config_of(folder: Path, run: str, reader: str) -> dict[str, Any]:
+    config = _read(folder / "config.json", run, folder.name, reader)
+    kinds = {"settings": dict, "inputs": dict, "fingerprint": str}
+    wrong = [key for key, kind in kinds.items() if not isinstance(config.get(key), kind)]
+    if wrong:
+        raise Problem(f"{shown(folder / 'config.json')} is no record of a stage.", expected="settings, inputs, fingerprint",
+                      found="no " + ", ".join(wrong), cause="an edit by hand",
+                      fix=f"alignsd clean --run {run} --from {folder.name[:2]}, then run again")
+    return config
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values of a parameter are equal; a whole number equals the same fraction, True is not 1."""
+    if isinstance(one, bool) != isinstance(other, bool):
+        return False
+    return one == other
 
 
 def _read(path: Path, run: str, stage: str, reader: str) -> dict[str, Any]:
     command = f"alignsd run --preset {preset_of(run)} --run {run} {stage[:2]}"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError(f"{type(value).__name__} in place of names and values")
+        return value
     except FileNotFoundError:
         raise Problem(f"Stage {stage} of run {run!r} is not finished, and {reader} needs it.", expected=shown(path),
                       found="no such file", cause=f"notebook {stage}.ipynb has not run to its end in this run",
                       fix=command) from None
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise Problem(f"{shown(path)} is damaged.", expected="JSON", found=str(error), cause="an edit, or a full disk",
                       fix=f"alignsd clean --run {run} --from {stage[:2]}, then {command}") from error
 

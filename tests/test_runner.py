@@ -121,7 +121,7 @@ def test_an_earlier_notebook_that_runs_again_takes_the_later_ones_along(two, kit
         folder = kit / "papermill_runs/mini/stages" / name
         folder.mkdir(parents=True)
         settings = {"rate": 0.5} if name == "01_first" else {"steps": 10}
-        (folder / "config.json").write_text(json.dumps({"settings": settings, "inputs": needs}))
+        (folder / "config.json").write_text(json.dumps({"settings": settings, "inputs": needs, "fingerprint": "0"}))
     reasons = [task.reason for task in runner.plan("mini", "mini")]
     assert reasons == ["begun, not finished: goes on with what is there"] * 2
 

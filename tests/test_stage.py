@@ -47,7 +47,8 @@ def test_an_unfinished_input_is_refused_with_the_command_that_makes_it(two):
         second()
 
 
-def test_a_folder_made_with_other_settings_is_refused(two):
+def test_a_folder_made_with_other_settings_is_refused_in_a_headless_run(two, monkeypatch):
+    monkeypatch.setenv(stage.HEADLESS, "1")
     begin("01_first", FIRST).finish({})
     with pytest.raises(Problem, match="(?s)seed = 1.*seed = 0.*alignsd clean --run mini --from 01"):
         begin("01_first", FIRST | {"seed": 1})
@@ -64,6 +65,87 @@ def test_a_folder_made_from_other_results_is_refused(two):
     begin("01_first", FIRST).finish({"loss": 0.5})
     with pytest.raises(Problem, match="(?s)other settings or from other inputs.*01_first.*--from 02"):
         second()
+
+
+@pytest.mark.parametrize("act", [lambda s: s.path("a.txt"), lambda s: s.finish({})])
+@pytest.mark.parametrize("changed", [{"rate": 0.25}, {"rate": True}, {"seed": "0"}, {"run": "other"}])
+def test_a_value_that_is_changed_after_begin_is_refused(two, kit, act, changed):
+    """If it failed, a finished stage would be overwritten while its config.json keeps the old value."""
+    begin("01_first", FIRST).finish({"loss": 1})
+    metrics = kit / "papermill_runs/mini/stages/01_first/metrics.json"
+    before = metrics.read_text()
+    live = dict(FIRST)
+    opened = begin("01_first", live)
+    live.update(changed)
+    with pytest.raises(Problem, match="(?s)changed after 01_first had begun.*run the cell with begin"):
+        act(opened)
+    assert metrics.read_text() == before
+    live.update(FIRST | {"rate": 0.5, "more": 1})
+    opened.path("a.txt")
+    opened.finish({"loss": 1})
+
+
+def test_an_opened_finished_stage_keeps_its_record(two, kit, monkeypatch):
+    begin("01_first", FIRST).finish({})
+    config = kit / "papermill_runs/mini/stages/01_first/config.json"
+    before = config.read_text()
+    monkeypatch.setattr(stage, "versions", lambda: {"torch": "of another time"})
+    begin("01_first", FIRST)
+    assert config.read_text() == before
+
+
+def test_what_is_checked_again_may_change_until_the_stage_is_finished(notebook, kit):
+    (kit / "scores.txt").write_text("1")
+    notebook("01_first", 'table = "scores.txt"  # file\nrate = 0.5  # rate')
+    values = {"run": "mini", "table": "scores.txt", "rate": 0.5}
+    begin("01_first", values, rechecked=["table"])
+    (kit / "scores.txt").write_text("2")
+    with pytest.raises(Problem, match="file of table"):
+        begin("01_first", values)
+    begin("01_first", values, rechecked=["table"]).finish({})
+    (kit / "scores.txt").write_text("3")
+    with pytest.raises(Problem, match="file of table"):
+        begin("01_first", values, rechecked=["table"])
+
+
+def test_a_stage_that_was_made_from_an_older_result_is_refused_as_an_input(two, notebook):
+    notebook("03_third", "size = 1  # size")
+    begin("01_first", FIRST).finish({"loss": 1})
+    second().finish({})
+    begin("03_third", {"run": "mini", "size": 1}, needs=["02_second"])
+    begin("01_first", FIRST).finish({"loss": 2})
+    with pytest.raises(Problem, match="(?s)02_second does not belong to the present stage 01_first.*--from 02"):
+        begin("03_third", {"run": "mini", "size": 1}, needs=["02_second"])
+
+
+@pytest.mark.parametrize("hurt", [
+    lambda path: path.write_text('{"rows": 2}'), lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize("asked", ["tables", "tables/rows.json"])
+def test_a_table_that_was_edited_by_hand_is_noticed_where_it_is_read(two, hurt, asked):
+    first = begin("01_first", FIRST)
+    for name in ("tables/rows.json", "tables/other.json", "note.json", "picture.png"):
+        first.path(*name.split("/")).write_text('{"rows": 1}')
+    first.finish({})
+    later = second()
+    assert later.input("01_first", *asked.split("/")).exists()
+    first.path("picture.png").write_text("redrawn")
+    hurt(first.path("tables", "rows.json"))
+    with pytest.raises(Problem, match="(?s)(rows.json of 01_first is not as|is missing).*--force 01"):
+        later.input("01_first", *asked.split("/"))
+    assert later.input("01_first", "note.json").exists(), "other tables can still be read"
+    first.path("tables", "rows.json").write_text('{"rows": 1}')
+    assert later.input("01_first", *asked.split("/")).exists()
+
+
+def test_a_later_notebook_takes_a_value_from_the_stage_that_recorded_it(two):
+    begin("01_first", FIRST | {"rate": 0.25}).finish({})
+    opened = second()
+    assert opened.recorded("01_first", "rate") == 0.25
+    assert opened.recorded("01_first", "rate", own=0.25) == 0.25
+    with pytest.raises(Problem, match="(?s)rate of 02_second differs.*rate = 0.25.*rate = 0.5"):
+        opened.recorded("01_first", "rate", own=0.5)
+    with pytest.raises(Problem, match="did not record 'size'"):
+        opened.recorded("01_first", "size")
 
 
 def test_missing_and_wrong_variables_are_named(two):

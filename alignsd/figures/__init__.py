@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from alignsd import lineage
 from alignsd.atomic import replacing, write_json
 from alignsd.parameters import notebook_path
-from alignsd.paths import figures_dir, stage_dir
+from alignsd.paths import figures_dir
 from alignsd.records import preset_of
-from alignsd.stage import code_sha256, input_state
+from alignsd.stage import code_sha256, input_state, is_finished
 
 # Okabe and Ito's palette, told apart with every common kind of colour vision.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
@@ -45,7 +46,10 @@ def label_preset(fig: Figure, run: str, note: str = "simulated people and pictur
     preset = preset_of(run)
     if preset == "paper":
         return fig
-    words = f"preset {preset}" + (f", run {run}" if run != preset else "") + (f" - {note}" if note else "")
+    variation = lineage.told(run)
+    which = f", run {run}" if run != preset else ""
+    changed = f" ({variation})" if variation else ""
+    words = f"preset {preset}{which}{changed}" + (f" - {note}" if note else "")
     if (engine := fig.get_layout_engine()) is not None and hasattr(engine, "set"):
         strip = 0.2 / fig.get_figheight()  # 0.2 inches kept free
         engine.set(rect=(0, strip, 1, 1 - strip))
@@ -66,9 +70,10 @@ def origin(run: str, notebook: str, stage_files: list[str]) -> dict:
         that its run record calls ``state``.
     """
     stages = sorted({file.split("/")[0] for file in stage_files})
-    made = {stage: input_state(run, stage) for stage in stages if (stage_dir(run, stage) / "metrics.json").exists()}
+    made = {stage: input_state(run, stage) for stage in stages if is_finished(run, stage)}
+    variation = lineage.told(run)
     return {"run": run, "preset": preset_of(run), "notebook": notebook, "code_sha256": code_sha256(notebook_path(notebook)),
-            "stage_files": sorted(stage_files), "stages": made}
+            "stage_files": sorted(stage_files), "stages": made} | ({"variation": variation} if variation else {})
 
 
 def save(fig: Figure, name: str, folder: Path, data: dict, origin: dict) -> Path:
