@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,9 @@ from alignsd.paths import shown
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no more allowed, no larger file allowed
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_SPACE = ("No space left on device", "Disk quota exceeded", "There is not enough space")
+
+# How temporary files are called: .<name>.<process id>.part<suffix>
+TEMPORARY = re.compile(r"\..*\.(\d+)\.part(\.[^/]*)?", re.DOTALL)
 
 
 @contextmanager
@@ -182,6 +186,34 @@ def _free(path: Path) -> str:
         return "the free space cannot be told"
 
 
+def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
+    """Delete the temporary files that killed processes left in a folder.
+
+    A temporary file of a living process stays, this process's own files included. Process ids are
+    those of this machine: call ``sweep`` while holding the folder's lock (``locks.hold``), so that
+    no other machine writes there. Links to other folders are not followed.
+
+    Args:
+        folder: the folder; nothing happens if there is none.
+        deep: whether folders below are swept too.
+
+    Returns:
+        The files that were deleted.
+    """
+    dead = []
+    for parent, folders, names in os.walk(folder):
+        if not deep:
+            folders.clear()
+        for name in names:
+            match = TEMPORARY.fullmatch(name)
+            path = Path(parent, name)
+            if match and not _is_written_by(int(match[1]), path):
+                with suppress(OSError):  # a file that cannot be deleted does no harm
+                    path.unlink()
+                    dead.append(path)
+    return dead
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write ``value`` as indented JSON; numpy scalars and arrays become numbers and lists.
 
@@ -232,6 +264,21 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None):
                       expected="a whole parquet table" + (f" with {', '.join(columns)}" if columns else ""),
                       cause="it was deleted, cut off by a full disk, or written by another version of the kit",
                       fix=f"delete {Path(path).name} and run the notebook that writes it again") from error
+
+
+def _is_written_by(process: int, path: Path) -> bool:
+    """Return whether a living process of this number is old enough to have written a file.
+
+    Numbers of processes are used again, in containers very soon.
+    """
+    import psutil  # only when a temporary file was left behind
+
+    try:
+        return psutil.Process(process).create_time() <= path.stat().st_mtime + 1
+    except (psutil.NoSuchProcess, FileNotFoundError, OverflowError):
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
 def _plain(value: Any) -> Any:

@@ -1,18 +1,21 @@
 """The command ``alignsd``: run the notebooks, clean up, show the scorecard."""
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from alignsd import lineage, parameters, runner
+from alignsd import lineage, locks, parameters, runner
 from alignsd.errors import Problem, Stopped
 from alignsd.paths import figures_dir, run_dir, shown
-from alignsd.progress import Progress, clock
-from alignsd.records import expected_seconds
+from alignsd.progress import Progress, clock, work_file
+from alignsd.records import expected_seconds, known_work
+from alignsd.signals import Interrupted, handled, interrupt
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Human Preference Score and Stable Diffusion aligned with it, notebook by notebook.")
@@ -41,8 +44,7 @@ def run(
     if any(task.todo for task in plan.tasks):
         values = {notebook[:2]: own for notebook, own in plan.values.items()}
         _look_ahead(run_name, values, [task.name[:2] for task in plan.tasks if task.todo])
-    runner.note(plan)
-    _carry_out(plan.tasks, expected_seconds(plan.preset, run_name))
+    _carry_out(plan)
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
         scorecard(run_name)
@@ -129,12 +131,25 @@ def import_choices(
 
 
 def main() -> None:
-    """Entry point of the console script; tells problems in words and ends with exit code 1."""
+    """Run the command line: the entry point of the console script.
+
+    Problems are told in words and end with exit code 1; signals end with 128 and their number.
+    """
     try:
-        app()
+        with handled(interrupt):
+            app()
     except (Problem, Stopped) as problem:
         print(problem, file=sys.stderr)
         sys.exit(1)
+    except Interrupted as end:
+        with suppress(OSError):  # the terminal may be gone
+            print(_how_to_go_on(end, sys.argv[1:]), file=sys.stderr)
+        sys.exit(end.exit_code)
+
+
+def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
+    again = [argument for argument in arguments if argument != "--force"]  # it would start anew
+    return f"Stopped by {end.name}. To go on: {shlex.join(['alignsd', *again])}"
 
 
 def _look_ahead(run_name: str, values: dict[str, dict[str, parameters.Value]], todo: Sequence[str]) -> None:
@@ -153,17 +168,26 @@ def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> di
     return {name[:2]: values for name, values in parameters.resolve(preset, run_name, settings).items()}
 
 
-def _carry_out(tasks: list[runner.Task], expected: dict[str, float]) -> None:
-    progress = Progress([t.name for t in tasks], [t.name for t in tasks if t.todo], expected)
+def _carry_out(plan: runner.Plan) -> None:
+    """Carry out a plan while no other process works in the run."""
+    names = [task.name for task in plan.tasks]
+    todo = [task.name for task in plan.tasks if task.todo]
+    expected = expected_seconds(plan.preset, plan.run)
+    known = known_work(plan.preset, plan.run)
+    progress = Progress(names, todo, expected, known, work_file(plan.run))
     started = time.monotonic()
-    print(f"run {tasks[0].run}, preset {tasks[0].preset}")
-    for task in tasks:
-        if not task.todo:
-            runner.leave(task)
-            progress.skip(task.name, task.reason)
-            continue
-        with progress.running(task.name):
-            runner.carry_out(task)
+    with ExitStack() as stack:
+        if todo or plan.parent != lineage.parent_of(plan.run):  # a finished run may lie in a read-only folder
+            stack.enter_context(locks.hold(locks.run_lock(plan.run), f"alignsd run --run {plan.run}"))
+            runner.note(plan)
+        print(f"run {plan.run}, preset {plan.preset}", flush=True)
+        for task in plan.tasks:
+            if not task.todo:
+                runner.leave(task)
+                progress.skip(task.name, task.reason)
+                continue
+            with progress.running(task.name):
+                runner.carry_out(task)
     print(f"all done in {clock(time.monotonic() - started)}")
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 from huggingface_hub import HfApi, hf_hub_download
-from tqdm import tqdm
 
 from alignsd.atomic import write_json
 from alignsd.diffusiondb import read_metadata
 from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
+from alignsd.progress import track
 
 REPOSITORY = "poloclub/diffusiondb"
 PARTS = {"2m": 2_000, "large": 14_000}
@@ -143,7 +143,7 @@ def fetch(subset: str, parts: Sequence[int], to: Path, revision: str = "main",
     if missing:
         require_space(to, len(missing) * PART_GIB[subset.split("_")[0]])
         commit = pinned_revision(to, revision)
-    for file in tqdm(missing, desc="fetching", unit="part", disable=not missing):
+    for file in track(missing, what="fetching", unit="part"):
         (to / file).unlink(missing_ok=True)  # cut short, or it would be whole
         _download(file, to, commit, download)
     return [to / file for file in wanted]

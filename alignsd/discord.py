@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import ijson
-from tqdm import tqdm
 
 from alignsd.errors import Problem
 from alignsd.paths import user_path
+from alignsd.progress import track
 
 COMMAND = re.compile(r"^[!/]dream\b\s*(prompt:)?\s*", re.IGNORECASE)
 # A setting is one letter after a dash, a word after two, or a slash command's "name: value"; "t-shirt" and " - " are none.
@@ -156,8 +156,8 @@ def raw_messages(path: Path, silent: bool = True) -> Iterator[Any]:
     Raises:
         Problem: if the file is not JSON, ends early, or has no list ``messages``.
     """
-    with open(path, "rb") as file, tqdm(total=path.stat().st_size, desc=f"reading {path.name}", unit="B", unit_scale=True,
-                                        mininterval=5, disable=silent) as bar:
+    with open(path, "rb") as file, track(total=path.stat().st_size, what=f"reading {path.name}", unit="B", scaled=True,
+                                         silent=silent) as bar:
         try:
             if not _has_messages(_from_start(file)):
                 raise _broken(path, "no list named messages")

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from torch import nn
-from tqdm import tqdm
 
 from alignsd import fid
 from alignsd.aesthetic import Aesthetic, load_aesthetic
@@ -20,6 +19,7 @@ from alignsd.intervals import bootstrap_mean, paired_bootstrap, percentiles, res
 from alignsd.miniature.judge import Judge, load_judge
 from alignsd.miniature.world import FLAWS
 from alignsd.models import resolve
+from alignsd.progress import track
 
 BASELINE = "original"
 MEANS = ("hps", "clip_score", "aesthetic")
@@ -102,8 +102,7 @@ def _read(rows: pd.DataFrame, folder: Path, batch: int) -> Iterator[tuple[pd.Dat
             return error.reason
 
     with ThreadPoolExecutor(max_workers=4) as reader:
-        for start in tqdm(range(0, len(rows), batch), desc="measuring images", unit="batch", mininterval=5,
-                          disable=len(rows) < 2 * batch):
+        for start in track(range(0, len(rows), batch), what="measuring images", unit="batch"):
             part = rows.iloc[start:start + batch]
             found = list(reader.map(read, part["file"]))
             status = ["ok" if isinstance(item, np.ndarray) else item for item in found]

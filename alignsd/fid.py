@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import FrechetInceptionDistance
-from tqdm import tqdm
 
 from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
@@ -20,6 +19,7 @@ from alignsd.images import BadImage, read_image
 from alignsd.intervals import percentiles
 from alignsd.models import resolve, torch_device
 from alignsd.paths import user_path
+from alignsd.progress import track
 
 COLUMNS = ["arm", "metric", "value", "low", "high", "n"]
 
@@ -143,7 +143,7 @@ def resampled(arms: Mapping[str, pd.Series], reference: np.ndarray, seed: int, r
     ids = pd.Index(sorted(set().union(*(series.index for series in arms.values()))))
     places = {arm: ids.get_indexer(series.index) for arm, series in arms.items()}
     rng, even, rows = np.random.default_rng(seed), np.full(len(reference), 1 / len(reference)), []
-    for _ in tqdm(range(resamples), desc="bootstrap of FID", unit="resample", mininterval=5):
+    for _ in track(range(resamples), what="bootstrap of FID", unit="resample"):
         drawn = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)))
         mean, covariance = moments(reference, rng.multinomial(len(reference), even))
         root = square_root(covariance)

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from tqdm import tqdm
 
 from alignsd.cores import lanes, together
 from alignsd.errors import Problem
 from alignsd.lora_formats import load_lora
 from alignsd.models import resolve, torch_device
+from alignsd.progress import track
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def generate(pipeline: StableDiffusionPipeline, jobs: Sequence[Job], steps: int,
     parts = [part for part in parts if not all(job.id in done for job in part)]
     drawing = {str(lane): _draw(_sharing_weights(pipeline), embeddings, parts[lane::count], steps, guidance) for lane in range(count)}
     total = sum(map(len, parts))
-    with tqdm(total=total, desc="drawing", unit="image", mininterval=5, disable=total < 2 * batch) as bar:
+    with track(total=total, what="drawing", unit="image") as bar:
         for _, drawn in together(drawing, pipeline.device, first_alone=False):
             yield from ((job, image) for job, image in drawn if job.id not in done)
             bar.update(len(drawn))

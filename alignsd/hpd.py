@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from alignsd import hpd_v2
 from alignsd.atomic import write_json
@@ -23,6 +22,7 @@ from alignsd.grids import picture
 from alignsd.images import BadImage, save_jpeg
 from alignsd.intervals import wilson
 from alignsd.paths import shown, user_path
+from alignsd.progress import track
 from alignsd.splits import split_by_prompt
 
 KEYS = {"human_preference": int, "prompt": str, "id": int, "file_path": list, "user_hash": str, "contain_name": bool}
@@ -49,8 +49,7 @@ def write_pictures(choices: Sequence[Choice], folder: Path, names: Sequence[str]
     rows, origin, left, has_name = [], [], Counter(), name_finder(names)
     with ThreadPoolExecutor(max_workers=8) as pool:  # decoding releases the interpreter lock
         reasons = pool.map(lambda pair: _copy(*pair, folder), enumerate(choices))
-        bar = tqdm(reasons, total=len(choices), desc="copying pictures", unit="choice", mininterval=5,
-                   disable=len(choices) < 100)
+        bar = track(reasons, total=len(choices), what="copying pictures", unit="choice")
         for number, (choice, reason) in enumerate(zip(choices, bar, strict=True)):
             if reason:
                 left[reason] += 1

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from alignsd.accuracy import chance_right, subsets
 from alignsd.atomic import replacing
 from alignsd.clip import Clip, embed_images, embed_texts, load_clip, preprocess
 from alignsd.errors import Problem, at_least
 from alignsd.images import read_image
+from alignsd.progress import track
 from alignsd.training import batch_indices, cosine, train
 
 MAX_LOGIT_SCALE = math.log(100)
@@ -153,7 +153,7 @@ def score_choices(clip: Clip, choices: pd.DataFrame, folder: Path) -> pd.DataFra
     rows["index"] = rows.groupby("id").cumcount()
     parts = []
     with ThreadPoolExecutor(max_workers=8) as reader:
-        for start in tqdm(range(0, len(rows), 256), desc="embedding images", unit="batch", mininterval=5):
+        for start in track(range(0, len(rows), 256), what="embedding images", unit="batch"):
             paths = rows["file_path"].iloc[start:start + 256]
             parts.append(embed_images(clip, list(reader.map(lambda path: read_image(folder / path), paths))))
     embeddings = np.concatenate(parts)

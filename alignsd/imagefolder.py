@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from alignsd.atomic import replacing
 from alignsd.errors import Problem
 from alignsd.images import BadImage, read_image, save_png
 from alignsd.paths import user_path
+from alignsd.progress import track
 
 METADATA = "metadata.jsonl"
 DAMAGED = "picture is damaged"
@@ -47,8 +47,7 @@ def write_imagefolder(folder: Path, rows: pd.DataFrame, read: Callable[[pd.DataF
         raise ValueError("expected each file_name once and below the folder")
     # Deviation: the official code saves JPEG of quality 95; PNG keeps the very pixels that were scored.
     missing = rows[~_present(folder, rows)]
-    for name, pixels in tqdm(read(missing), total=len(missing), desc="writing pictures", unit="picture", mininterval=5,
-                             disable=len(missing) < 500):
+    for name, pixels in track(read(missing), total=len(missing), what="writing pictures", unit="picture"):
         save_png(folder / name, pixels)
     complete = rows[_present(folder, rows)]
     _write_lines(folder / METADATA, complete)

@@ -121,7 +121,7 @@ def check_parent(run: str, parent: str) -> None:
             fix=f"alignsd run --run {parent}, or ls {shown(runs())}",
         )
     known = parent_of(run)
-    begun = (run_dir(run) / "stages").is_dir()
+    begun = any((run_dir(run) / "stages").glob("*/config.json"))
     if known and known != parent:
         raise Problem(
             f"Run {run!r} is a variation of another run.",

@@ -17,7 +17,6 @@ from diffusers.training_utils import compute_snr
 from peft import LoraConfig
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from alignsd.atomic import replacing
 from alignsd.errors import at_least
@@ -25,6 +24,7 @@ from alignsd.generation import Job, generate, load_pipeline
 from alignsd.images import read_image, save_png
 from alignsd.lora_formats import save_lora
 from alignsd.models import training_precision
+from alignsd.progress import track
 from alignsd.training import batch_indices, schedule_named, step_generator, train
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
@@ -98,7 +98,7 @@ def encode_examples(pipeline: StableDiffusionPipeline, table: pd.DataFrame, size
     # Deviation: the official code crops anew in every epoch; one crop per picture lets the latents be kept.
     store.mkdir(parents=True, exist_ok=True)
     paths = [store / f"{number:05d}.npy" for number in range(-(-len(table) // PER_FILE))]
-    with tqdm(total=len(table), desc="encoding pictures", unit="picture", mininterval=5) as bar:
+    with track(total=len(table), what="encoding pictures", unit="picture") as bar:
         for number, path in enumerate(paths):
             part = table.iloc[number * PER_FILE:(number + 1) * PER_FILE]
             if not path.exists():

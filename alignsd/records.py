@@ -81,13 +81,32 @@ def expected_seconds(preset: str, run: str) -> dict[str, float]:
     Returns:
         ``{notebook name: seconds}``, without the notebooks that no run of this preset has reached.
     """
-    others = [name for name in _run_names() if name != run]
-    records = [record for name in [*others, run] for record in _records(name)]
     return {
         record["notebook"]: float(record["seconds"])
-        for record in records
-        if record.get("preset") == preset and _is_duration(record.get("seconds"))
+        for record in _records_of_preset(preset, run)
+        if _is_duration(record.get("seconds"))
     }
+
+
+def known_work(preset: str, run: str) -> dict[str, dict[str, float]]:
+    """Return how long the bars of each notebook took: in this run before, or in another run.
+
+    Returns:
+        ``{notebook name: {what a bar counts: seconds}}``, as far as runs of this preset tell.
+    """
+    known = {}
+    for record in _records_of_preset(preset, run):
+        work = record.get("work")
+        if isinstance(work, dict):
+            known[record["notebook"]] = {what: float(s) for what, s in work.items() if _is_duration(s)}
+    return known
+
+
+def _records_of_preset(preset: str, run: str) -> list[dict[str, Any]]:
+    """Return the records that runs of a preset left, this run's own records last."""
+    others = [name for name in _run_names() if name != run]
+    records = [record for name in [*others, run] for record in _records(name)]
+    return [record for record in records if record.get("preset") == preset]
 
 
 def _run_names() -> list[str]:

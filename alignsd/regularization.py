@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from alignsd.errors import Problem
 from alignsd.imagefolder import DAMAGED, regularization_folder, usable_rows
 from alignsd.images import BadImage, read_image
+from alignsd.progress import track
 
 Rate = Callable[[list[np.ndarray]], np.ndarray]
 
@@ -47,7 +47,7 @@ def regularization_pictures(source: str, n: int, own: Path, seed: int, minimum_r
     folder = regularization_folder(source, n, own, seed, minimum_rating, clip, aesthetic, device)
     rows, left = [], Counter()
     lines = _judged(folder, _rater(clip, aesthetic, device), minimum_rating, batch)
-    with tqdm(total=n, desc="regularization pictures", unit="picture", mininterval=5, disable=n < 500) as bar:
+    with track(total=n, what="regularization pictures", unit="picture") as bar:
         while len(rows) < n and (line := next(lines, None)):
             left.update([line.reason] if line.reason else [])
             rows += [] if line.reason else [line.row]

@@ -1,21 +1,20 @@
 """Runs the notebooks of a run in order, each into an executed copy and a record of how it was made."""
 
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignsd import lineage
-from alignsd.atomic import write_json
+from alignsd import lineage, locks
+from alignsd.atomic import sweep, write_json
 from alignsd.errors import Problem
 from alignsd.inputs import MODEL, PLACE, own_inputs
 from alignsd.parameters import Value, applied, notebook_names, notebook_path, read_parameters, resolve
-from alignsd.paths import run_dir, shown, stage_dir
+from alignsd.paths import figures_dir, run_dir, shown, stage_dir
+from alignsd.progress import FILE, read_work, work_file
 from alignsd.records import preset_of, read_json, read_record, record_path
 from alignsd.stage import (
     HEADLESS,
@@ -184,25 +183,46 @@ def _values_of(run: str, preset: str) -> dict[str, dict[str, Value]]:
 
 
 def carry_out(task: Task) -> dict[str, Any]:
-    """Runs one notebook and returns its record; both it and the executed copy lie in the run's folder afterwards.
+    """Run one notebook and return its record.
+
+    The record and the executed copy lie in the run's folder afterwards.
 
     Raises:
-        Stopped: if the notebook did not reach its end; what it made so far is kept as ``<name>.failed.ipynb``.
-        Problem: if it ended without ``stage.finish(...)``.
+        Stopped: if the notebook did not reach its end; what it made so far is kept as
+            ``<name>.failed.ipynb``.
+        Problem: if the notebook ended without ``stage.finish(...)``, or another process is at work
+            in the run or in the notebook's stage.
+        Interrupted: if a signal asked the program to end.
     """
+    with locks.hold(locks.run_lock(task.run), f"alignsd run --run {task.run}"):
+        return _carry_out(task)
+
+
+def _carry_out(task: Task) -> dict[str, Any]:
     from alignsd.execution import execute  # takes seconds: not for a plan
 
     source = notebook_path(task.name)
     folder = stage_dir(task.run, task.name)
-    if task.afresh and folder.exists():
-        shutil.rmtree(folder)
+    writer = f"alignsd run --run {task.run}, notebook {task.name[:2]}"
+    with locks.hold(locks.stage_lock(task.run, task.name), writer):  # not while it is open elsewhere
+        if task.afresh and folder.exists():
+            shutil.rmtree(folder)
+        # Until the notebook is finished again, so that a failure is not taken for a result.
+        (folder / "metrics.json").unlink(missing_ok=True)
+        sweep(run_dir(task.run), deep=False)
+        sweep(figures_dir(task.run))
     started, clock = datetime.now(UTC), time.monotonic()
     defaults = {p.name: p.default for p in read_parameters(source).values()}
     changed = {name: value for name, value in task.values.items() if value != defaults[name]}
     package = package_sha256()
-    (folder / "metrics.json").unlink(missing_ok=True)  # until it is finished again, so that a failure is not taken for a result
-    with _headless():
-        execute(source, run_dir(task.run) / source.name, changed)
+    bars = work_file(task.run)
+    bars.unlink(missing_ok=True)
+    environment = {FILE: str(bars), HEADLESS: "1"}
+    try:
+        execute(source, run_dir(task.run) / source.name, changed, environment)
+    except BaseException:
+        sweep(folder)  # a kernel that was killed leaves its temporary files
+        raise
     if not (folder / "metrics.json").exists():
         raise Problem(f"{task.name} ended without a result.", expected=shown(folder / "metrics.json"), found="no such file",
                       cause="the notebook's last code cell does not finish its stage",
@@ -210,21 +230,11 @@ def carry_out(task: Task) -> dict[str, Any]:
     record = {"notebook": task.name, "source_sha256": source_sha256(source), "code_sha256": code_sha256(source),
               "package_sha256": package, "preset": task.preset, "parameters": task.values, "started": started.isoformat(timespec="seconds"),
               "seconds": round(time.monotonic() - clock, 1), "versions": versions(),
-              "peak_memory_mib": read_metrics(task.run, task.name)["peak_memory_mib"], "state": input_state(task.run, task.name)}
+              "peak_memory_mib": read_metrics(task.run, task.name)["peak_memory_mib"], "state": input_state(task.run, task.name),
+              "work": {bar.what: round(bar.seconds, 1) for bar in read_work(bars)}}
+    bars.unlink(missing_ok=True)
     write_json(record_path(task.run, task.name), record)
     return record
-
-
-@contextmanager
-def _headless() -> Iterator[None]:
-    """Tell kernels started in the block that ``alignsd run`` started them: they refuse changed values."""
-    before = os.environ.get(HEADLESS)
-    os.environ[HEADLESS] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[HEADLESS]
 
 
 def note(plan: Plan) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from alignsd.atomic import read_table, write_json, write_table
 from alignsd.diffusiondb import DAMAGED, OK, find_parts, list_part, read_members
 from alignsd.errors import Problem
 from alignsd.images import BadImage
+from alignsd.progress import track
 from alignsd.selection import sharpness
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def score_parts(folder: Path, out: Path, clip: "Clip", blur_rule: str = "both di
         Problem: if a part cannot be read.
     """
     parts = find_parts(folder)
-    for name, path in tqdm(parts.items(), desc="scoring", unit="part", mininterval=5):
+    for name, path in track(parts.items(), what="scoring", unit="part"):
         if not (out / f"{name}.parquet").exists():
             write_table(out / f"{name}.parquet", score_part(path, clip, blur_rule, batch))
     return read_scores(out, list(parts))

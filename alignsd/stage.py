@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from alignsd import lineage
-from alignsd.atomic import write_json
+from alignsd import lineage, locks
+from alignsd.atomic import sweep, write_json
 from alignsd.errors import Problem
 from alignsd.inputs import PLACE, own_inputs
 from alignsd.parameters import Value, checked, notebook_names, notebook_path, read_cells, read_parameters
@@ -42,6 +42,7 @@ class Stage:
         settings: the values of the parameters cell.
         needs: the stages it reads from.
         live: the notebook's variables, to notice a value that is changed after ``begin``.
+        lock: the hold on the stage's folder, until ``finish``.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Stage:
     settings: dict[str, Value]
     needs: tuple[str, ...] = ()
     live: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    lock: locks.Lock | None = field(default=None, repr=False)
     started: float = field(default_factory=time.monotonic)
 
     def path(self, *parts: str) -> Path:
@@ -143,6 +145,8 @@ class Stage:
         cost = {"seconds": round(time.monotonic() - self.started, 1), "peak_memory_mib": peak_memory_mib()}
         write_json(self.folder / TABLES_RECORD, table_digests(self.folder))
         write_json(self.folder / "metrics.json", {**metrics, **cost})
+        if self.lock:
+            self.lock.release()
 
     def _refuse_changed_values(self) -> None:
         """Compare the notebook's present values with those that the stage was begun with."""
@@ -176,13 +180,16 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = (), re
             their file may change before the stage is finished.
 
     Raises:
-        Problem: for a parameter of the wrong kind, a needed stage that is not finished, or a folder that was made with
-            other settings or from other inputs.
+        Problem: for a parameter of the wrong kind, a needed stage that is not finished, a folder that was made with
+            other settings or from other inputs, or a stage that another process is at work on.
     """
     path = notebook_path(name)
     settings = _settings(path, variables)
     run = _run_to_use(name, settings)
     folder = stage_dir(run, name)
+    writer = f"alignsd run --run {run}" if os.environ.get(HEADLESS) else "a notebook in JupyterLab"
+    lock = locks.hold(locks.stage_lock(run, name), f"{writer}, notebook {name[:2]}")
+    sweep(folder)  # temporary files of a process that was killed
     inputs = {need: _input_state(run, need, name) for need in needs} | own_inputs(settings)
     config = configuration(name, settings, inputs)
     finished = (folder / "metrics.json").exists()
@@ -190,7 +197,7 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = (), re
         refuse_other(folder, config, () if finished else rechecked)
     if not finished or not (folder / "config.json").exists():
         write_json(folder / "config.json", config | {"versions": versions()})
-    return Stage(name, run, folder, settings, tuple(needs), variables)
+    return Stage(name, run, folder, settings, tuple(needs), variables, lock)
 
 
 def _run_to_use(name: str, settings: Mapping[str, Value]) -> str:

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path, PurePosixPath
 
-from tqdm import tqdm
-
 from alignsd.atomic import replacing, write_json
 from alignsd.errors import Problem
 from alignsd.imagefolder import METADATA
+from alignsd.progress import track
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 RATINGS = ("rating", "aesthetic", "AESTHETIC_SCORE")  # columns of the lists that img2dataset was given
@@ -40,7 +39,7 @@ def unpack_shards(source: Path, out: Path) -> Counter:
     if (out / METADATA).exists():
         return Counter(json.loads((out / COUNTS).read_text(encoding="utf-8")))
     lines, counts = [], Counter()
-    for shard in tqdm(sorted(source.glob("*.tar")), desc="unpacking", unit="shard", mininterval=5, disable=None):
+    for shard in track(sorted(source.glob("*.tar")), what="unpacking", unit="shard"):
         counts.update(_dead_links(shard))
         for name, picture, caption, rating in _samples(shard):
             if picture is None or not caption:

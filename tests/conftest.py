@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported, see execution.THREADS
+
 import hypothesis
 import psutil
 import pytest

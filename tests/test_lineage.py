@@ -101,6 +101,7 @@ def test_a_parent_that_ran_again_is_noticed(three, kit):
 def test_impossible_parents_are_told(three, kit, name, parent, words):
     run()
     (kit / "papermill_runs/other/stages/01_first").mkdir(parents=True)
+    (kit / "papermill_runs/other/stages/01_first/config.json").write_text("{}")
     with pytest.raises(Problem, match=words):
         runner.prepare("mini", name, parent=parent)
 
@@ -134,7 +135,9 @@ def test_a_changed_value_in_a_notebook_makes_a_variation(three, kit, capsys):
     assert opened.input("01_first", "a.txt").read_text() == "0.5"
     opened.finish({"steps": 25})
     assert files(kit / "papermill_runs/mini") == before
-    assert begin("02_second", dict(live), needs=["01_first"]).run == "mini-02-steps-25", "the same change, the same run"
+    again = begin("02_second", dict(live), needs=["01_first"])
+    assert again.run == "mini-02-steps-25", "the same change, the same run"
+    again.finish({"steps": 25})
     capsys.readouterr()
     unchanged = begin("02_second", {"run": "mini", "steps": 10}, needs=["01_first"])
     assert unchanged.run == "mini" and capsys.readouterr().out == ""

@@ -18,7 +18,6 @@ import typer
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from alignsd.atomic import write_json
 from alignsd.errors import Problem
@@ -28,6 +27,7 @@ from alignsd.miniature.judge import CLASSES, Judge, to_tensor
 from alignsd.miniature.pretrain_clip import pretrain_aesthetic, pretrain_clip
 from alignsd.miniature.recipes import CREATURES, FLAW_SHARE, RECIPES, WEB_SEED, Recipe, beside
 from alignsd.miniature.web import Web
+from alignsd.progress import track
 from alignsd.training import batch_indices, step_generator
 
 
@@ -130,7 +130,7 @@ def pretrain_diffusion(recipe: Recipe, out: Path, work: Path) -> dict:
 @torch.no_grad()
 def _moments(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
     parts = []
-    for i in tqdm(range(0, len(pictures), 128), desc="encoding the web", unit="batch", mininterval=5):
+    for i in track(range(0, len(pictures), 128), what="encoding the web", unit="batch"):
         posterior = vae.encode(recipes.pixels(pictures[i:i + 128])).latent_dist
         parts.append(torch.cat([posterior.mean, posterior.std], dim=1))
     return torch.cat(parts)

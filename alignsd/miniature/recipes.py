@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from alignsd.miniature.judge import to_tensor
 from alignsd.miniature.web import Web, make_web
 from alignsd.models import torch_device
+from alignsd.progress import track
 from alignsd.training import one_cycle, train
 
 WEB_SEED, HELD_OUT = 20230825, 1_000_000  # the web's seed; number of its first held-out picture
@@ -59,7 +59,7 @@ def round_trip(weights: Path, pictures: np.ndarray) -> np.ndarray:
     """Returns pictures ``(n, 64, 64, 3)`` uint8 as the autoencoder of ``weights`` gives them back: all generated ones came through it."""
     vae = AutoencoderKL.from_pretrained(weights / "stable-diffusion" / "vae", dtype=torch.float32).eval()
     parts = []
-    for i in tqdm(range(0, len(pictures), 64), desc="through the autoencoder", unit="batch", mininterval=5):
+    for i in track(range(0, len(pictures), 64), what="through the autoencoder", unit="batch"):
         y = vae.decode(vae.encode(pixels(pictures[i:i + 64])).latent_dist.mean).sample
         parts.append(((y.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
     return np.concatenate(parts)
@@ -79,11 +79,11 @@ def fit(name: str, model: nn.Module, loss_of_step, recipe: Recipe, work: Path, *
     start, losses = time.time(), []
     run = train(model.to(torch_device("auto")), loss_of_step, steps=recipe.steps, learning_rate=recipe.learning_rate,
                 checkpoint=work / f"{name}.pt", **({"schedule": one_cycle} | options))
-    bar = tqdm(run, desc=f"pretraining {name}", initial=0, total=recipe.steps, unit="step", mininterval=5)
-    for step, loss in bar:
-        bar.n = step + 1
-        losses.append(loss)
-        bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
+    with track(total=recipe.steps, what=f"pretraining {name}", unit="step") as bar:
+        for step, loss in run:
+            losses.append(loss)
+            bar.set_postfix(loss=f"{np.mean(losses[-50:]):.4f}", refresh=False)
+            bar.update(step + 1 - bar.n)  # a run that goes on does not begin at step 0
     model.to("cpu")
     return {"steps": recipe.steps, "batch": recipe.batch, "learning_rate": recipe.learning_rate,
             "pictures": recipe.pictures, "loss": round(float(np.mean(losses[-100:])), 5) if losses else None,

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from alignsd.atomic import replacing, write_json, write_table
 from alignsd.choices import SPOILER
@@ -23,6 +22,7 @@ from alignsd.miniature import people, world
 from alignsd.miniature.judge import load_judge
 from alignsd.miniature.renderer import SIZE
 from alignsd.models import resolve
+from alignsd.progress import track
 
 SIZES, SHARES = (2, 3, 4), (0.0194, 0.0332, 0.9474)  # pictures per choice, as in the paper's test set
 CHOICES_PER_USER = 9.5  # the paper: 25,205 choices of 2,659 users
@@ -129,7 +129,7 @@ def draw_pictures(asked: Sequence[Request], media: Path, pipeline_name: str, ste
 def let_people_choose(asked: Sequence[Request], media: Path, judge_name: str, seed: int) -> tuple[list[int], pd.DataFrame]:
     """Returns each request's chosen index, and the truth: ``message_id`` of the answer, ``file_name``, ``p``."""
     judge, chosen, rows = load_judge(Path(resolve(judge_name))), [], []
-    for start in tqdm(range(0, len(asked), JUDGED), desc="people choose", unit="batch", mininterval=5, disable=len(asked) < JUDGED):
+    for start in track(range(0, len(asked), JUDGED), what="people choose", unit="batch"):
         part = asked[start:start + JUDGED]
         pictures = [read_image(media / name) for request in part for name in request.files]
         worth = people.utilities(judge, pictures, [request.prompt for request in part for _ in request.files])

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from alignsd.miniature import world
 from alignsd.miniature.renderer import draw, random_look
+from alignsd.progress import track
 
 REMARKED = 0.75  # chance of each remark in a wider web
 
@@ -60,7 +60,7 @@ def make_web(n: int, seed: int, flaw_share: float, first: int = 0, creatures: fl
             captions also remark on place and colours. Zero is the narrow web.
     """
     rows = []
-    for number in tqdm(range(first, first + n), desc="rendering the web", unit="picture", mininterval=5, disable=n < 2000):
+    for number in track(range(first, first + n), what="rendering the web", unit="picture"):
         rng = np.random.default_rng((seed, number))
         scene, flaw, look = world.random_scene(rng), world.random_flaw(rng, flaw_share), random_look(rng)
         creature = creatures > 0 and rng.random() < creatures
