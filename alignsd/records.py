@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from alignsd.errors import Problem
 from alignsd.parameters import notebook_names
 from alignsd.paths import checked_run, run_dir, runs, shown
 
+RECORD = re.compile(r"[0-9]{2}_[a-z0-9_]+\.json")
 LARGEST_RECORD = 2**24  # bytes; a record has 2,000
 
 
@@ -126,11 +128,23 @@ def _is_run(name: str) -> bool:
 
 
 def _records(run: str) -> Iterator[dict[str, Any]]:
-    """Yield the readable records of a run, in the order of the notebooks."""
-    for name in notebook_names():
+    """Yield the readable records of a run, in the order of the notebooks.
+
+    Only a file that is named exactly after one of our notebooks is a record.
+    """
+    for name in notebook_names() or _names_in(run):
         record = _read_or_none(record_path(run, name))
         if record is not None and record.get("notebook") == name:
             yield record
+
+
+def _names_in(run: str) -> list[str]:
+    """Return the names of a run's records where the notebooks themselves are not at hand."""
+    try:
+        names = sorted(os.listdir(run_dir(run)))
+    except OSError:
+        return []
+    return [name.removesuffix(".json") for name in names if RECORD.fullmatch(name)]
 
 
 def _read_or_none(path: Path) -> dict[str, Any] | None:
