@@ -75,7 +75,7 @@ def remove_folder(folder: Path) -> None:
     Raises:
         Problem: if it is a link, whose folder may be needed elsewhere, or cannot be deleted.
     """
-    if folder.is_symlink():
+    if os.path.islink(folder):
         raise Problem(
             f"{_place(folder)} is a link, and only a folder is emptied.",
             expected="a folder of the run itself",
@@ -125,7 +125,7 @@ def unwritable(path: Path, error: Exception, is_folder: bool = False) -> Problem
     obstacle = _obstacle(path, is_folder)
     if obstacle is not None:
         found, cause = obstacle
-        fix = "remove or rename it"
+        fix = "remove or rename this file or link, then run the same command again"
     elif number in REFUSED:
         found = f"{reason}: {_place(_nearest(path))}"
         cause = "a read-only disk or checkout, or a folder that belongs to another user"
@@ -148,17 +148,17 @@ def unwritable(path: Path, error: Exception, is_folder: bool = False) -> Problem
 
 def _place(path: Path) -> str:
     """Return a path for a message. The path itself counts, also where it is a link."""
-    text = str(path.parent / path.name) if path.is_symlink() else shown(path)
+    text = str(path.parent / path.name) if os.path.islink(path) else shown(path)
     return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]}"
 
 
 def _obstacle(path: Path, is_folder: bool) -> tuple[str, str] | None:
     """Return what lies where a folder should be, and how that comes about; None if nothing does."""
-    if not is_folder and path.is_dir():
+    if not is_folder and os.path.isdir(path):
         return f"{_place(path)} is a folder, not a file", "a folder of the same name"
     folders = (path, *path.parents) if is_folder else path.parents
     for folder in folders:
-        if folder.is_symlink() and not os.path.exists(folder):
+        if os.path.islink(folder) and not os.path.exists(folder):
             return f"{folder} is a link to {os.readlink(folder)}, which is not there", "a dangling link"
         if os.path.exists(folder) and not os.path.isdir(folder):
             return f"{folder} is a file, not a folder", "a file of the same name"

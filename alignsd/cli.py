@@ -68,7 +68,9 @@ def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run."
 
     variation = lineage.told(name)
     heading = f"Scorecard of run {name}" + (f" ({variation})" if variation else "")
-    print(f"\n{heading}\n{table(read(run_dir(name) / 'scorecard.json'))}")
+    text = table(read(run_dir(name) / "scorecard.json"))
+    text = text.replace("\u00a0", " ")  # a terminal that is ASCII only has no other space
+    print(f"\n{heading}\n{text}")
 
 
 @app.command()

@@ -64,8 +64,12 @@ def read_json(path: Path) -> Any:
     try:
         return reading.read_json(path, LARGEST_RECORD)
     except Problem as problem:
-        damaged = os.path.isfile(path) and os.access(path, os.R_OK)
-        fix = f"delete {shown(path)} and run its notebook again" if damaged else problem.fix
+        damaged = os.path.isfile(path) and not isinstance(problem.__cause__, OSError)
+        fix = problem.fix
+        if damaged:
+            fix = f"delete {shown(path)} and run its notebook again"
+        elif isinstance(problem.__cause__, PermissionError):  # perhaps another user's file
+            fix = f"as its owner: chmod u+r {shown(path)}; or choose another name for --run"
         raise Problem(
             f"{shown(path)} cannot be read.",
             expected="JSON",

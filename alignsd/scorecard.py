@@ -105,9 +105,7 @@ def table(rows: list[dict], width: int = 58) -> str:
     lines = [f"{'claim':<{width}}  {'paper':>8}  {'this run, 95 % interval':<28}  {'n':>6}  verdict"]
     lines.append("-" * (len(lines[0]) + 8))
     for row in rows:
-        # No line break between a number and its %; a plain space again for terminals that know ASCII only.
-        wrapped = textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), width) or [""]
-        first, *more = [line.replace("\u00a0", " ") for line in wrapped]
+        first, *more = textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), width) or [""]
         count = "-" if row["n"] is None else row["n"]
         lines.append(f"{first:<{width}}  {published(row['paper']):>8}  {span(row):<28}  {count:>6}  {row['verdict']}")
         lines += [f"  {line}" for line in more]
