@@ -16,6 +16,7 @@ from alignsd.paths import figures_dir, run_dir, shown
 from alignsd.progress import Progress, clock, work_file
 from alignsd.records import expected_seconds, known_work
 from alignsd.signals import Interrupted, handled, interrupt
+from alignsd.surroundings import print_any_character, require_docstrings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Human Preference Score and Stable Diffusion aligned with it, notebook by notebook.")
@@ -67,7 +68,9 @@ def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run."
 
     variation = lineage.told(name)
     heading = f"Scorecard of run {name}" + (f" ({variation})" if variation else "")
-    print(f"\n{heading}\n{table(read(run_dir(name) / 'scorecard.json'))}")
+    text = table(read(run_dir(name) / "scorecard.json"))
+    text = text.replace("\u00a0", " ")  # a terminal that is ASCII only has no other space
+    print(f"\n{heading}\n{text}")
 
 
 @app.command()
@@ -163,7 +166,9 @@ def main() -> None:
     Problems are told in words and end with exit code 1; signals end with 128 and their number.
     """
     commands.remember_reader()
+    print_any_character()
     try:
+        require_docstrings()
         with handled(interrupt):
             app()
     except (Problem, Stopped) as problem:

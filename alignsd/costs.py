@@ -1,8 +1,10 @@
 """What a run at full size would take: work and space counted from a preset, times measured here (``throughput``)."""
 
+import os
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +15,7 @@ from alignsd.diffusiondb import find_parts
 from alignsd.errors import Problem
 from alignsd.parameters import Value, notebook_path
 from alignsd.paths import stage_dir, user_path
-from alignsd.records import read_json
+from alignsd.reading import listed, read_json
 from alignsd.throughput import DECODE, DENOISE, EMBED, ENCODE, FEATURES, FIXED, FRECHET, PARAMETERS, READ, TRAIN_CLIP, TRAIN_LORA, UNET
 
 # Sizes of the paper's data (section 3 and 4, and the released files).
@@ -70,7 +72,7 @@ def space(values: Values, parts: int) -> dict[str, float]:
     Args:
         values, parts: as in ``count_work``.
     """
-    shards = sum(file.stat().st_size for file in user_path(values["05"]["regularization"]).glob("*.tar")) / 2**30  # unpacked by 05
+    shards = _shards_gib(values["05"]["regularization"])  # unpacked by 05
     return {"02": HPS_GIB, "04": _selected(parts) * PICTURE_GIB, "05": _encoded(values, parts) * LATENT_GIB + LORA_GIB + shards,
             "06": _drawn(values) * PICTURE_GIB}
 
@@ -88,8 +90,13 @@ def still_to_write(values: Values, notebooks: Collection[str], run: str) -> floa
 
 
 def held(folder: Path) -> float:
-    """Returns the GiB that lie in a folder; 0 if there is none."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 2**30
+    """Return the GiB that lie in a folder; 0 if there is none. What cannot be looked at does not count."""
+    sizes = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # a link that leads nowhere, or a file that was just deleted
+                sizes.append(os.stat(os.path.join(place, name)).st_size)
+    return sum(sizes) / 2**30
 
 
 def parts_at(folder: str) -> int:
@@ -130,12 +137,38 @@ def before_a_run(values: Values, device: str, known: Path, notebooks: Collection
         Problem: if a model does not fit the device at its notebook's batch.
     """
     measured_with = {"device": throughput.device_name(device), "batches": batches(values, device), "tasks": list(throughput.TASKS)}
-    kept = read_json(known) if known.exists() else {}
+    kept = _kept(known)
     if kept.get("measured_with") != measured_with:
         print(f"measuring {measured_with['device']} with models of full size")
         kept = {"measured_with": measured_with, "measured": throughput.measure(device, measured_with["batches"]).to_dict("records")}
         write_json(known, kept)
     return report(values, _parts(values), pd.DataFrame(kept["measured"]), notebooks)
+
+
+def _kept(known: Path) -> dict[str, Any]:
+    """Return a measurement that was kept, or nothing: a damaged one is made anew."""
+    try:
+        kept = read_json(known) if known.exists() else {}
+    except (Problem, OSError):
+        return {}
+    rows = kept.get("measured") if isinstance(kept, dict) else None
+    is_whole = isinstance(rows, list) and bool(rows) and all(_is_measured(row) for row in rows)
+    return kept if is_whole else {}
+
+
+def _is_measured(row: Any) -> bool:
+    if not isinstance(row, dict) or row.get("task") not in throughput.TASKS:
+        return False
+    numbers = [row.get(name) for name in ("batch", "seconds", "gib")]
+    return all(isinstance(number, (int, float)) and 0 <= number < 2**53 for number in numbers)
+
+
+def _shards_gib(folder: str) -> float:
+    """Return the GiB of the tar files in a folder of the reader's own; 0 if there is no such folder."""
+    place = user_path(folder)
+    if not os.path.isdir(place):
+        return 0.0
+    return sum(file.stat().st_size for file in listed(place, ".tar")) / 2**30
 
 
 def report(values: Values, parts: int, measured: pd.DataFrame, notebooks: Collection[str]) -> str:

@@ -9,5 +9,7 @@ FAILED = (OSError, HTTPError, HFValidationError)
 
 
 def told(error: Exception) -> str:
-    """Returns an error's first line, or its kind if it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    """Return an error's first line, cut at 300 characters, or its kind if it says nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    first = next(filter(None, lines), type(error).__name__)
+    return first[:300]

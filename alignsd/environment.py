@@ -1,7 +1,6 @@
 """What this machine has of what the notebooks need, and the command that mends what is missing."""
 
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -10,10 +9,14 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
+
+import psutil
 
 from alignsd.errors import Problem
 from alignsd.parameters import notebook_names, notebook_path, read_cells, read_preset
 from alignsd.paths import output, root
+from alignsd.reading import read_json, read_text
 from alignsd.records import expected_seconds
 from alignsd.stage import file_sha256
 
@@ -94,7 +97,7 @@ def preset_table(preset: str) -> list[tuple[str, str, str]]:
 
 def _packages() -> list[Check]:
     """One line for all packages that are as pinned, and one for each that is not."""
-    pinned = (root() / "requirements.txt").read_text(encoding="utf-8").split("# Theirs")[0]
+    pinned = read_text(root() / "requirements.txt").split("# Theirs")[0]
     checks = [_package(name, version) for name, version in re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", pinned)]
     wrong = [check for check in checks if check.state != "ok"]
     return [Check("packages", f"{len(checks)} as pinned", f"{len(checks) - len(wrong)} are", "ok"), *wrong]
@@ -114,7 +117,7 @@ def _models() -> list[Check]:
     from alignsd.miniature import WEIGHTS
 
     card = WEIGHTS / "model_card.json"
-    expected = json.loads(card.read_text(encoding="utf-8"))["sha256"] if card.is_file() else {}
+    expected = _digests(card)
     wrong = [name for name, digest in expected.items() if not (WEIGHTS / name).is_file() or file_sha256(WEIGHTS / name) != digest]
     whole = bool(expected) and not wrong
     found = f"{len(expected) - len(wrong)} files are" + (f", not {', '.join(wrong)}" if wrong else "")
@@ -122,15 +125,24 @@ def _models() -> list[Check]:
                   "" if whole else "git checkout alignsd/miniature/weights")]
 
 
+def _digests(card: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file by the models' card; nothing if the card is missing or damaged."""
+    try:
+        digests = read_json(card)["sha256"]
+        return {name: digest for name, digest in digests.items()}
+    except (Problem, KeyError, TypeError, AttributeError):
+        return {}
+
+
 def _memory(needed: float) -> Check:
-    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    gib = psutil.virtual_memory().total / 2**30
     enough = gib >= needed
     return Check("memory", f"{needed:g} GiB", f"{gib:.1f} GiB", "ok" if enough else "note",
                  "" if enough else "fewer pictures at a time: --set 06.batch=16, --set 07.batch=64")
 
 
 def _disk(needed: float) -> Check:
-    there = next(folder for folder in (output(), *output().parents) if folder.exists())
+    there = next(folder for folder in (output(), *output().parents) if os.path.exists(folder))
     gib = shutil.disk_usage(there).free / 2**30
     enough = gib >= needed
     return Check("free disk", f"{needed:g} GiB", f"{gib:.1f} GiB", "ok" if enough else "missing",

@@ -74,12 +74,28 @@ def check_seed(seed: int) -> int:
         return int(seed)
     long = whole and abs(seed) >= 10**30
     raise Problem(
-        "The seed cannot be used.",
+        "The seed is out of range.",
         expected="a whole number from 0 to 4294967295",
         found="seed of more than 30 digits" if long else f"seed {seed!r:.80}",
         cause="other tools take -1 for any seed; here every run has a seed that can be repeated",
         fix="set seed to another number, such as 0",
     )
+
+
+def check_seed(seed: int) -> None:
+    """Do nothing if a number can seed every random generator of the kit.
+
+    Raises:
+        Problem: if the seed is below 0, or 2**32 or more.
+    """
+    if not 0 <= seed < 2**32:
+        raise Problem(
+            "The seed is out of range.",
+            expected="a whole number from 0 to 4294967295",
+            found=repr(seed),
+            cause="-1 means any seed in other tools; here each seed stands for one result",
+            fix="set the parameter seed to 0, or to another number of that range",
+        )
 
 
 class Stopped(Exception):

@@ -24,10 +24,10 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbformat import ValidationError
 
-from alignsd.atomic import replacing
+from alignsd.atomic import made, replacing
 from alignsd.errors import Problem, Stopped
 from alignsd.kernel import PARENT
-from alignsd.paths import output, root, shown
+from alignsd.paths import home, output, root, shown
 from alignsd.reading import parse_json, read_text
 from alignsd.signals import Interrupted, handled
 
@@ -87,8 +87,36 @@ def kernel_environment(folder: Path) -> dict[str, str]:
     package = str(Path(__file__).parent.parent)
     modules = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {name: str(folder) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")}
+    own |= _same_places() | _usable_home(folder)
     threads = {name: os.environ.get(name, value) for name, value in THREADS.items()}
     return os.environ | own | threads | {"PYTHONPATH": os.pathsep.join(modules)}
+
+
+def _same_places() -> dict[str, str]:
+    """Return the variables that name our folders, as absolute paths.
+
+    A relative path starts where the command was typed, but the kernel starts in the repository.
+    """
+    places = {"ALIGNSD_OUTPUT": output, "ALIGNSD_ROOT": root}
+    return {name: str(place()) for name, place in places.items() if os.environ.get(name)}
+
+
+def _usable_home(folder: Path) -> dict[str, str]:
+    """Return what a kernel needs in place of a home folder that is missing or cannot be written.
+
+    A home folder that exists stays, so that a library finds the models that were fetched before.
+
+    Args:
+        folder: a folder that can be written to.
+    """
+    known = home()
+    exists = known is not None and known.is_dir()
+    if exists and os.access(known, os.W_OK):
+        return {}
+    chosen = {} if exists else {"HOME": str(folder)}
+    if "MPLCONFIGDIR" not in os.environ:
+        chosen["MPLCONFIGDIR"] = str(folder)
+    return chosen
 
 
 class Kernel:
@@ -189,7 +217,7 @@ def execute(
     part = target.with_name(f".{target.stem}.running.{os.getpid()}.part.ipynb")
     failed = target.with_suffix(".failed.ipynb")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        made(target.parent)
         with tempfile.TemporaryDirectory(prefix="alignsd-", ignore_cleanup_errors=True) as folder:
             kernel = Kernel(Path(folder), environment or {})
             with handled(kernel.stop):
@@ -490,15 +518,20 @@ def _without_bars(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None
 
 
 def _without_paths(value: Any) -> Any:
-    """The same output with folders of this machine shortened; pictures, whose base64 text may look like one, stay."""
+    """Return an output with the folders of this machine shortened.
+
+    Pictures stay: their base64 text may look like a path.
+    """
     if isinstance(value, dict):
         return nbformat.from_dict({k: v if k.startswith("image/") else _without_paths(v) for k, v in value.items()})
     if isinstance(value, list):
         return [_without_paths(v) for v in value]
     if not isinstance(value, str):
         return value
-    for folder, shorter in ((output(), "."), (root(), "."), (Path(sys.prefix), "<python>"), (Path.home(), "~")):
-        value = re.sub(rf"{re.escape(str(folder))}(?![\w.-])", shorter, value)
+    for folder, shorter in ((output(), "."), (root(), "."), (Path(sys.prefix), "<python>"), (home(), "~")):
+        # A folder "/" names nobody: each lone slash would become "~".
+        if folder is not None and folder != folder.parent:
+            value = re.sub(rf"(?<![\w.~-]){re.escape(str(folder))}(?![\w.-])", shorter, value)
     return re.sub(r"/\S*/ipykernel_\d+/\d+\.py", "<cell>", value)
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from alignsd.atomic import write_json
+from alignsd.atomic import made, unwritable, write_json
 from alignsd.errors import Problem
 from alignsd.paths import run_dir, shown
 from alignsd.reading import read_json
@@ -71,7 +71,7 @@ def hold(path: Path | str, what: str, patience: float = PATIENCE) -> Lock:
     file_lock = FileLock(path, thread_local=False, is_singleton=True)
     lock = Lock(path, file_lock)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made(path.parent)
         file_lock.acquire(timeout=patience, poll_interval=0.1)
         if file_lock.lock_counter == 1:
             write_json(_holder_file(path), _this_process(what))
@@ -85,13 +85,10 @@ def hold(path: Path | str, what: str, patience: float = PATIENCE) -> Lock:
         return Lock(path, None)
     except OSError as error:
         file_lock.release(force=True)
-        raise Problem(
-            f"{shown(path.parent)} cannot be written.",
-            expected="a folder in which this user may make files",
-            found=f"{type(error).__name__}: {error.strerror or error}",
-            cause="a read-only folder or disk, a full disk, or files of another user",
-            fix=f"chmod -R u+w {shown(path.parent)}, or set ALIGNSD_OUTPUT to another folder",
-        ) from error
+        raise unwritable(path, error) from error
+    except Problem:
+        file_lock.release(force=True)
+        raise
     return lock
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from alignsd.errors import Problem
 
+LONGEST_RUN = 100  # characters; a folder's name has at most 255 bytes, and links to a run stay readable
+
 
 def root() -> Path:
     """Returns the repository: the folder above the package, or ``$ALIGNSD_ROOT`` if that is set.
@@ -13,17 +15,29 @@ def root() -> Path:
     Raises:
         Problem: if there is no ``notebooks/`` folder in it.
     """
-    found = Path(os.environ.get("ALIGNSD_ROOT") or Path(__file__).parent.parent).resolve()
-    if not (found / "notebooks").is_dir():
-        raise Problem("The notebooks were not found.", expected="a folder notebooks/ in the repository", found=str(found),
-                      cause="the package was installed without -e, away from the repository",
-                      fix="pip install --no-deps -e . in the repository, or set ALIGNSD_ROOT to its folder")
-    return found
+    named = os.environ.get("ALIGNSD_ROOT")
+    found = Path(os.path.realpath(_expanded(named) if named else Path(__file__).parent.parent))
+    if (found / "notebooks").is_dir():
+        return found
+    raise Problem(
+        "The notebooks were not found.",
+        expected="a folder notebooks/ in the repository",
+        found=str(found),
+        cause="ALIGNSD_ROOT names another folder than the repository"
+        if named
+        else "the package was installed without -e, away from the repository",
+        fix="pip install --no-deps -e . in the repository, or set ALIGNSD_ROOT to its folder",
+    )
 
 
 def output() -> Path:
-    """Returns the folder that holds ``papermill_runs`` and ``figures``: the repository, or ``$ALIGNSD_OUTPUT`` if set."""
-    return Path(os.environ["ALIGNSD_OUTPUT"]).resolve() if os.environ.get("ALIGNSD_OUTPUT") else root()
+    """Return the folder that holds ``papermill_runs`` and ``figures``.
+
+    This is the repository, or ``$ALIGNSD_OUTPUT`` if that is set. A relative ``$ALIGNSD_OUTPUT``
+    starts where the command was typed; ``alignsd run`` hands its kernels the absolute path.
+    """
+    named = os.environ.get("ALIGNSD_OUTPUT")
+    return Path(os.path.realpath(_expanded(named))) if named else root()
 
 
 def notebooks() -> Path:
@@ -51,9 +65,48 @@ def figures_dir(run: str) -> Path:
     return output() / "figures" / checked_run(run)
 
 
+def home() -> Path | None:
+    """Return the user's home folder, or None if the system names none.
+
+    A container that runs as an arbitrary user may have neither ``$HOME`` nor an entry for the user.
+    An empty or relative ``$HOME`` names no folder. The folder need not exist.
+    """
+    if os.environ.get("HOME") == "":
+        return None
+    try:
+        named = Path.home()
+    except RuntimeError:
+        return None
+    return named if named.is_absolute() else None
+
+
 def user_path(value: Path | str) -> Path:
-    """Returns the file or folder that a parameter names: relative to the repository, wherever the kernel was started."""
-    return root() / os.path.expanduser(value)
+    """Return the file or folder that a parameter names.
+
+    A relative path starts at the repository, wherever the kernel was started. ``~`` is the home
+    folder.
+
+    Raises:
+        Problem: if the path starts with ``~/`` and there is no home folder.
+    """
+    return root() / _expanded(value)
+
+
+def _expanded(value: Path | str) -> Path:
+    text = str(value)
+    if not text.startswith("~"):
+        return Path(text)
+    if home() is not None:
+        return Path(os.path.expanduser(text))
+    if text.startswith(("~/", "~\\")):
+        raise Problem(
+            f"{_shortened(text)} has no meaning here.",
+            expected="a home folder, which ~ stands for",
+            found="neither the variable HOME nor a home folder of this user",
+            cause="a container that runs as an arbitrary user, or a service without HOME",
+            fix="write the path from / on, or: export HOME=/a/folder/of/yours",
+        )
+    return Path(text)
 
 
 def shown(path: Path | str) -> str:
@@ -69,12 +122,24 @@ def shown(path: Path | str) -> str:
 
 
 def checked_run(run: str) -> str:
-    """Returns ``run`` if it can name a folder.
+    """Return ``run`` if it can name a folder.
 
     Raises:
-        Problem: if it holds other characters than letters, digits, ``.``, ``_`` and ``-``, or starts with a dot.
+        Problem: if it holds other characters than letters, digits, ``.``, ``_`` and ``-``, starts
+            with a dot or is longer than 100 characters.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", str(run)):
-        raise Problem("The run's name cannot name a folder.", expected="letters, digits, '.', '_' and '-'", found=repr(run),
-                      cause="a path or an empty name was given as `run`", fix="choose another name, such as --run trial-2")
-    return run
+    name = str(run)
+    if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) and len(name) <= LONGEST_RUN:
+        return run
+    too_long = len(name) > LONGEST_RUN
+    raise Problem(
+        "The run's name cannot name a folder.",
+        expected=f"letters, digits, '.', '_' and '-', at most {LONGEST_RUN} of them",
+        found=f"{len(name)} characters, {_shortened(name)!r}" if too_long else repr(run),
+        cause="a name that is too long" if too_long else "a path or an empty name was given as `run`",
+        fix="choose another name, such as --run trial-2",
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:60]}...{text[-20:]}"

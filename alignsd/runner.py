@@ -1,6 +1,5 @@
 """Runs the notebooks of a run in order, each into an executed copy and a record of how it was made."""
 
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from alignsd import lineage, locks
-from alignsd.atomic import sweep, write_json
+from alignsd.atomic import remove_folder, sweep, write_json
 from alignsd.errors import Problem
 from alignsd.inputs import MODEL, PLACE, own_inputs
 from alignsd.parameters import Value, applied, notebook_names, notebook_path, read_parameters, resolve
 from alignsd.paths import figures_dir, run_dir, shown, stage_dir
 from alignsd.progress import FILE, read_work, work_file
-from alignsd.records import preset_of, read_json, read_record, record_path
+from alignsd.records import preset_of, read_record, record_path
 from alignsd.stage import (
     HEADLESS,
     code_sha256,
+    config_of,
     configuration,
     input_state,
     package_sha256,
@@ -151,7 +151,7 @@ def _why_not_inherited(name: str, line: list[str], held_by: list[str], values: d
     folder = stage_dir(holder, name)
     if not (folder / "metrics.json").exists():
         return f"not finished in run {holder}"
-    config = read_json(folder / "config.json")
+    config = config_of(folder, holder, name)
     wanted = configuration(name, values, config["inputs"] | _present(config["inputs"], values))
     changed = [key for key, value in wanted["settings"].items() if config["settings"].get(key) != value]
     if changed:
@@ -177,7 +177,7 @@ def _values_of(run: str, preset: str) -> dict[str, dict[str, Value]]:
     for name, offered in values.items():
         record = read_record(run, name) or {}
         config = stage_dir(run, name) / "config.json"
-        made_with = read_json(config)["settings"] if config.exists() else record.get("parameters", {})
+        made_with = config_of(config.parent, run, name)["settings"] if config.exists() else record.get("parameters", {})
         offered.update({key: value for key, value in made_with.items() if key in offered and key not in PLACE})
     return values
 
@@ -206,7 +206,7 @@ def _carry_out(task: Task) -> dict[str, Any]:
     writer = f"alignsd run --run {task.run}, notebook {task.name[:2]}"
     with locks.hold(locks.stage_lock(task.run, task.name), writer):  # not while it is open elsewhere
         if task.afresh and folder.exists():
-            shutil.rmtree(folder)
+            remove_folder(folder)
         # Until the notebook is finished again, so that a failure is not taken for a result.
         (folder / "metrics.json").unlink(missing_ok=True)
         sweep(run_dir(task.run), deep=False)
@@ -249,7 +249,7 @@ def leave(task: Task) -> None:
     if task.inherited:
         return
     source, record = notebook_path(task.name), read_record(task.run, task.name)
-    if record["source_sha256"] != source_sha256(source):
+    if record.get("source_sha256") != source_sha256(source):
         refresh_prose(source, run_dir(task.run) / source.name)
         write_json(record_path(task.run, task.name), record | {"source_sha256": source_sha256(source)})
 
@@ -267,7 +267,7 @@ def clean(run: str, start: str | None = None) -> Iterator[Path]:
                       cause="a misspelt name, or nothing was run yet", fix="ls papermill_runs")
     for name in _chosen((), start):
         if stage_dir(run, name).exists():
-            shutil.rmtree(stage_dir(run, name))
+            remove_folder(stage_dir(run, name))
             yield stage_dir(run, name)
 
 
@@ -286,7 +286,7 @@ def _state(name: str, preset: str, run: str, values: dict[str, Value]) -> tuple[
     folder, source = stage_dir(run, name), notebook_path(name)
     if not (folder / "config.json").exists():
         return True, "not run yet"
-    known = read_json(folder / "config.json")["inputs"]
+    known = config_of(folder, run, name)["inputs"]
     present = _present(known, values)
     if any(known[key] != digits for key, digits in present.items() if key.startswith(MODEL)):
         return True, NEW_MODELS
@@ -296,7 +296,7 @@ def _state(name: str, preset: str, run: str, values: dict[str, Value]) -> tuple[
     record = read_record(run, name)
     if not (run_dir(run) / source.name).exists() or record is None:
         return True, "its executed copy or its record is missing"
-    if record["code_sha256"] != code_sha256(source):
+    if record.get("code_sha256") != code_sha256(source):
         return True, "its code changed; --force would empty its folder first"
     line = lineage.lineage(run)
     if any(_input(line, need) != state for need, state in known.items() if need in notebook_names()):

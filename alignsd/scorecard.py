@@ -10,14 +10,15 @@ The rule looks at a row's own numbers and at the claim's aim, nothing else (``do
 - `not reproduced`: anything else.
 """
 
-import json
 import math
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from alignsd.claims import CLAIMS, Claim, Measurement, Tables
 from alignsd.errors import Problem
+from alignsd.reading import is_text, read_json
 
 KEYS = ("id", "claim", "paper", "source", "value", "low", "high", "n", "verdict")
 VERDICTS = ("reproduced", "direction only", "not reproduced", "not attempted")
@@ -62,14 +63,41 @@ def read(path: Path) -> list[dict]:
         Problem: if there is none, or it is no scorecard.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    except ValueError as error:
-        rows = str(error)
-    if not (isinstance(rows, list) and all(isinstance(row, dict) and tuple(row) == KEYS for row in rows)):
-        raise Problem("There is no scorecard to read.", expected=f"{path.name}, a list of rows with {', '.join(KEYS)}",
-                      found="no such file" if rows is None else "something else", fix="alignsd run --run <run> --force 08",
-                      cause="notebook 08 has not run to its end, or the file was edited")
+        rows = read_json(path)
+    except Problem as problem:
+        raise _no_scorecard(path, f"{problem.what} {problem.found}") from problem
+    if not isinstance(rows, list):
+        raise _no_scorecard(path, "JSON that is no list")
+    for number, row in enumerate(rows, 1):
+        if not _is_row(row):
+            raise _no_scorecard(path, f"row {number} is no row of a scorecard")
     return rows
+
+
+def _is_row(row: Any) -> bool:
+    """Return whether a value from JSON is a row of a scorecard."""
+    if not isinstance(row, dict) or tuple(row) != KEYS or row["verdict"] not in VERDICTS:
+        return False
+    texts = (row["id"], row["claim"], row["source"])
+    numbers = (row["paper"], row["value"], row["low"], row["high"], row["n"])
+    return all(map(is_text, texts)) and all(map(_is_number_or_none, numbers))
+
+
+def _is_number_or_none(value: Any) -> bool:
+    if value is None:
+        return True
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and abs(value) < 2**63  # NaN and infinity are no results
+
+
+def _no_scorecard(path: Path, found: str) -> Problem:
+    return Problem(
+        "There is no scorecard to read.",
+        expected=f"{path.name}, a list of rows with {', '.join(KEYS)}",
+        found=found,
+        cause="notebook 08 has not run to its end, or the file was edited",
+        fix="alignsd run --run <run> --force 08",
+    )
 
 
 def table(rows: list[dict], width: int = 58) -> str:
@@ -77,7 +105,7 @@ def table(rows: list[dict], width: int = 58) -> str:
     lines = [f"{'claim':<{width}}  {'paper':>8}  {'this run, 95 % interval':<28}  {'n':>6}  verdict"]
     lines.append("-" * (len(lines[0]) + 8))
     for row in rows:
-        first, *more = textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), width)
+        first, *more = textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), width) or [""]
         count = "-" if row["n"] is None else row["n"]
         lines.append(f"{first:<{width}}  {published(row['paper']):>8}  {span(row):<28}  {count:>6}  {row['verdict']}")
         lines += [f"  {line}" for line in more]

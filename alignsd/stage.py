@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,8 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from alignsd import commands, lineage, locks
-from alignsd.atomic import sweep, write_json
+from alignsd.atomic import made, sweep, write_json
 from alignsd.errors import Problem
 from alignsd.inputs import PLACE, own_inputs
 from alignsd.parameters import Value, checked, notebook_names, notebook_path, read_cells, read_parameters
@@ -27,6 +28,11 @@ HEADLESS = "ALIGNSD_HEADLESS"  # set where `alignsd run` starts a kernel: a chan
 TABLES = (".parquet", ".json", ".jsonl")  # what a stage's record vouches for, by suffix
 TABLES_RECORD = "tables.json"
 RECORDS = ("config.json", "metrics.json", TABLES_RECORD)
+try:
+    import resource
+except ImportError:  # Windows has no such module
+    resource = None
+
 PACKAGES = ("alignsd", "torch", "torchvision", "diffusers", "transformers", "peft", "accelerate", "open_clip_torch",
             "torchmetrics", "numpy", "pandas", "pillow")
 
@@ -62,7 +68,7 @@ class Stage:
         """
         self._refuse_changed_values()
         path = self.folder.joinpath(*parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made(path.parent)
         return path
 
     def input(self, stage: str, *parts: str, instead: str = "") -> Path:
@@ -253,7 +259,7 @@ def refuse_other(folder: Path, config: Mapping[str, Any], rechecked: Sequence[st
         Problem: if the folder was made with other settings or from other inputs; names what differs.
     """
     run, name = folder.parent.parent.name, folder.name
-    there = _config_of(folder, run, name)
+    there = config_of(folder, run, name)
     differing = _differences(there["settings"], config["settings"]) + _differences(there["inputs"], config["inputs"])
     differing = [row for row in differing if row[0].rpartition(" of ")[2] not in rechecked]
     if differing:
@@ -338,7 +344,10 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory_mib() -> int:
-    """Returns the most memory that this process has held so far, in MiB."""
+    """Return the most memory that this process has held so far, in MiB."""
+    if resource is None:
+        memory = psutil.Process().memory_info()
+        return round(getattr(memory, "peak_wset", memory.rss) / 2**20)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)
 
@@ -368,10 +377,20 @@ def _input_state(run: str, need: str, stage: str) -> str:
 
 def _config(run: str, stage: str, reader: str) -> dict[str, Any]:
     """Return the configuration of a stage, in the run itself or in the run that it varies."""
-    return _config_of(stage_dir(lineage.holder(run, stage), stage), run, reader)
+    return config_of(stage_dir(lineage.holder(run, stage), stage), run, reader)
 
 
-def _config_of(folder: Path, run: str, reader: str) -> dict[str, Any]:
+def config_of(folder: Path, run: str, reader: str) -> dict[str, Any]:
+    """Return a stage's configuration from its folder.
+
+    Args:
+        folder: the stage's folder.
+        run: the run whose command is named in a message.
+        reader: what needs the stage.
+
+    Raises:
+        Problem: if ``config.json`` is missing, damaged or no configuration.
+    """
     config = _read(folder / "config.json", run, folder.name, reader)
     kinds = {"settings": dict, "inputs": dict, "fingerprint": str}
     wrong = [key for key, kind in kinds.items() if not isinstance(config.get(key), kind)]
@@ -392,7 +411,7 @@ def _same(one: Any, other: Any) -> bool:
 def _read(path: Path, run: str, stage: str, reader: str) -> dict[str, Any]:
     command = f"alignsd run --preset {preset_of(run)} --run {run} {stage[:2]}"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
         if not isinstance(value, dict):
             raise ValueError(f"{type(value).__name__} in place of names and values")
         return value

@@ -1,7 +1,7 @@
 import pytest
 
 from alignsd import parameters
-from alignsd.errors import Problem
+from alignsd.errors import Problem, check_seed
 from alignsd.parameters import Parameter, checked, read_parameters, read_preset, resolve
 
 CELL = 'seed = 0  # seed\nrate = 1e-3  # per step; the paper: 1e-5\nwords = ["a", "b"]  # words\nflag = True  # yes or no'
@@ -108,3 +108,157 @@ def test_preset_paper_says_every_published_value_itself(section):
     preset = read_preset("paper")
     said = {name: preset[name[:2]].get(name[3:]) for name in PUBLISHED[section]}
     assert said == pytest.approx(PUBLISHED[section], abs=1e-3) if section == "2" else said == PUBLISHED[section]
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "01_first-Copy1.ipynb",
+        "01_first (1).ipynb",
+        "01_first - Copy.ipynb",
+        "01_first copy.ipynb",
+        "01_first.bak.ipynb",
+        "01_First.ipynb",
+        "._01_first.ipynb",
+        ".~01_first.ipynb",
+        "Copy of 01_first.ipynb",
+        "1_first.ipynb",
+        "01_first.ipynb.txt",
+    ],
+)
+def test_a_copy_of_a_notebook_is_no_notebook(notebook, copy):
+    """JupyterLab's Duplicate, a browser and a file manager name copies like this."""
+    path = notebook("01_first", CELL)
+    path.with_name(copy).write_text("no notebook at all")
+    checkpoints = path.parent / ".ipynb_checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / "01_first-checkpoint.ipynb").write_text("{}")
+    (path.parent / "03_folder.ipynb").mkdir()
+    assert parameters.notebook_names() == ["01_first"]
+    assert list(resolve("mini", "trial")) == ["01_first"]
+
+
+def test_two_notebooks_with_one_number_are_told(notebook):
+    notebook("01_first", CELL)
+    notebook("01_first_try", CELL)
+    with pytest.raises(Problem, match="(?s)number 01.*01_first, 01_first_try.*copied or renamed"):
+        parameters.notebook_names()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"05":\n  steps: 7\n"06":\n  steps: 1\n"05":\n  batch: 1\n', "'05' stands twice, first in line 1"),
+        ('"05":\n  steps: 7\n  steps: 9\n', "'steps' stands twice, first in line 2"),
+        ('"05": {steps: 7, "steps": 9}\n', "'steps' stands twice"),
+        ('base: smoke\nbase: mini\n"05":\n  steps: 7\n', "'base' stands twice"),
+        ('"05":\n  steps: {a: {b: 1, b: 2}}\n', "'b' stands twice"),
+        ('"05": {steps: 7}\n"05_finetune_stable_diffusion": {batch: 1}\n', "two sections for one notebook"),
+    ],
+)
+def test_a_name_stands_once_at_any_depth(tmp_path, text, words):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(Problem, match=words) as told:
+        read_preset(str(tmp_path / "mine.yaml"))
+    assert "mine.yaml" in told.value.what
+
+
+@pytest.mark.parametrize(("written", "value"), [
+    ("7", 7), ("-7", -7), ("+7", 7), ("1_000", 1000), ("1.0e-5", 1e-5), (".5", 0.5), ("1.", 1.0), ("0", 0),
+    ("yes", True), ("off", False), ("2024-01-01", "2024-01-01"), ("1e-4", "1e-4"), ("'7'", "7"), ("[1, 2.5]", [1, 2.5])])
+def test_plain_values_of_a_preset(tmp_path, written, value):
+    (tmp_path / "mine.yaml").write_text(f'"05":\n  steps: {written}\n')
+    assert repr(read_preset(str(tmp_path / "mine.yaml"))) == repr({"05": {"steps": value}})
+
+
+@pytest.mark.parametrize("written", ["010", "0x10", "0b11", "1:30", "1:30.5", "9" * 5000, "!!int x", "!!float x", "!!bool maybe"])
+def test_numbers_that_yaml_reads_in_its_own_way_are_refused(tmp_path, written):
+    (tmp_path / "mine.yaml").write_text(f'"05":\n  steps: {written}\n')
+    with pytest.raises(Problem, match=r"(?s)mine\.yaml cannot be read.*line 2"):
+        read_preset(str(tmp_path / "mine.yaml"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
+def test_a_preset_in_another_encoding_is_told(tmp_path, encoding):
+    (tmp_path / "mine.yaml").write_bytes('base: smoke\n"05":\n  identifier: "caf\xe9. "\n'.encode(encoding))
+    with pytest.raises(Problem, match=r"(?s)mine\.yaml.*UTF-8"):
+        read_preset(str(tmp_path / "mine.yaml"))
+
+
+def test_a_preset_saved_by_notepad_is_read(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(b'\xef\xbb\xbf"05":\r\n  steps: 7\r\n')
+    assert read_preset(str(tmp_path / "mine.yaml")) == {"05": {"steps": 7}}
+
+
+# Of each parameter with a range: the nearest values outside and inside.
+LIMITS = {
+    "seed": ([-1, 2**32], [0, 2**32 - 1]),
+    "batch": ([0, -1], [1]),
+    "steps": ([0, 2**31], [1]),
+    "learning_rate": ([-1e-9], [0.0]),
+    "initial_scale": ([0.0], [0.1]),
+    "test_share": ([-0.1, 1.1], [0.0, 1.0]),
+    "alpha": ([0.999], [1.0]),
+    "blur_limit": ([-1.0, 255.1], [0.0, 255.0]),
+    "epochs": ([0.0], [0.001]),
+    "resolution": ([7, 10**6], [8, 512, 1024]),
+    "guidance": ([], [-1.0, 0.0, 7.5, 1e6]),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_number_out_of_its_range_is_refused_and_one_at_its_end_is_not(name):
+    outside, inside = LIMITS[name]
+    parameter = Parameter(name, inside[0], "meaning")
+    endless = [float("nan"), float("inf"), -float("inf")] if isinstance(inside[0], float) else []
+    for value in [*outside, *endless]:
+        with pytest.raises(Problem, match=f"(?s)Parameter {name} in notebook 09 is out of its range.*{name} = "):
+            checked(parameter, value, "notebook 09")
+    for value in inside:
+        assert checked(parameter, value, "notebook 09") == value
+
+
+def test_elements_of_a_list_have_a_range_too():
+    assert checked(Parameter("curve", [10], ""), [1, 300], "test") == [1, 300]
+    with pytest.raises(Problem, match=r"curve\[\].*out of its range"):
+        checked(Parameter("curve", [10], ""), [300, 0], "test")
+    with pytest.raises(Problem, match="wrong kind"):
+        checked(Parameter("scorers", [], ""), [["a"]], "test")
+    assert checked(Parameter("scorers", [], ""), ["a"], "test") == ["a"]
+
+
+def test_every_range_belongs_to_a_number_of_a_notebook_and_every_number_is_considered():
+    numbers, lists = set(), set()
+    for name in parameters.notebook_names():
+        for parameter in read_parameters(parameters.notebook_path(name)).values():
+            first = parameter.default[0] if isinstance(parameter.default, list) and parameter.default else None
+            if isinstance(first, (int, float)):
+                lists.add(f"{parameter.name}[]")
+            elif isinstance(parameter.default, (int, float)) and not isinstance(parameter.default, bool):
+                numbers.add(parameter.name)
+    any_finite = {"guidance", "minimum_rating"}
+    assert numbers | lists == set(parameters.RANGES) | any_finite
+
+
+@pytest.mark.parametrize("preset", parameters.preset_names())
+def test_no_value_of_a_shipped_preset_is_refused(preset):
+    """Every value goes through the range once more, with the ranges as they are."""
+    for name, values in resolve(preset, "trial").items():
+        for parameter in read_parameters(parameters.notebook_path(name)).values():
+            assert checked(parameter, values[parameter.name], name) == values[parameter.name]
+
+
+@pytest.mark.parametrize("name", parameters.notebook_names())
+def test_a_seed_of_minus_one_is_refused_for_every_notebook(name):
+    if "seed" not in read_parameters(parameters.notebook_path(name)):
+        return
+    with pytest.raises(Problem, match="(?s)seed.*from 0 to 4294967295.*seed = -1"):
+        resolve("mini", "trial", [f"{name[:2]}.seed=-1"])
+
+
+def test_the_api_refuses_the_same_seeds():
+    for seed in (0, 2**32 - 1):
+        check_seed(seed)
+    for seed in (-1, 2**32):
+        with pytest.raises(Problem, match="seed"):
+            check_seed(seed)

@@ -60,3 +60,43 @@ def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebo
     assert file_sha256("data/names.txt") == file_sha256(own / "names.txt")
     with pytest.raises(Problem, match="(?s)names.txt cannot be read as weights"):
         clip.load_clip("miniature/clip", weights="data/names.txt", device="cpu")
+
+
+def test_a_home_folder_is_known_or_said_to_be_missing(kit, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert paths.home() == tmp_path and paths.user_path("~/a") == tmp_path / "a"
+    monkeypatch.setenv("HOME", "/")
+    assert paths.home() == Path("/") and paths.user_path("~/a") == Path("/a")
+    for nowhere in ("", "relative"):
+        monkeypatch.setenv("HOME", nowhere)
+        assert paths.home() is None
+        with pytest.raises(Problem, match="(?s)~/a has no meaning here.*HOME"):
+            paths.user_path("~/a")
+        assert paths.user_path("~") == kit / "~", "free text, such as an identifier, is no path"
+
+
+def test_a_user_without_an_entry_and_without_home(kit, monkeypatch):
+    def none():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", none)
+    assert paths.home() is None
+    with pytest.raises(Problem, match="container"):
+        paths.user_path("~/data")
+
+
+def test_an_output_folder_may_start_at_home_or_where_the_command_was_typed(kit, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("ALIGNSD_OUTPUT", "~/out")
+    assert paths.output() == tmp_path / "out"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("ALIGNSD_OUTPUT", "out")
+    assert paths.output() == tmp_path / "elsewhere" / "out"
+
+
+@pytest.mark.parametrize("length", [101, 300, 5000])
+def test_a_runs_name_is_shorter_than_a_folder_can_hold(kit, length):
+    with pytest.raises(Problem, match=f"(?s){length} characters.*name that is too long"):
+        paths.run_dir("r" * length)
+    assert paths.run_dir("r" * 100).name == "r" * 100
