@@ -8,19 +8,27 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
 from alignsd.errors import Stopped
-from alignsd.paths import output, root, shown
+from alignsd.paths import notebooks, output, root, shown
 
 # A progress bar as tqdm writes it: on stderr, line over line, or as a widget that no longer works without its kernel.
 BAR = re.compile(r"\d%\|")
+# Code within a text cell, whose brackets are no links: a block between fences, or a span between backticks.
+CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|(`+)(?!`).+?(?<!`)\2(?!`))", re.DOTALL | re.MULTILINE)
+# Where a link leads: [words](target "title"), [name]: target, and HTML's href="target" and src="target".
+TARGETS = re.compile(
+    r"""(?P<before>\]\(\s*<?|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*<?|\b(?:href|src)\s*=\s*["'])(?P<target>[^\s<>"')]+)""",
+    re.MULTILINE,
+)
 
 
 class ThisPython(AsyncKernelManager):
@@ -68,8 +76,9 @@ def execute(source: Path, target: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def refresh_prose(source: Path, executed: Path) -> None:
-    """Replaces the text cells of an executed copy by those of its source; the code cells must be the same."""
-    new, old = nbformat.read(source, as_version=4), nbformat.read(executed, as_version=4)
+    """Replace the text cells of an executed copy by those of its source; the code cells must be the same."""
+    new = linked(nbformat.read(source, as_version=4), source.parent, executed.parent)
+    old = nbformat.read(executed, as_version=4)
     outputs = iter([cell for cell in old.cells if cell.cell_type == "code" and not _is_injected(cell)])
     injected = [cell for cell in old.cells if _is_injected(cell)]
     cells = []
@@ -81,8 +90,61 @@ def refresh_prose(source: Path, executed: Path) -> None:
     _write(new, executed)
 
 
+def linked(notebook: nbformat.NotebookNode, base: Path, copies: Path) -> nbformat.NotebookNode:
+    """Return a notebook with ``relinked`` text cells; the notebook itself is changed."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = relinked(cell.source, base, copies)
+    return notebook
+
+
+def relinked(markdown: str, base: Path, copies: Path) -> str:
+    """Return Markdown whose relative links lead, from a run's folder, to where they led before.
+
+    A link to a notebook's source leads to the executed copy, if the run's folder holds one. Links with a scheme, links
+    within the page, absolute paths, links to nothing and whatever stands in code are left alone.
+
+    Args:
+        markdown: the text of a cell.
+        base: the folder for which the links are written: that of the sources, or ``copies`` to renew the links of a copy.
+        copies: the folder of the run's executed copies.
+    """
+
+    def rewritten(match: re.Match) -> str:
+        return match["before"] + _target(match["target"], base, copies)
+
+    return _outside_code(markdown, lambda text: TARGETS.sub(rewritten, text))
+
+
+def _target(target: str, base: Path, copies: Path) -> str:
+    """Return where a link leads, as a path relative to ``copies``."""
+    path, mark, part_of_page = target.partition("#")
+    if not path or path.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
+        return target
+    place = base / unquote(path)
+    copy = copies / place.name
+    if place.suffix == ".ipynb" and place.parent.resolve() == notebooks().resolve() and copy.exists():
+        place = copy
+    try:
+        if not place.exists():
+            return target
+    except OSError:  # a name that is too long for a file
+        return target
+    shorter = os.path.relpath(place.resolve(), copies.resolve()).replace(os.sep, "/")
+    return quote(shorter) + mark + part_of_page
+
+
+def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
+    """Return Markdown in which everything but code was changed."""
+    parts, end = [], 0
+    for code in CODE.finditer(markdown):
+        parts += [change(markdown[end : code.start()]), code.group()]
+        end = code.end()
+    return "".join([*parts, change(markdown[end:])])
+
+
 def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Returns an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
+    """Return an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
     notebook.metadata = nbformat.from_dict({key: notebook.metadata[key] for key in ("kernelspec", "language_info")
                                             if key in notebook.metadata})
     for cell in notebook.cells:
@@ -94,9 +156,28 @@ def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _publish(part: Path, target: Path) -> None:
-    if part.exists():
-        _write(published(nbformat.read(part, as_version=4)), part)
-        os.replace(part, target)
+    """Put an executed copy in its place, and let the copies beside it link to it."""
+    if not part.exists():
+        return
+    notebook = published(nbformat.read(part, as_version=4))
+    _write(notebook, part)
+    os.replace(part, target)
+    _write(linked(notebook, notebooks(), target.parent), target)
+    for name in sorted(os.listdir(target.parent)):
+        if name != target.name and (notebooks() / name).is_file():
+            _renew_links(target.parent / name)
+
+
+def _renew_links(copy: Path) -> None:
+    """Let an executed copy link to the copies beside it; a copy that does already, or is damaged, is left alone."""
+    try:
+        notebook = nbformat.read(copy, as_version=4)
+    except (OSError, ValueError, AttributeError, TypeError):  # no JSON, or no notebook
+        return
+    before = [cell.source for cell in notebook.cells]
+    linked(notebook, copy.parent, copy.parent)
+    if before != [cell.source for cell in notebook.cells]:
+        _write(notebook, copy)
 
 
 def _write(notebook: nbformat.NotebookNode, path: Path) -> None:

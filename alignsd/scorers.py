@@ -14,6 +14,7 @@ from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPModel
 
+from alignsd.bars import no_library_bars
 from alignsd.clip import Clip, load_clip
 from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
@@ -130,6 +131,7 @@ def load_transformers_clip(name: str, fit: str = "crop", device: str = "auto") -
     """
     place, path = torch_device(device), resolve(name)
     try:
+        no_library_bars(path)
         model = CLIPModel.from_pretrained(path).eval().to(place)
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (ValueError, RuntimeError, *FAILED) as error:
