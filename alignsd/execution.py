@@ -156,15 +156,17 @@ def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _publish(part: Path, target: Path) -> None:
-    """Put an executed copy in its place, and let the copies beside it link to it."""
-    if not part.exists():
-        return
-    notebook = published(nbformat.read(part, as_version=4))
-    _write(notebook, part)
-    os.replace(part, target)
-    _write(linked(notebook, notebooks(), target.parent), target)
+    if part.exists():
+        notebook = linked(published(nbformat.read(part, as_version=4)), notebooks(), target.parent)
+        _write(notebook, part)
+        os.replace(part, target)
+        _renew_links_beside(target)
+
+
+def _renew_links_beside(target: Path) -> None:
+    """Let the other executed copies of a run link to a new copy, in place of its source."""
     for name in sorted(os.listdir(target.parent)):
-        if name != target.name and (notebooks() / name).is_file():
+        if (notebooks() / name).is_file():
             _renew_links(target.parent / name)
 
 

@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
@@ -21,7 +22,6 @@ from alignsd.discord import File
 from alignsd.figures import NO_GLYPH, collect, drawable, finetune, pictures, qualitative, scheme, selection
 from alignsd.images import save_png
 from alignsd.tables import REPLACEMENT
-from conftest import CASES
 
 pytestmark = pytest.mark.usefixtures("style")
 
@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
 
 def draw(kind: str, prompt: str, folder) -> plt.Figure:
     """One figure of each function that draws text of a prompt, or of a parameter."""
-    fig = plt.figure(figsize=(6, 3))
+    fig = plt.figure(figsize=(6, 3), dpi=40)
     pixels = {"a": np.zeros((8, 8, 3), np.uint8), "b": np.zeros((8, 8, 3), np.uint8)}
     rows = pd.DataFrame([{"prompt": prompt, "image": name, "hps": 20.0, "role": role}
                          for name, role in (("a", "positive"), ("b", "negative"))], dtype=object)
@@ -150,8 +150,9 @@ def test_a_saved_figure_holds_the_prompt_as_it_was(folder, tmp_path):
     assert path.exists() and path.with_suffix(".pdf").exists()
 
 
-@pytest.mark.parametrize("prompt", ODD.values(), ids=ODD)
-def test_figures_with_odd_prompts_are_saved(folder, tmp_path, prompt):
+@pytest.mark.parametrize("name", ["surrogate", "control characters", "right to left", "chinese", "combining", "private use"])
+def test_figures_with_odd_prompts_are_saved(folder, tmp_path, name):
+    prompt = ODD[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figures.save(draw("examples", prompt, folder), "f", tmp_path, {"prompt": prompt}, {})

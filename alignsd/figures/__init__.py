@@ -53,8 +53,8 @@ def drawable(value: object) -> str:
     """Return any value as one line of text that matplotlib can draw: a prompt may hold every character there is.
 
     Beyond what ``tables.readable`` does, a character that the font lacks (most emoji, a Chinese word) becomes an empty
-    square. The joiners of emoji, and marks without a width that the font lacks, are left out. Draw the text with ``parse_math=False``, so that
-    dollar signs in it do not begin a formula.
+    square. The joiners of emoji, and marks without a width that the font lacks, are left out. Draw the text with
+    ``parse_math=False``, so that dollar signs in it do not begin a formula.
     """
     glyphs = _glyphs()
     characters = []
