@@ -82,21 +82,5 @@ def check_seed(seed: int) -> int:
     )
 
 
-def check_seed(seed: int) -> None:
-    """Do nothing if a number can seed every random generator of the kit.
-
-    Raises:
-        Problem: if the seed is below 0, or 2**32 or more.
-    """
-    if not 0 <= seed < 2**32:
-        raise Problem(
-            "The seed is out of range.",
-            expected="a whole number from 0 to 4294967295",
-            found=repr(seed),
-            cause="-1 means any seed in other tools; here each seed stands for one result",
-            fix="set the parameter seed to 0, or to another number of that range",
-        )
-
-
 class Stopped(Exception):
     """A notebook did not reach its end; the text is what it reported and where its copy lies."""

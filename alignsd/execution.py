@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
@@ -27,7 +28,7 @@ from nbformat import ValidationError
 from alignsd.atomic import made, replacing
 from alignsd.errors import Problem, Stopped
 from alignsd.kernel import PARENT
-from alignsd.paths import home, output, root, shown
+from alignsd.paths import home, notebooks, output, root, shown
 from alignsd.reading import parse_json, read_text
 from alignsd.signals import Interrupted, handled
 
@@ -48,6 +49,13 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 SILENT = logging.getLogger("alignsd.silent")  # for libraries that log the errors they raise
 SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
+# Code within a text cell, whose brackets are no links: a block between fences, or a span between backticks.
+CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|(`+)(?!`).+?(?<!`)\2(?!`))", re.DOTALL | re.MULTILINE)
+# Where a link leads: [words](target "title"), [name]: target, and HTML's href="target" and src="target".
+TARGETS = re.compile(
+    r"""(?P<before>\]\(\s*<?|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*<?|\b(?:href|src)\s*=\s*["'])(?P<target>[^\s<>"')]+)""",
+    re.MULTILINE,
+)
 
 
 class ThisPython(AsyncKernelManager):
@@ -447,7 +455,7 @@ def refresh_prose(source: Path, executed: Path) -> None:
     Raises:
         Problem: if one of them is no notebook, or the code cells differ in number.
     """
-    new = _read_notebook(source)
+    new = linked(_read_notebook(source), source.parent, executed.parent)
     old = _read_notebook(executed)
     injected = [cell for cell in old.cells if _is_injected(cell)]
     outputs = [c for c in old.cells if c.cell_type == "code" and not _is_injected(c)]
@@ -465,7 +473,6 @@ def refresh_prose(source: Path, executed: Path) -> None:
         if cell.cell_type == "code":
             cells.append(outputs.pop(0))
         else:
-            cell.source = linked_from_a_run(cell.source)
             cells.append(cell)
         if "parameters" in cell.metadata.get("tags", []):
             cells += injected
@@ -476,23 +483,66 @@ def refresh_prose(source: Path, executed: Path) -> None:
         raise _cannot_write(executed, error) from error
 
 
-def linked_from_a_run(text: str) -> str:
-    """Return a text cell as it stands in an executed copy, which lies one folder deeper than its source.
+def linked(notebook: nbformat.NotebookNode, base: Path, copies: Path) -> nbformat.NotebookNode:
+    """Return a notebook with ``relinked`` text cells; the notebook itself is changed."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = relinked(cell.source, base, copies)
+    return notebook
 
-    Links to other notebooks stay: their executed copies lie beside this one.
+
+def relinked(markdown: str, base: Path, copies: Path) -> str:
+    """Return Markdown whose relative links lead, from a run's folder, to where they led before.
+
+    A link to a notebook's source leads to the executed copy, if the run's folder holds one. Links with a scheme, links
+    within the page, absolute paths, links to nothing and whatever stands in code are left alone.
+
+    Args:
+        markdown: the text of a cell.
+        base: the folder for which the links are written: that of the sources, or ``copies`` to renew the links of a copy.
+        copies: the folder of the run's executed copies.
     """
-    return text.replace("](../", "](../../")
+
+    def rewritten(match: re.Match) -> str:
+        return match["before"] + _target(match["target"], base, copies)
+
+    return _outside_code(markdown, lambda text: TARGETS.sub(rewritten, text))
+
+
+def _target(target: str, base: Path, copies: Path) -> str:
+    """Return where a link leads, as a path relative to ``copies``."""
+    path, mark, part_of_page = target.partition("#")
+    if not path or path.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
+        return target
+    place = base / unquote(path)
+    copy = copies / place.name
+    if place.suffix == ".ipynb" and place.parent.resolve() == notebooks().resolve() and copy.exists():
+        place = copy
+    try:
+        if not place.exists():
+            return target
+    except OSError:  # a name that is too long for a file
+        return target
+    shorter = os.path.relpath(place.resolve(), copies.resolve()).replace(os.sep, "/")
+    return quote(shorter) + mark + part_of_page
+
+
+def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
+    """Return Markdown in which everything but code was changed."""
+    parts, end = [], 0
+    for code in CODE.finditer(markdown):
+        parts += [change(markdown[end : code.start()]), code.group()]
+        end = code.end()
+    return "".join([*parts, change(markdown[end:])])
 
 
 def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Returns an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
+    """Return an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
     notebook.metadata = nbformat.from_dict({key: notebook.metadata[key] for key in ("kernelspec", "language_info")
                                             if key in notebook.metadata})
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
-        if cell.cell_type == "markdown":
-            cell.source = linked_from_a_run(cell.source)
         if cell.cell_type == "code":
             cell.outputs = [_without_paths(o) for o in map(_without_bars, cell.outputs) if o]
     return notebook
@@ -500,8 +550,29 @@ def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def _publish(part: Path, target: Path) -> None:
     if part.exists():
-        _write(published(nbformat.read(part, as_version=4)), target)
+        notebook = linked(published(nbformat.read(part, as_version=4)), notebooks(), target.parent)
+        _write(notebook, target)
         part.unlink(missing_ok=True)
+        _renew_links_beside(target)
+
+
+def _renew_links_beside(target: Path) -> None:
+    """Let the other executed copies of a run link to a new copy, in place of its source."""
+    for name in sorted(os.listdir(target.parent)):
+        if (notebooks() / name).is_file():
+            _renew_links(target.parent / name)
+
+
+def _renew_links(copy: Path) -> None:
+    """Let an executed copy link to the copies beside it; a copy that does already, or is damaged, is left alone."""
+    try:
+        notebook = nbformat.read(copy, as_version=4)
+    except (OSError, ValueError, AttributeError, TypeError):  # no JSON, or no notebook
+        return
+    before = [cell.source for cell in notebook.cells]
+    linked(notebook, copy.parent, copy.parent)
+    if before != [cell.source for cell in notebook.cells]:
+        _write(notebook, copy)
 
 
 def _write(notebook: nbformat.NotebookNode, path: Path) -> None:

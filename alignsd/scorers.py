@@ -14,6 +14,7 @@ from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPModel
 
+from alignsd.bars import no_library_bars
 from alignsd.clip import Clip, check_fit, load_clip
 from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
@@ -144,6 +145,7 @@ def load_transformers_clip(name: str, fit: str = "crop", device: str = "auto") -
     place, path = torch_device(device), resolve(name)
     check_fit(fit)
     try:
+        no_library_bars(path)
         model, report = CLIPModel.from_pretrained(path, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(path)
     except Exception as error:  # a damaged folder makes transformers raise a dozen unrelated types
