@@ -66,6 +66,9 @@ class ThisPython(AsyncKernelManager):
         arguments = ["--log-level=ERROR", "--HistoryManager.enabled=False"]
         return KernelSpec(argv=launcher + arguments, language="python", display_name="Python 3")
 
+    def __init__(self, **options: Any):
+        super().__init__(connection_file=str(self.kernel.folder / "kernel.json"), **options)
+
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
         environment = kernel_environment(self.kernel.folder) | self.kernel.environment
         options["env"] = options.get("env", {}) | environment | {PARENT: str(os.getpid())}
@@ -226,7 +229,6 @@ def _execute(
             start_timeout=START,
             iopub_timeout=START,
             kernel_manager_class=manager,
-            connection_file=str(kernel.folder / "kernel.json"),
             on_cell_start=kernel.on_cell_start,
         )
     except papermill.PapermillExecutionError as error:
@@ -322,7 +324,7 @@ def _cause_of_death(code: int | None, words: str, killed_for_memory: bool) -> tu
     if any(sign in words for sign in ("bad_alloc", "Cannot allocate memory", "MemoryError")):
         return "too little memory: the system gave the kernel no more", less
     if code in (-KILL, -signal.SIGTERM):
-        return "another program or a user ended the kernel; memory was not the reason", again
+        return "another program or a user ended the kernel", again
     if code is not None and code < 0:
         return "a compiled library crashed", again + "; if it happens again, reinstall the libraries"
     return "a cell or a library ended the process", "read the last cell of the notebook kept below"

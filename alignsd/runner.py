@@ -112,6 +112,7 @@ def _carry_out(task: Task) -> dict[str, Any]:
             shutil.rmtree(folder)
         # Until the notebook is finished again, so that a failure is not taken for a result.
         (folder / "metrics.json").unlink(missing_ok=True)
+        sweep(folder)
         sweep(run_dir(task.run), deep=False)
         sweep(figures_dir(task.run))
     note_preset(task.run, task.preset)
