@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -350,13 +351,17 @@ def _cannot_write(target: Path, error: OSError) -> Problem:
         errno.ENOENT: "the folder was deleted or moved while the notebook ran",
         errno.ENAMETOOLONG: "the name of the run is too long",
     }
+    number = error.errno
+    if number is None and isinstance(error, FileNotFoundError):  # papermill's own, without a number
+        number = errno.ENOENT
     place = error.filename or target
+    folder = shlex.quote(str(target.parent))
     return Problem(
         f"{shown(target)} cannot be written.",
         expected="room and permission to write in " + shown(target.parent),
-        found=f"{error.strerror or error}: {shown(place)}",
-        cause=causes.get(error.errno, "the disk or the file system reports a fault"),
-        fix=f"df -h {target.parent}; ls -ld {target.parent}; then give the same command again",
+        found=f"{os.strerror(number) if number else error}: {shown(place)}",
+        cause=causes.get(number, "the disk or the file system reports a fault"),
+        fix=f"df -h {folder}; ls -ld {folder}; then give the same command again",
     )
 
 
