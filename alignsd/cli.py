@@ -3,8 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -36,9 +36,10 @@ def run(
     tasks = runner.plan(preset, run_name, notebooks or (), start, settings or (), force)
     if dry_run:
         return _show(tasks)
-    if any(task.todo for task in tasks):
-        _look_ahead(run_name, _values_by_number(preset, run_name, settings or ()), [task.name[:2] for task in tasks if task.todo])
-    _carry_out(tasks, expected_seconds(preset, run_name), known_work(preset, run_name))
+    with _only_writer(tasks):
+        if any(task.todo for task in tasks):
+            _look_ahead(run_name, _values_by_number(preset, run_name, settings or ()), [task.name[:2] for task in tasks if task.todo])
+        _carry_out(tasks, expected_seconds(preset, run_name), known_work(preset, run_name))
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
         scorecard(run_name)
@@ -160,28 +161,36 @@ def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> di
     return {name[:2]: values for name, values in parameters.resolve(preset, run_name, settings).items()}
 
 
+@contextmanager
+def _only_writer(tasks: Sequence[runner.Task]) -> Iterator[None]:
+    """Keep other processes from writing in the run of a plan while the block runs."""
+    if not any(task.todo for task in tasks):  # a finished run may lie in a read-only folder
+        yield
+        return
+    run_name = tasks[0].run
+    with locks.hold(locks.run_lock(run_name), f"alignsd run --run {run_name}"):
+        yield
+
+
 def _carry_out(
     tasks: list[runner.Task],
     expected: dict[str, float],
     known: dict[str, dict[str, float]],
 ) -> None:
-    """Carry out the tasks of a plan while no other process works in the run."""
+    """Carry out the tasks of a plan and print how far the run is."""
     run_name = tasks[0].run
     names = [task.name for task in tasks]
     todo = [task.name for task in tasks if task.todo]
     progress = Progress(names, todo, expected, known, work_file(run_name))
     started = time.monotonic()
-    with ExitStack() as stack:
-        if any(task.todo for task in tasks):  # a finished run may lie in a read-only folder
-            stack.enter_context(locks.hold(locks.run_lock(run_name), f"alignsd run --run {run_name}"))
-        print(f"run {run_name}, preset {tasks[0].preset}", flush=True)
-        for task in tasks:
-            if not task.todo:
-                runner.leave(task)
-                progress.skip(task.name, task.reason)
-                continue
-            with progress.running(task.name):
-                runner.carry_out(task)
+    print(f"run {run_name}, preset {tasks[0].preset}", flush=True)
+    for task in tasks:
+        if not task.todo:
+            runner.leave(task)
+            progress.skip(task.name, task.reason)
+            continue
+        with progress.running(task.name):
+            runner.carry_out(task)
     print(f"all done in {clock(time.monotonic() - started)}")
 
 

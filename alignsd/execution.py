@@ -9,14 +9,15 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,13 @@ class ThisPython(AsyncKernelManager):
     def __init__(self, **options: Any):
         super().__init__(connection_file=str(self.kernel.folder / "kernel.json"), **options)
 
+    def write_connection_file(self, **options: Any) -> None:
+        """Write the file through which the kernel learns its ports."""
+        try:
+            super().write_connection_file(**options)
+        except OSError as error:
+            raise _not_started(self.kernel, str(error)) from error
+
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
         environment = kernel_environment(self.kernel.folder) | self.kernel.environment
         options["env"] = options.get("env", {}) | environment | {PARENT: str(os.getpid())}
@@ -121,7 +129,8 @@ class Kernel:
         """Count the cells; start no further cell once the program was asked to end."""
         if self.stopped_by:
             raise Interrupted(self.stopped_by)
-        self.cell += cell.cell_type == "code"
+        if cell.cell_type == "code":
+            self.cell += 1
 
     def stop(self, number: int, frame: object = None) -> None:
         """Handle a signal: interrupt the cell, and kill the kernel if that does not help.
@@ -194,8 +203,8 @@ def execute(
     failed = target.with_suffix(".failed.ipynb")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="alignsd-", ignore_cleanup_errors=True) as folder:
-            kernel = Kernel(Path(folder), environment or {})
+        with _temporary_folder() as folder:
+            kernel = Kernel(folder, environment or {})
             with handled(kernel.stop):
                 _execute(notebook, part, parameters, kernel, failed)
         _publish(part, target)
@@ -249,6 +258,25 @@ def _execute(
         kernel.end()
     if kernel.stopped_by:
         raise Interrupted(kernel.stopped_by)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Yield a folder of the kernel's own that is deleted afterwards."""
+    try:
+        folder = tempfile.mkdtemp(prefix="alignsd-")
+    except OSError as error:
+        raise Problem(
+            "There is no folder for temporary files.",
+            expected="a folder such as /tmp in which this user may write",
+            found=str(error),
+            cause="a full or read-only disk, or TMPDIR names a folder that does not exist",
+            fix="export TMPDIR=/path/to/a/folder/with/room",
+        ) from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_loopback() -> None:

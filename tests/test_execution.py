@@ -150,6 +150,28 @@ def test_the_reader_s_home_is_neither_needed_nor_read(notebook, kit, monkeypatch
     assert streams(target_of(kit)).endswith("5\n"), "what the user sets stays"
 
 
+def test_without_a_folder_for_temporary_files_the_reason_is_told(first, kit, monkeypatch):
+    def none(**options):
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(execution.tempfile, "mkdtemp", none)
+    with pytest.raises(Problem, match="(?s)no folder for temporary files.*TMPDIR"):
+        execute(first, target_of(kit), {})
+
+
+def test_a_full_folder_for_temporary_files_is_not_taken_for_the_run_s(first, kit):
+    tmp = kit / "tmp"
+    tmp.mkdir()
+    mount = f"mount -t tmpfs -o size=4k none {tmp} && head -c 4096 /dev/zero > {tmp}/full"
+    if not shutil.which("unshare") or subprocess.run(["unshare", "--mount", "sh", "-c", mount], capture_output=True).returncode:
+        pytest.skip("this user cannot make a small disk")
+    code = ("import sys, pathlib, tempfile; tempfile.tempdir = sys.argv[3]\nimport alignsd.execution as e\n"
+            "e.execute(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})")
+    arguments = ["sh", "-c", mount + ' && exec "$@"', "sh", sys.executable, "-c", code, str(first), str(target_of(kit)), str(tmp)]
+    done = subprocess.run(["unshare", "--mount", *arguments], capture_output=True, text=True, timeout=120)
+    assert "Problem: The notebook's kernel did not start." in done.stderr and "No space left on device" in done.stderr, done.stderr
+
+
 def test_a_notebook_that_vanished_is_told(kit):
     with pytest.raises(Problem, match="01_first.ipynb"):
         execute(kit / "notebooks" / "01_first.ipynb", target_of(kit), {})

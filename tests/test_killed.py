@@ -349,6 +349,7 @@ def test_the_same_run_twice_at_a_time_is_refused(slow, kit):
     out, error = finish(second)
     assert second.returncode == 1 and "Traceback" not in out + error, out + error
     assert f"alignsd run --run mini, process {first.pid}, since 20" in error and f"kill {first.pid}" in error
+    assert out == "", "refused before anything is measured or printed"
     assert first.poll() is None, "the first run goes on"
 
 
