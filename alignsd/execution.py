@@ -37,6 +37,8 @@ from alignsd.signals import Interrupted, handled
 BAR = re.compile(r"\d%\|")
 START = 300  # seconds for a kernel to start; a kernel that dies while it starts is noticed at once
 GRACE = 5.0  # seconds for a kernel that was asked to end
+# Environment variables that name folders which a kernel would otherwise look for in the home.
+FOLDERS = ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")
 # Threads of OpenMP that wait for each other sleep soon. By default they spin, and beside one other
 # busy process HPS trained at 12 steps per second in place of 22.
 THREADS = {"GOMP_SPINCOUNT": "1000"}
@@ -98,7 +100,7 @@ def kernel_environment(folder: Path) -> dict[str, str]:
     """
     package = str(Path(__file__).parent.parent)
     modules = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {name: str(folder) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")}
+    own = {name: str(folder) for name in FOLDERS}
     threads = {name: os.environ.get(name, value) for name, value in THREADS.items()}
     return os.environ | own | threads | {"PYTHONPATH": os.pathsep.join(modules)}
 
@@ -355,7 +357,8 @@ def _cause_of_death(code: int | None, words: str, killed_for_memory: bool) -> tu
     if code in (-KILL, -signal.SIGTERM):
         return "another program or a user ended the kernel", again
     if code is not None and code < 0:
-        return "a compiled library crashed", again + "; if it happens again, reinstall the libraries"
+        repair = "; if it happens again, reinstall the libraries"
+        return "a compiled library crashed", again + repair
     return "a cell or a library ended the process", "read the last cell of the notebook kept below"
 
 
@@ -365,8 +368,8 @@ def _not_started(kernel: Kernel, reason: str) -> Problem:
         "The notebook's kernel did not start.",
         expected="a Jupyter kernel of the Python that runs alignsd",
         found=kernel.last_words() or f"{_ended_by(code)}; {reason}",
-        cause="a damaged installation, a module of the repository that hides another, or a full disk",
-        fix=f"{sys.executable} -m ipykernel_launcher shows more; make again installs what is missing",
+        cause="a damaged installation, a file of the repository that hides a module, or a full disk",
+        fix=f"{sys.executable} -m ipykernel_launcher shows more; make installs what is missing",
     )
 
 

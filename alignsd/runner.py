@@ -107,7 +107,7 @@ def _carry_out(task: Task) -> dict[str, Any]:
     source = notebook_path(task.name)
     folder = stage_dir(task.run, task.name)
     writer = f"alignsd run --run {task.run}, notebook {task.name[:2]}"
-    with locks.hold(locks.stage_lock(task.run, task.name), writer):  # not while it is open elsewhere
+    with locks.hold(locks.stage_lock(task.run, task.name), writer):  # unless open elsewhere
         if task.afresh and folder.exists():
             shutil.rmtree(folder)
         # Until the notebook is finished again, so that a failure is not taken for a result.

@@ -39,7 +39,7 @@ def kit(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def as_ordinary_user():
-    """Runs Python code with the rights of an ordinary user: what is read-only cannot be written, even if root runs the tests."""
+    """Runs Python code that cannot write what is read-only, even if root runs the tests."""
 
     def drop() -> None:
         if os.geteuid() == 0:
@@ -47,8 +47,8 @@ def as_ordinary_user():
                 ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
 
     def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=300,
-                              env=os.environ | environment, preexec_fn=drop)
+        return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True,
+                              text=True, timeout=300, env=os.environ | environment, preexec_fn=drop)
 
     if sys.platform != "linux" and os.geteuid() == 0:
         pytest.skip("root may write everything")

@@ -64,16 +64,17 @@ def dead() -> int:
 
 
 def test_temporary_files_of_dead_processes_are_swept(tmp_path, dead):
-    names = [f".part-000003.{dead}.part.zip", f"deep/er/.a b.{dead}.part.png", f".no_suffix.{dead}.part", f".x.y.{dead}.part.tar.gz",
-             f".huge.{10**30}.part.txt", f".line\nbreak.{dead}.part.txt"]
-    kept = [f".living.{os.getpid()}.part.zip", "part-000003.zip", f"visible.{dead}.part.zip", ".hidden", f".a.{dead}.parts.zip",
-            ".a.part.zip", f".a.{dead}x.part.zip", "deep/b.txt"]
+    names = [f".part-000003.{dead}.part.zip", f"deep/er/.a b.{dead}.part.png",
+             f".no_suffix.{dead}.part", f".x.y.{dead}.part.tar.gz", f".huge.{10**30}.part.txt", f".line\nbreak.{dead}.part.txt"]
+    kept = [f".living.{os.getpid()}.part.zip", "part-000003.zip", f"visible.{dead}.part.zip",
+            ".hidden", f".a.{dead}.parts.zip", ".a.part.zip", f".a.{dead}x.part.zip", "deep/b.txt"]
     for name in names + kept:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     assert len(sweep(tmp_path, deep=False)) == len(names) - 1
     assert [path.relative_to(tmp_path).as_posix() for path in sweep(tmp_path)] == [names[1]]
-    assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()} == set(kept)
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.relative_to(tmp_path).as_posix() for path in left} == set(kept)
     assert sweep(tmp_path) == [] and sweep(tmp_path / "none") == []
 
 

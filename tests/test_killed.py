@@ -1,7 +1,7 @@
-"""Runs that are killed, interrupted or lose their kernel: what is left, what is said, and what the next run makes of it.
+"""Runs that are killed, interrupted or lose their kernel: what is left, said, and made of it.
 
-By default the run of preset smoke is killed 8 times; ``CASES=3`` kills it 29 times, in every stage. ``KILL_SEED`` chooses
-other moments.
+By default the run of preset smoke is killed 8 times; ``CASES=3`` kills it 29 times, in every stage.
+``KILL_SEED`` chooses other moments.
 """
 
 import json
@@ -112,7 +112,9 @@ class KilledRun:
         try:
             for name in notebook_names():
                 record = self.folder / f"whole/papermill_runs/smoke/{name}.json"
-                wait_until(lambda path=record: path.exists() or whole.poll() is not None, SECONDS, name)
+                wait_until(
+                    lambda path=record: path.exists() or whole.poll() is not None, SECONDS, name
+                )
                 if whole.poll() not in (None, 0):
                     break
                 self._kill_and_finish(name, json.loads(record.read_text()))
@@ -170,7 +172,9 @@ def test_a_killed_run_leaves_no_temporary_files(killed):
 def results(folder: Path) -> dict[str, Path]:
     """Return all files but notebooks, whose outputs tell of seconds, locks, and a lock's holder."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    kept = [p for p in files if p.suffix != ".ipynb" and ".lock" not in p.name and ".part" not in p.name]
+    kept = [
+        p for p in files if p.suffix != ".ipynb" and ".lock" not in p.name and ".part" not in p.name
+    ]
     return {path.relative_to(folder).as_posix(): path for path in kept}
 
 
@@ -189,7 +193,9 @@ def same(one: Path, other: Path) -> bool:
 
 def equal(one, other) -> bool:
     if isinstance(one, torch.Tensor):
-        return isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+        return (
+            isinstance(other, torch.Tensor) and one.dtype == other.dtype and torch.equal(one, other)
+        )
     if isinstance(one, dict):
         return list(one) == list(other) and all(equal(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
@@ -201,7 +207,9 @@ def timeless(value):
     """Return JSON without what differs from run to run: times, and the memory used."""
     if not isinstance(value, dict):
         return value
-    return {k: timeless(v) for k, v in value.items() if not re.search("second|memory|started|work", k)}
+    return {
+        k: timeless(v) for k, v in value.items() if not re.search("second|memory|started|work", k)
+    }
 
 
 # A notebook of one stage that writes a file slowly: the file is half written while the test acts.
@@ -215,7 +223,13 @@ with replacing(stage.path("a.txt")) as part:
     part.write_text("whole")
 stage.finish({{}})
 """
-QUIET = "import sys; from alignsd import cli; cli._look_ahead = lambda *arguments: None; sys.argv[0] = 'alignsd'; cli.main()"
+QUIET = """
+import sys
+from alignsd import cli
+cli._look_ahead = lambda *arguments: None
+sys.argv[0] = "alignsd"
+cli.main()
+"""
 BEGIN = 'from alignsd.stage import begin\nstage = begin("01_first", globals())'
 
 
@@ -224,12 +238,16 @@ def slow(notebook, kit):
     """A run whose only notebook is writing; yields its process, and kills what is left of it."""
     processes = []
 
-    def begin(wait: str = "time.sleep(0.05)", until: str = "stages/01_first/.a.*") -> subprocess.Popen:
+    def begin(
+        wait: str = "time.sleep(0.05)", until: str = "stages/01_first/.a.*"
+    ) -> subprocess.Popen:
         notebook("01_first", "n = 1  # number", BEGIN, SLOW.format(wait=wait))
         process = start(QUIET, "run", "--force", output=kit)
         processes.append(process)
         run = kit / "papermill_runs/mini"
-        wait_until(lambda: list(run.glob(until)) or process.poll() is not None, 60, "the notebook begins")
+        wait_until(
+            lambda: list(run.glob(until)) or process.poll() is not None, 60, "the notebook begins"
+        )
         return process
 
     yield begin
@@ -252,8 +270,14 @@ def goes_on(kit: Path) -> None:
     assert left_over(kit) == []
 
 
-@pytest.mark.parametrize(("number", "code", "name"), [
-    (signal.SIGINT, 130, "Ctrl-C"), (signal.SIGTERM, 143, "SIGTERM"), (signal.SIGHUP, 129, "SIGHUP")])
+@pytest.mark.parametrize(
+    ("number", "code", "name"),
+    [
+        (signal.SIGINT, 130, "Ctrl-C"),
+        (signal.SIGTERM, 143, "SIGTERM"),
+        (signal.SIGHUP, 129, "SIGHUP"),
+    ],
+)
 def test_a_signal_ends_a_run_in_order(slow, kit, number, code, name):
     process = slow()
     kernels = kernels_of(process)
@@ -301,19 +325,26 @@ def test_a_signal_while_the_kernel_starts(slow, kit, delay):
 
 def test_a_signal_before_anything_runs(kit, notebook):
     notebook("01_first", "n = 1  # number", BEGIN, "stage.finish({})")
-    waits = "import time; from alignsd import cli; cli._look_ahead = lambda *a: (print('looks', flush=True), time.sleep(60))"
-    process = start(waits + "; cli.main()", "run", output=kit)
+    waits = "print('looks', flush=True), time.sleep(60)"
+    code = f"import time\nfrom alignsd import cli\ncli._look_ahead = lambda *a: ({waits})\ncli.main()"
+    process = start(code, "run", output=kit)
     assert process.stdout.readline() == "looks\n"
     process.send_signal(signal.SIGTERM)
     out, error = finish(process)
-    assert process.returncode == 143 and error == "Stopped by SIGTERM. To go on: alignsd run\n", out + error
+    assert process.returncode == 143 and error == "Stopped by SIGTERM. To go on: alignsd run\n", (
+        out + error
+    )
 
 
 def test_a_signal_that_is_ignored_stays_ignored(kit, notebook):
     """If it failed, ``nohup alignsd run`` would end when the terminal is closed."""
     notebook("01_first", "n = 1  # number", BEGIN, "import time\ntime.sleep(1)", "stage.finish({})")
-    process = start("import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); " + QUIET, "run", output=kit)
-    wait_until(lambda: (kit / "papermill_runs/mini/stages/01_first").exists(), 60, "the notebook begins")
+    process = start(
+        "import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n" + QUIET, "run", output=kit
+    )
+    wait_until(
+        lambda: (kit / "papermill_runs/mini/stages/01_first").exists(), 60, "the notebook begins"
+    )
     process.send_signal(signal.SIGHUP)
     out, error = finish(process)
     assert process.returncode == 0, out + error
@@ -348,7 +379,10 @@ def test_the_same_run_twice_at_a_time_is_refused(slow, kit):
     second = start(QUIET, "run", output=kit)
     out, error = finish(second)
     assert second.returncode == 1 and "Traceback" not in out + error, out + error
-    assert f"alignsd run --run mini, process {first.pid}, since 20" in error and f"kill {first.pid}" in error
+    assert (
+        f"alignsd run --run mini, process {first.pid}, since 20" in error
+        and f"kill {first.pid}" in error
+    )
     assert out == "", "refused before anything is measured or printed"
     assert first.poll() is None, "the first run goes on"
 
@@ -359,8 +393,10 @@ def test_a_stage_that_is_open_elsewhere_is_not_emptied(notebook, kit):
     kept = kit / "papermill_runs/mini/stages/01_first/kept.txt"
     kept.parent.mkdir(parents=True)
     kept.write_text("x")
-    holds = ("import time; from alignsd import locks; held = locks.hold(locks.stage_lock('mini', '01_first'), "
-             "'notebook 01 in JupyterLab'); print('held', flush=True); time.sleep(60)")
+    holds = (
+        "import time; from alignsd import locks; held = locks.hold(locks.stage_lock('mini', '01_first'), "
+        "'notebook 01 in JupyterLab'); print('held', flush=True); time.sleep(60)"
+    )
     lab = start(holds, output=kit)
     assert lab.stdout.readline() == "held\n"
     process = start(QUIET, "run", "--force", output=kit)

@@ -72,7 +72,10 @@ def test_a_holder_about_to_end_is_waited_for(path):
 
 
 def test_a_file_that_was_left_behind_never_blocks(path):
-    write_json(path.with_name(path.name + ".json"), {"what": "old", "process": 1, "host": "x", "since": "y"})
+    write_json(
+        path.with_name(path.name + ".json"),
+        {"what": "old", "process": 1, "host": "x", "since": "y"},
+    )
     path.write_text("anything")
     with locks.hold(path, "second", patience=0):
         pass

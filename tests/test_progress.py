@@ -12,7 +12,9 @@ def test_clock():
 
 
 def test_time_left_counts_what_is_still_to_run():
-    run = Progress(["01_a", "02_b", "03_c"], ["01_a", "03_c"], {"01_a": 10, "02_b": 1000, "03_c": 5})
+    run = Progress(
+        ["01_a", "02_b", "03_c"], ["01_a", "03_c"], {"01_a": 10, "02_b": 1000, "03_c": 5}
+    )
     assert run.left("01_a") == 15 and run.left("01_a", 4) == 11 and run.left("03_c", 1) == 4
     assert Progress(["01_a"], ["01_a"], {}).left("01_a") is None
 
@@ -27,7 +29,9 @@ def test_later_notebooks_are_estimated_by_the_pace_so_far():
     run = Progress(names, names, {"01_a": 10, "02_b": 20, "03_c": 30})
     assert run.done("01_a", 40) == 4 * 50
     assert run.left("02_b", 8) == 4 * 50 - 8
-    assert run.done("02_b", 20) == 30 * (40 + 20) / (10 + 20), "the second one was as quick as expected"
+    assert run.done("02_b", 20) == 30 * (40 + 20) / (10 + 20), (
+        "the second one was as quick as expected"
+    )
     assert run.done("03_c", 1) == 0
 
 
@@ -71,15 +75,23 @@ class Machine:
 
 
 ONE_BAR = {"01_a": {"drawing": 60.0}, "02_b": {"training": 140.0}, "03_c": {"measuring": 40.0}}
-TWO_BARS = {"01_a": {"drawing": 30.0, "embedding": 30.0}, "02_b": {"training": 140.0}, "03_c": {"measuring": 40.0}}
+TWO_BARS = {
+    "01_a": {"drawing": 30.0, "embedding": 30.0},
+    "02_b": {"training": 140.0},
+    "03_c": {"measuring": 40.0},
+}
 ONE_NOTEBOOK = {"05_a": {"encoding": 100.0, "training": 200.0, "sampling": 100.0}}
 
 
 @pytest.mark.parametrize("slowness", [0.25, 1.0, 4.0, 20.0])
-@pytest.mark.parametrize(("bars", "known"), [(ONE_BAR, None), (TWO_BARS, TWO_BARS), (ONE_NOTEBOOK, ONE_NOTEBOOK)])
+@pytest.mark.parametrize(
+    ("bars", "known"), [(ONE_BAR, None), (TWO_BARS, TWO_BARS), (ONE_NOTEBOOK, ONE_NOTEBOOK)]
+)
 def test_the_estimate_follows_the_machine_within_a_fifth_of_the_work(bars, known, slowness):
     if slowness < 1:
-        known = bars  # a bar alone does not tell whether a quick notebook has more work after the bar
+        known = (
+            bars  # a bar alone does not tell whether a quick notebook has more work after the bar
+        )
     machine = Machine(bars, slowness)
     whole = machine.whole()
     for seconds, left in machine.run(known):
@@ -131,7 +143,10 @@ def test_lines_without_a_terminal(capsys):
     with run.running("02_bb"):
         pass
     assert capsys.readouterr().out.splitlines() == [
-        "[1/2] 01_a   finished before", "[2/2] 02_bb  running 0:00, about 1:30 left in all", "[2/2] 02_bb  done in 0:00"]
+        "[1/2] 01_a   finished before",
+        "[2/2] 02_bb  running 0:00, about 1:30 left in all",
+        "[2/2] 02_bb  done in 0:00",
+    ]
 
 
 def test_a_notebook_that_stops_is_not_done(capsys):
@@ -243,7 +258,13 @@ def test_a_damaged_file_of_progress_is_as_good_as_none(tmp_path, text):
 
 def test_the_runner_s_line_uses_what_the_bars_tell(tmp_path):
     file = tmp_path / "work.json"
-    bar = {"what": "drawing", "seconds": 100.0, "fraction": 0.25, "left": 300.0, "at": progress.time.time()}
+    bar = {
+        "what": "drawing",
+        "seconds": 100.0,
+        "fraction": 0.25,
+        "left": 300.0,
+        "at": progress.time.time(),
+    }
     file.write_text(json.dumps([bar]))
     run = Progress(["01_a", "02_b"], ["01_a", "02_b"], {"01_a": 100, "02_b": 50}, file=file)
     left = run.left("01_a", 100, run._bars())
@@ -256,5 +277,7 @@ def test_no_bar_of_the_kit_goes_past_this_one():
     from alignsd.paths import root
 
     modules = [path for path in (root() / "alignsd").rglob("*.py") if path.name != "progress.py"]
-    assert [path.name for path in modules if "tqdm" in path.read_text() and path.name != "execution.py"] == []
+    assert [
+        path.name for path in modules if "tqdm" in path.read_text() and path.name != "execution.py"
+    ] == []
     assert os.environ["GOMP_SPINCOUNT"], "tests/conftest.py sets it for threads of torch"
