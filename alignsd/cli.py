@@ -3,8 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -42,10 +42,11 @@ def run(
     plan = runner.prepare(preset, run_name, notebooks or (), start, settings or (), force, parent)
     if dry_run:
         return _show(plan)
-    if any(task.todo for task in plan.tasks):
-        values = {notebook[:2]: own for notebook, own in plan.values.items()}
-        _look_ahead(run_name, values, [task.name[:2] for task in plan.tasks if task.todo])
-    _carry_out(plan)
+    with _only_writer(plan):
+        if any(task.todo for task in plan.tasks):
+            values = {notebook[:2]: own for notebook, own in plan.values.items()}
+            _look_ahead(run_name, values, [task.name[:2] for task in plan.tasks if task.todo])
+        _carry_out(plan)
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
         scorecard(run_name)
@@ -201,26 +202,34 @@ def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> di
     return {name[:2]: values for name, values in parameters.resolve(preset, run_name, settings).items()}
 
 
+@contextmanager
+def _only_writer(plan: runner.Plan) -> Iterator[None]:
+    """Keep other processes from writing in the run of a plan while the block runs."""
+    nothing_to_write = not any(task.todo for task in plan.tasks) and plan.parent == lineage.parent_of(plan.run)
+    if nothing_to_write:  # a finished run may lie in a read-only folder
+        yield
+        return
+    with locks.hold(locks.run_lock(plan.run), f"alignsd run --run {plan.run}"):
+        runner.note(plan)
+        yield
+
+
 def _carry_out(plan: runner.Plan) -> None:
-    """Carry out a plan while no other process works in the run."""
+    """Carry out a plan and print how far the run is."""
     names = [task.name for task in plan.tasks]
     todo = [task.name for task in plan.tasks if task.todo]
     expected = expected_seconds(plan.preset, plan.run)
     known = known_work(plan.preset, plan.run)
     progress = Progress(names, todo, expected, known, work_file(plan.run))
     started = time.monotonic()
-    with ExitStack() as stack:
-        if todo or plan.parent != lineage.parent_of(plan.run):  # a finished run may lie in a read-only folder
-            stack.enter_context(locks.hold(locks.run_lock(plan.run), f"alignsd run --run {plan.run}"))
-            runner.note(plan)
-        print(f"run {plan.run}, preset {plan.preset}", flush=True)
-        for task in plan.tasks:
-            if not task.todo:
-                runner.leave(task)
-                progress.skip(task.name, task.reason)
-                continue
-            with progress.running(task.name):
-                runner.carry_out(task)
+    print(f"run {plan.run}, preset {plan.preset}", flush=True)
+    for task in plan.tasks:
+        if not task.todo:
+            runner.leave(task)
+            progress.skip(task.name, task.reason)
+            continue
+        with progress.running(task.name):
+            runner.carry_out(task)
     print(f"all done in {clock(time.monotonic() - started)}")
 
 

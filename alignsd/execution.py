@@ -8,14 +8,16 @@ import errno
 import logging
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -36,6 +38,8 @@ from alignsd.signals import Interrupted, handled
 BAR = re.compile(r"\d%\|")
 START = 300  # seconds for a kernel to start; a kernel that dies while it starts is noticed at once
 GRACE = 5.0  # seconds for a kernel that was asked to end
+# Environment variables that name folders which a kernel would otherwise look for in the home.
+FOLDERS = ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")
 # Threads of OpenMP that wait for each other sleep soon. By default they spin, and beside one other
 # busy process HPS trained at 12 steps per second in place of 22.
 THREADS = {"GOMP_SPINCOUNT": "1000"}
@@ -74,6 +78,16 @@ class ThisPython(AsyncKernelManager):
         arguments = ["--log-level=ERROR", "--HistoryManager.enabled=False"]
         return KernelSpec(argv=launcher + arguments, language="python", display_name="Python 3")
 
+    def __init__(self, **options: Any):
+        super().__init__(connection_file=str(self.kernel.folder / "kernel.json"), **options)
+
+    def write_connection_file(self, **options: Any) -> None:
+        """Write the file through which the kernel learns its ports."""
+        try:
+            super().write_connection_file(**options)
+        except OSError as error:
+            raise _not_started(self.kernel, str(error)) from error
+
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
         environment = kernel_environment(self.kernel.folder) | self.kernel.environment
         options["env"] = options.get("env", {}) | environment | {PARENT: str(os.getpid())}
@@ -94,7 +108,7 @@ def kernel_environment(folder: Path) -> dict[str, str]:
     """
     package = str(Path(__file__).parent.parent)
     modules = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {name: str(folder) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")}
+    own = {name: str(folder) for name in FOLDERS}
     own |= _same_places() | _usable_home(folder)
     threads = {name: os.environ.get(name, value) for name, value in THREADS.items()}
     return os.environ | own | threads | {"PYTHONPATH": os.pathsep.join(modules)}
@@ -153,7 +167,8 @@ class Kernel:
         """Count the cells; start no further cell once the program was asked to end."""
         if self.stopped_by:
             raise Interrupted(self.stopped_by)
-        self.cell += cell.cell_type == "code"
+        if cell.cell_type == "code":
+            self.cell += 1
 
     def stop(self, number: int, frame: object = None) -> None:
         """Handle a signal: interrupt the cell, and kill the kernel if that does not help.
@@ -226,8 +241,8 @@ def execute(
     failed = target.with_suffix(".failed.ipynb")
     try:
         made(target.parent)
-        with tempfile.TemporaryDirectory(prefix="alignsd-", ignore_cleanup_errors=True) as folder:
-            kernel = Kernel(Path(folder), environment or {})
+        with _temporary_folder() as folder:
+            kernel = Kernel(folder, environment or {})
             with handled(kernel.stop):
                 _execute(notebook, part, parameters, kernel, failed)
         _publish(part, target)
@@ -262,7 +277,6 @@ def _execute(
             start_timeout=START,
             iopub_timeout=START,
             kernel_manager_class=manager,
-            connection_file=str(kernel.folder / "kernel.json"),
             on_cell_start=kernel.on_cell_start,
         )
     except papermill.PapermillExecutionError as error:
@@ -282,6 +296,25 @@ def _execute(
         kernel.end()
     if kernel.stopped_by:
         raise Interrupted(kernel.stopped_by)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Yield a folder of the kernel's own that is deleted afterwards."""
+    try:
+        folder = tempfile.mkdtemp(prefix="alignsd-")
+    except OSError as error:
+        raise Problem(
+            "There is no folder for temporary files.",
+            expected="a folder such as /tmp in which this user may write",
+            found=str(error),
+            cause="a full or read-only disk, or TMPDIR names a folder that does not exist",
+            fix="export TMPDIR=/path/to/a/folder/with/room",
+        ) from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_loopback() -> None:
@@ -358,9 +391,10 @@ def _cause_of_death(code: int | None, words: str, killed_for_memory: bool) -> tu
     if any(sign in words for sign in ("bad_alloc", "Cannot allocate memory", "MemoryError")):
         return "too little memory: the system gave the kernel no more", less
     if code in (-KILL, -signal.SIGTERM):
-        return "another program or a user ended the kernel; memory was not the reason", again
+        return "another program or a user ended the kernel", again
     if code is not None and code < 0:
-        return "a compiled library crashed", again + "; if it happens again, reinstall the libraries"
+        repair = "; if it happens again, reinstall the libraries"
+        return "a compiled library crashed", again + repair
     return "a cell or a library ended the process", "read the last cell of the notebook kept below"
 
 
@@ -370,8 +404,8 @@ def _not_started(kernel: Kernel, reason: str) -> Problem:
         "The notebook's kernel did not start.",
         expected="a Jupyter kernel of the Python that runs alignsd",
         found=kernel.last_words() or f"{_ended_by(code)}; {reason}",
-        cause="a damaged installation, a module of the repository that hides another, or a full disk",
-        fix=f"{sys.executable} -m ipykernel_launcher shows more; make again installs what is missing",
+        cause="a damaged installation, a file of the repository that hides a module, or a full disk",
+        fix=f"{sys.executable} -m ipykernel_launcher shows more; make installs what is missing",
     )
 
 
@@ -384,13 +418,17 @@ def _cannot_write(target: Path, error: OSError) -> Problem:
         errno.ENOENT: "the folder was deleted or moved while the notebook ran",
         errno.ENAMETOOLONG: "the name of the run is too long",
     }
+    number = error.errno
+    if number is None and isinstance(error, FileNotFoundError):  # papermill's own, without a number
+        number = errno.ENOENT
     place = error.filename or target
+    folder = shlex.quote(str(target.parent))
     return Problem(
         f"{shown(target)} cannot be written.",
         expected="room and permission to write in " + shown(target.parent),
-        found=f"{error.strerror or error}: {shown(place)}",
-        cause=causes.get(error.errno, "the disk or the file system reports a fault"),
-        fix=f"df -h {target.parent}; ls -ld {target.parent}; then give the same command again",
+        found=f"{os.strerror(number) if number else error}: {shown(place)}",
+        cause=causes.get(number, "the disk or the file system reports a fault"),
+        fix=f"df -h {folder}; ls -ld {folder}; then give the same command again",
     )
 
 
