@@ -1,6 +1,5 @@
 """Files that are either whole or absent: written beside their place, then renamed."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = temporary(path)
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         yield part
         with open(part, "rb+") as file:
@@ -34,14 +33,6 @@ def replacing(path: Path | str) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def temporary(path: Path) -> Path:
-    """Return the hidden name beside a file under which this process writes it."""
-    # A long name has no room for the additions, so its hash stands for it.
-    name = path.stem.encode("utf-8", "surrogatepass")
-    stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
-    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
 
 
 def write_json(path: Path | str, value: Any) -> None:
