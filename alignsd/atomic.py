@@ -1,7 +1,6 @@
 """Files that are either whole or absent: written beside their place, then renamed."""
 
 import errno
-import hashlib
 import json
 import os
 import re
@@ -203,14 +202,6 @@ def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
                     path.unlink()
                     dead.append(path)
     return dead
-
-
-def temporary(path: Path) -> Path:
-    """Return the hidden name beside a file under which this process writes it."""
-    # A long name has no room for the additions, so its hash stands for it.
-    name = path.stem.encode("utf-8", "surrogatepass")
-    stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
-    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -1,5 +1,6 @@
 """Read and write pictures. A file that is no whole picture gives one reason, whatever the decoder says."""
 
+import hashlib
 import io
 import os
 import stat
@@ -9,12 +10,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alignsd.atomic import temporary
 from alignsd.errors import Problem
 from alignsd.paths import shown
 from alignsd.reading import read_bytes
 
-FORMATS = ("PNG", "JPEG", "WEBP")  # what Discord, HPD and DiffusionDB hold; fewer decoders, fewer ways to be attacked
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+)  # what Discord, HPD and DiffusionDB hold; fewer decoders, fewer ways to be attacked
 MAX_PIXELS = 64_000_000  # 8000 x 8000: a small file can claim a huge picture and fill the memory
 MAX_BYTES = 2**28  # an uncompressed picture of MAX_PIXELS has 192 MB
 MISSING, EMPTY, FOREIGN = "missing file", "empty file", "not a PNG, JPEG or WebP picture"
@@ -143,7 +147,7 @@ def _save(path: Path | str, picture: np.ndarray, **options) -> None:
     check_pixels(picture)
     encoded, path = io.BytesIO(), Path(path)
     Image.fromarray(picture).save(encoded, **options)
-    part = temporary(path)
+    part = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(encoded.getvalue())
@@ -154,6 +158,14 @@ def _save(path: Path | str, picture: np.ndarray, **options) -> None:
     finally:
         if os.path.lexists(part):
             part.unlink()
+
+
+def _beside(path: Path) -> Path:
+    """Return the hidden name under which this process writes a file."""
+    # A long name has no room for the additions, so its hash stands for it.
+    name = path.stem.encode("utf-8", "surrogatepass")
+    stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
+    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
 
 
 def _unwritable(path: Path, error: Exception) -> Problem:
@@ -270,7 +282,7 @@ def _without_texts(content: bytes) -> bytes:
     place = len(PNG)
     while place + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, place)
-        chunk = content[place:place + 12 + length]
+        chunk = content[place : place + 12 + length]
         about_turns = chunk[8:].startswith((EXIF_AS_TEXT.encode(), XMP_AS_TEXT.encode()))
         if kind not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP") or about_turns:
             kept.append(chunk)

@@ -41,14 +41,22 @@ class Table:
     may_be_empty: bool = False
 
 
-_MEASURED = {"arm": TEXT, "metric": TEXT, "value": NUMBER, "low": NUMBER, "high": NUMBER, "n": WHOLE}
+_MEASURED = {
+    "arm": TEXT,
+    "metric": TEXT,
+    "value": NUMBER,
+    "low": NUMBER,
+    "high": NUMBER,
+    "n": WHOLE,
+}
 _SCORED = {"part": TEXT, "image": TEXT, "prompt": TEXT, "hps": NUMBER}
 
 TABLES = {
     "scores": Table(
         "03_score_diffusiondb",
         "part-*.parquet",
-        _SCORED | {
+        _SCORED
+        | {
             "prompt": TEXT_OR_NOTHING,
             "hps": NUMBER_OR_NOTHING,
             "sharpness": NUMBER_OR_NOTHING,
@@ -123,7 +131,8 @@ def name_of(path: Path | str) -> str | None:
     path = Path(path)
     folders = path.parts[-3:-1]
     matching = (
-        name for name, table in TABLES.items()
+        name
+        for name, table in TABLES.items()
         if table.stage in folders and fnmatch(path.name, table.file)
     )
     return next(matching, None)
@@ -148,7 +157,11 @@ def checked_table(
             there is no row.
     """
     table = TABLES[name]
-    wanted = {column: kind for column, kind in table.columns.items() if columns is None or column in columns}
+    wanted = {
+        column: kind
+        for column, kind in table.columns.items()
+        if columns is None or column in columns
+    }
     missing = [column for column in wanted if column not in frame]
     if missing:
         raise _changed(table, where, "the columns " + ", ".join(wanted), "no " + ", ".join(missing))

@@ -4,7 +4,6 @@ A shard ``00000.tar`` holds ``000000000.jpg``, ``.txt`` (the caption) and ``.jso
 ``00000_stats.json`` beside it says how many links were dead.
 """
 
-import errno
 import json
 import math
 import os
@@ -19,7 +18,7 @@ from typing import Any
 
 from alignsd.atomic import replacing, write_json
 from alignsd.errors import Problem
-from alignsd.imagefolder import LONGEST_TEXT, METADATA
+from alignsd.imagefolder import LONGEST_NAME, LONGEST_TEXT, METADATA
 from alignsd.images import MAX_BYTES
 from alignsd.paths import shown
 from alignsd.progress import track
@@ -28,8 +27,13 @@ from alignsd.reading import is_foreign_member, is_text, listed, mistaken_for, pa
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 CAPTION, DESCRIBED = ".txt", ".json"
 WANTED = (*PICTURES, CAPTION, DESCRIBED)
-RATINGS = ("rating", "aesthetic", "AESTHETIC_SCORE")  # columns of the lists that img2dataset was given
+RATINGS = (
+    "rating",
+    "aesthetic",
+    "AESTHETIC_SCORE",
+)  # columns of the lists that img2dataset was given
 COUNTS = "unpacked.json"
+LONGEST_PATH = 4096  # bytes; Linux opens no longer path
 NAME_IN_USE = "repeated name"  # the first one counts
 # What tarfile raises for a file that is no tar, cut short or damaged.
 UNREADABLE = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, zlib.error)
@@ -128,26 +132,30 @@ def _write_sample(shard: Path, sample: Sample, out: Path, counts: Counter) -> st
     if further:
         counts["further picture of a sample"] += further
     name = f"{shard.stem}/{sample.key}{suffix}"
-    if not _written(out / name, sample.members[suffix]):
+    if not _nameable(out / name):
         counts["name that no file can have"] += 1
         return None
+    _write(out / name, sample.members[suffix])
     counts["unpacked"] += 1
     row = {"file_name": name, "text": caption} | _rating(sample.members.get(DESCRIBED), shard)
     return json.dumps(row, ensure_ascii=False)
 
 
-def _written(path: Path, content: bytes) -> bool:
-    """Write a picture; return False if its name is too long for the disk.
+def _nameable(path: Path) -> bool:
+    short = all(len(os.fsencode(part)) <= LONGEST_NAME for part in path.parts)
+    return short and len(os.fsencode(path)) < LONGEST_PATH
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a picture.
 
     Raises:
-        Problem: if the disk cannot be written for another reason.
+        Problem: if the disk cannot be written.
     """
     try:
         with replacing(path) as part:
             part.write_bytes(content)
     except OSError as error:
-        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ):
-            return False
         raise Problem(
             f"{shown(path)} cannot be written.",
             expected="a place where a file can be written",
@@ -155,7 +163,6 @@ def _written(path: Path, content: bytes) -> bool:
             cause="a full disk, no permission, or a file where a folder must be",
             fix=f"make room or move away what stands in {shown(path.parent)}, and run 05 again",
         ) from error
-    return True
 
 
 def _samples(shard: Path, counts: Counter) -> Iterator[Sample]:
@@ -227,7 +234,10 @@ def _what_is_wrong(shard: Path, error: Exception) -> tuple[str, str]:
         return str(error), "a failing disk, or a file of another user"
     if start.startswith(b"PK"):
         return "a zip file", "another kind of archive under the name of a tar"
-    return mistaken_for(start) or (str(error) or type(error).__name__, "a download that was cut off")
+    return mistaken_for(start) or (
+        str(error) or type(error).__name__,
+        "a download that was cut off",
+    )
 
 
 def _caption(content: bytes | None) -> tuple[str, str | None]:
@@ -263,7 +273,9 @@ def _rating(described: bytes | None, shard: Path) -> dict[str, float]:
         columns = parse_json(described, shard.name)
     except Problem:
         return {}
-    named = [columns[name] for name in RATINGS if name in columns] if isinstance(columns, dict) else []
+    named = (
+        [columns[name] for name in RATINGS if name in columns] if isinstance(columns, dict) else []
+    )
     rating = finite_number(named[0]) if named else None
     return {} if rating is None else {"rating": rating}
 

@@ -56,14 +56,32 @@ def test_changed_bytes(kind, data):
 
 
 @settings(max_examples=20 * CASES)
-@given(st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe1", b"RIFF\x40\0\0\0WEBPVP8X"]), st.binary(max_size=200))
+@given(
+    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe1", b"RIFF\x40\0\0\0WEBPVP8X"]),
+    st.binary(max_size=200),
+)
 def test_any_bytes_behind_the_mark_of_a_format(mark, rest):
     picture_or_reason(mark + rest)
 
 
 @settings(max_examples=30 * CASES)
 @given(
-    st.sampled_from([b"tRNS", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"PLTE", b"gAMA", b"acTL", b"fcTL", b"sBIT", b"pHYs", b"teSt"]),
+    st.sampled_from(
+        [
+            b"tRNS",
+            b"zTXt",
+            b"iTXt",
+            b"iCCP",
+            b"eXIf",
+            b"PLTE",
+            b"gAMA",
+            b"acTL",
+            b"fcTL",
+            b"sBIT",
+            b"pHYs",
+            b"teSt",
+        ]
+    ),
     st.binary(max_size=40),
     st.booleans(),
 )
@@ -97,7 +115,17 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(tmp_path / "s.png"))
-    names = ("pipe.png", "folder.png", "circle.png", "s.png", "x" * 5000, "a\0b", "\ud800.png", "gone/a.png", "s.png/a.png")
+    names = (
+        "pipe.png",
+        "folder.png",
+        "circle.png",
+        "s.png",
+        "x" * 5000,
+        "a\0b",
+        "\ud800.png",
+        "gone/a.png",
+        "s.png/a.png",
+    )
     for name in names:
         with pytest.raises(BadImage) as caught:
             read_image(tmp_path / name)
@@ -118,9 +146,16 @@ def test_a_file_that_claims_to_be_huge_is_not_read(tmp_path):
 def test_a_text_bomb_takes_no_memory():
     bomb = zlib.compress(b"\0" * 2**26)
     data = b"workflow\0\0" + bomb
-    chunk = struct.pack(">I", len(data)) + b"zTXt" + data + struct.pack(">I", zlib.crc32(b"zTXt" + data))
+    chunk = (
+        struct.pack(">I", len(data))
+        + b"zTXt"
+        + data
+        + struct.pack(">I", zlib.crc32(b"zTXt" + data))
+    )
     place = WHOLE["PNG"].index(b"IDAT") - 4
-    assert np.array_equal(read_image(WHOLE["PNG"][:place] + chunk + WHOLE["PNG"][place:]), read_image(WHOLE["PNG"]))
+    assert np.array_equal(
+        read_image(WHOLE["PNG"][:place] + chunk + WHOLE["PNG"][place:]), read_image(WHOLE["PNG"])
+    )
 
 
 @pytest.mark.parametrize("save", [save_png, save_jpeg])
@@ -145,7 +180,9 @@ def test_the_longest_name_that_a_disk_takes_is_written(tmp_path):
 def test_a_picture_one_pixel_wide_is_cropped_without_being_blown_up(monkeypatch, shape, size):
     asked = []
     scaled = lora._scaled
-    monkeypatch.setattr(lora, "_scaled", lambda image, new, box=None: asked.append(new) or scaled(image, new, box))
+    monkeypatch.setattr(
+        lora, "_scaled", lambda image, new, box=None: asked.append(new) or scaled(image, new, box)
+    )
     picture = np.full((*shape, 3), 7, np.uint8)
     square = lora.crop(picture, size, np.random.default_rng(0))
     assert square.shape == (size, size, 3) and (square == 7).all()

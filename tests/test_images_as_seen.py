@@ -24,7 +24,9 @@ def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def png(samples: np.ndarray, colour_type: int, bits: int, before: bytes = b"", behind: bytes = b"") -> bytes:
+def png(
+    samples: np.ndarray, colour_type: int, bits: int, before: bytes = b"", behind: bytes = b""
+) -> bytes:
     """A PNG of any colour type and depth, which Pillow cannot write; ``before`` and ``behind`` are chunks around the pixels."""
     height, width = samples.shape[:2]
     if bits == 16:
@@ -32,7 +34,7 @@ def png(samples: np.ndarray, colour_type: int, bits: int, before: bytes = b"", b
     elif bits == 8:
         lines = [row.astype(np.uint8).tobytes() for row in samples]
     else:
-        each = np.unpackbits(samples.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits:]
+        each = np.unpackbits(samples.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits :]
         lines = [np.packbits(row.reshape(-1)).tobytes() for row in each]
     header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
     pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + line for line in lines)))
@@ -51,7 +53,9 @@ SCENE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3) * 3
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(kind, orientation):
-    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}, "PNG": {}}[kind]
+    options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95, "subsampling": 0}, "PNG": {}}[
+        kind
+    ]
     content = encoded(Image.fromarray(SCENE), kind, exif=turned(orientation), **options)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB"))
     assert np.array_equal(read_image(content), expected)
@@ -81,13 +85,25 @@ def test_orientation_in_the_text_of_imagemagick():
 
 def test_orientation_is_kept_where_a_long_text_is_passed_over():
     long_text = chunk(b"zTXt", b"workflow\0\0" + zlib.compress(b"x" * 2**21))
-    content = png(SCENE, 2, 8, before=long_text + chunk(b"eXIf", turned(6).removeprefix(b"Exif\0\0")))
+    content = png(
+        SCENE, 2, 8, before=long_text + chunk(b"eXIf", turned(6).removeprefix(b"Exif\0\0"))
+    )
     assert np.array_equal(read_image(content), np.rot90(SCENE, -1))
 
 
-@pytest.mark.parametrize("exif", [
-    turned(0), turned(9), turned(65535), b"Exif\0\0", b"Exif\0\0II*\0", b"Exif\0\0" + b"\xff" * 40, b"garbage", b"Exif\0\0MM\0*\0\0\xff\xff",
-])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        turned(0),
+        turned(9),
+        turned(65535),
+        b"Exif\0\0",
+        b"Exif\0\0II*\0",
+        b"Exif\0\0" + b"\xff" * 40,
+        b"garbage",
+        b"Exif\0\0MM\0*\0\0\xff\xff",
+    ],
+)
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
 def test_exif_that_says_nothing_leaves_the_picture_as_stored(kind, exif):
     content = encoded(Image.fromarray(SCENE), kind, exif=exif)
@@ -98,7 +114,10 @@ def test_exif_that_says_nothing_leaves_the_picture_as_stored(kind, exif):
 def test_transparency_and_orientation_together():
     clear = Image.new("RGBA", (2, 1), (255, 0, 0, 0))
     clear.putpixel((1, 0), (255, 0, 0, 255))
-    assert read_image(encoded(clear, "PNG", exif=turned(6))).tolist() == [[[255, 255, 255]], [[255, 0, 0]]]
+    assert read_image(encoded(clear, "PNG", exif=turned(6))).tolist() == [
+        [[255, 255, 255]],
+        [[255, 0, 0]],
+    ]
 
 
 def test_a_moving_picture_of_a_camera_gives_its_first_frame():
@@ -120,10 +139,12 @@ def test_long_texts_and_profiles_do_not_matter(kind):
         extra["icc_profile"] = b"\0" * 2**21
     content = encoded(picture, "PNG", pnginfo=info, **extra)
     if kind == "behind":
-        content = png(SCENE, 2, 8, behind=chunk(b"zTXt", b"workflow\0\0" + zlib.compress(text.encode())))
+        content = png(
+            SCENE, 2, 8, behind=chunk(b"zTXt", b"workflow\0\0" + zlib.compress(text.encode()))
+        )
     assert np.array_equal(read_image(content), SCENE)
     with pytest.raises(BadImage) as caught:
-        read_image(content[:content.index(b"IDAT") + 10])
+        read_image(content[: content.index(b"IDAT") + 10])
     assert caught.value.reason == images.DAMAGED
 
 
@@ -132,7 +153,9 @@ def test_many_texts_together_do_not_matter():
     assert np.array_equal(read_image(png(SCENE, 2, 8, before=text * 70)), SCENE)
 
 
-@pytest.mark.parametrize(("bits", "levels"), [(1, [0, 1]), (2, [0, 1, 2, 3]), (4, [0, 5, 10, 15]), (8, [0, 1, 128, 255])])
+@pytest.mark.parametrize(
+    ("bits", "levels"), [(1, [0, 1]), (2, [0, 1, 2, 3]), (4, [0, 5, 10, 15]), (8, [0, 1, 128, 255])]
+)
 def test_a_transparent_level_of_grey_at_any_depth(bits, levels):
     samples = np.array([levels])
     for level in levels:
@@ -162,7 +185,9 @@ def test_palettes_with_transparency():
     palette.putpalette([255, 0, 0, 0, 255, 0] + [0] * 750)
     palette.putpixel((1, 0), 1)
     assert read_image(encoded(palette, "PNG")).tolist() == [[[255, 0, 0], [0, 255, 0]]]
-    assert read_image(encoded(palette, "PNG", transparency=0)).tolist() == [[[255, 255, 255], [0, 255, 0]]]
+    assert read_image(encoded(palette, "PNG", transparency=0)).tolist() == [
+        [[255, 255, 255], [0, 255, 0]]
+    ]
     half = read_image(encoded(palette, "PNG", transparency=bytes([128, 255])))
     assert half[0, 0].tolist() == [255, 127, 127] and half[0, 1].tolist() == [0, 255, 0]
 
@@ -179,23 +204,35 @@ def test_cmyk_with_and_without_the_mark_of_adobe():
     assert b"Adobe" in content, "Pillow writes the mark, and the inks inverted"
     assert read_image(content)[0, 0].tolist() == [255, 0, 0]
     place = content.index(b"\xff\xee")
-    length = struct.unpack(">H", content[place + 2:place + 4])[0]
-    plain = content[:place] + content[place + 2 + length:]
-    assert read_image(plain)[0, 0].tolist() == [255, 0, 0], "no mark: read as Adobe's programs write"
+    length = struct.unpack(">H", content[place + 2 : place + 4])[0]
+    plain = content[:place] + content[place + 2 + length :]
+    assert read_image(plain)[0, 0].tolist() == [255, 0, 0], (
+        "no mark: read as Adobe's programs write"
+    )
 
 
 def test_colour_profiles_are_not_applied():
     """CLIP's training and the official code take the stored values: a profile would move every score."""
     wide = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     for kind, options in (("PNG", {}), ("WEBP", {"lossless": True})):
-        assert np.array_equal(read_image(encoded(Image.fromarray(SCENE), kind, icc_profile=wide, **options)), SCENE)
+        assert np.array_equal(
+            read_image(encoded(Image.fromarray(SCENE), kind, icc_profile=wide, **options)), SCENE
+        )
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (b"<!DOCTYPE html><html>", "web page"), (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
-    (b"GIF89a" + bytes(20), "GIF"), (b"BM" + bytes(20), "BMP"), (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
-    (b"PK\x03\x04" + bytes(20), "zip"), (b"\0\x05\x16\x07" + bytes(20), "macOS"), (b"RIFF\0\0\0\0WAVE", "not a PNG"),
-])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html>", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+        (b"GIF89a" + bytes(20), "GIF"),
+        (b"BM" + bytes(20), "BMP"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "HEIC"),
+        (b"PK\x03\x04" + bytes(20), "zip"),
+        (b"\0\x05\x16\x07" + bytes(20), "macOS"),
+        (b"RIFF\0\0\0\0WAVE", "not a PNG"),
+    ],
+)
 def test_what_stands_in_place_of_a_picture_is_named(content, words):
     with pytest.raises(BadImage, match=words) as caught:
         read_image(content)

@@ -18,13 +18,23 @@ VALUES = {
 
 
 def right(name: str) -> pd.DataFrame:
-    return pd.DataFrame({column: VALUES[kind] for column, kind in tables.TABLES[name].columns.items()})
+    return pd.DataFrame(
+        {column: VALUES[kind] for column, kind in tables.TABLES[name].columns.items()}
+    )
 
 
 def place(folder, name: str):
     table = tables.TABLES[name]
     inner = "scores" if name == "scores" else ""
-    return folder / "papermill_runs" / "trial" / "stages" / table.stage / inner / table.file.replace("*", "000001")
+    return (
+        folder
+        / "papermill_runs"
+        / "trial"
+        / "stages"
+        / table.stage
+        / inner
+        / table.file.replace("*", "000001")
+    )
 
 
 EVERY = sorted(tables.TABLES)
@@ -39,18 +49,26 @@ def test_what_the_stage_writes_is_read(kit, name):
 
 
 def test_columns_without_any_value_are_right(kit):
-    blind = right("image_metrics").assign(flawed=pd.array([None] * 3, dtype="boolean"), flaw=None, match=None, hps=None)
+    blind = right("image_metrics").assign(
+        flawed=pd.array([None] * 3, dtype="boolean"), flaw=None, match=None, hps=None
+    )
     path = place(kit, "image_metrics")
     atomic.write_table(path, blind)
     assert len(atomic.read_table(path)) == 3
 
 
 @pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("change", ["column gone", "no row", "rows twice", "text", "numbers", "nothing", "lists"])
+@pytest.mark.parametrize(
+    "change", ["column gone", "no row", "rows twice", "text", "numbers", "nothing", "lists"]
+)
 def test_a_change_by_hand_is_told_where_the_table_is_read(kit, name, change):
     table, path = tables.TABLES[name], place(kit, name)
     frame, first = right(name), next(iter(table.columns))
-    numbers = [column for column, kind in table.columns.items() if kind in (tables.NUMBER, tables.NUMBER_OR_NOTHING, tables.WHOLE)]
+    numbers = [
+        column
+        for column, kind in table.columns.items()
+        if kind in (tables.NUMBER, tables.NUMBER_OR_NOTHING, tables.WHOLE)
+    ]
     last = numbers[-1]
     if change == "column gone":
         frame = frame.drop(columns=last)
@@ -67,7 +85,9 @@ def test_a_change_by_hand_is_told_where_the_table_is_read(kit, name, change):
     else:
         frame[first] = [["one"], ["two"], ["three"]]
     atomic.write_table(path, frame)
-    allowed = (change == "no row" and table.may_be_empty) or (change == "rows twice" and not table.key)
+    allowed = (change == "no row" and table.may_be_empty) or (
+        change == "rows twice" and not table.key
+    )
     if allowed:
         assert len(atomic.read_table(path)) == len(frame)
         return
@@ -83,7 +103,9 @@ def test_half_numbers_are_no_whole_numbers(kit):
     with pytest.raises(Problem, match="column n"):
         tables.checked_table(right("arms").assign(n=True), "arms", "arms.parquet")
     with pytest.raises(Problem, match="column flawed"):
-        tables.checked_table(right("image_metrics").assign(flawed=[0, 1, 2]), "image_metrics", "x.parquet")
+        tables.checked_table(
+            right("image_metrics").assign(flawed=[0, 1, 2]), "image_metrics", "x.parquet"
+        )
 
 
 def test_only_the_columns_that_are_needed_are_asked_for():
@@ -96,7 +118,10 @@ def test_a_table_that_is_none_is_told_with_the_command(kit, content):
     path = place(kit, "images")
     path.parent.mkdir(parents=True)
     path.mkdir() if content is None else path.write_bytes(content)
-    with pytest.raises(Problem, match=r"(?s)images\.parquet cannot be read.*alignsd run --preset mini --run trial --force 06"):
+    with pytest.raises(
+        Problem,
+        match=r"(?s)images\.parquet cannot be read.*alignsd run --preset mini --run trial --force 06",
+    ):
         atomic.read_table(path)
 
 
