@@ -171,3 +171,9 @@ def test_a_picture_that_is_missing_leaves_its_place_with_the_reason(folder):
     collect.examples(fig, rows, folder)
     texts = [[text.get_text() for text in ax.texts] for ax in fig.findobj(plt.Axes) if ax.get_visible()]
     assert texts == [[], ["missing file"]] or texts[0] == [] and "missing" in texts[1][0]
+
+
+@pytest.mark.parametrize("prompt", [ODD["two amounts"], ODD["markup"], ODD["formula"]])
+def test_a_table_of_prompts_shows_no_formula_and_no_markup(prompt):
+    shown = pd.DataFrame({"prompt": [prompt]})._repr_html_()
+    assert "tex2jax_ignore" in shown and "<b>" not in shown
