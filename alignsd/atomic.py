@@ -204,6 +204,14 @@ def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
     return dead
 
 
+def temporary(path: Path) -> Path:
+    """Return the hidden name beside a file under which this process writes the file."""
+    # A long name has no room for the additions, so its hash stands for it.
+    name = path.stem.encode("utf-8", "surrogatepass")
+    stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
+    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write ``value`` as indented JSON; numpy scalars and arrays become numbers and lists.
 

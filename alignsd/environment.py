@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import psutil
-
 from alignsd.errors import Problem
 from alignsd.parameters import notebook_names, notebook_path, read_cells, read_preset
 from alignsd.paths import output, root
@@ -127,6 +125,8 @@ def _digests(card: Path) -> dict[str, str]:
 
 
 def _memory(needed: float) -> Check:
+    import psutil
+
     gib = psutil.virtual_memory().total / 2**30
     enough = gib >= needed
     return Check("memory", f"{needed:g} GiB", f"{gib:.1f} GiB", "ok" if enough else "note",

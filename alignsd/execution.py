@@ -89,8 +89,8 @@ class ThisPython(AsyncKernelManager):
             raise _not_started(self.kernel, str(error)) from error
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-        environment = kernel_environment(self.kernel.folder) | self.kernel.environment
-        options["env"] = options.get("env", {}) | environment | {PARENT: str(os.getpid())}
+        environment = self.kernel.environment | {PARENT: str(os.getpid())}
+        options["env"] = options.get("env", {}) | environment
         try:
             with open(self.kernel.log, "wb") as log:
                 await super()._async_launch_kernel(kernel_cmd, stdout=log, stderr=log, **options)
@@ -156,7 +156,8 @@ class Kernel:
 
     def __init__(self, folder: Path, environment: Mapping[str, str]):
         self.folder = folder
-        self.environment = dict(environment)
+        # Before papermill changes the working directory, to which relative folders belong.
+        self.environment = kernel_environment(folder) | dict(environment)
         self.log = folder / "log.txt"
         self.process: subprocess.Popen | None = None
         self.cell = 0

@@ -13,8 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from alignsd import commands, lineage, locks
 from alignsd.atomic import made, sweep, write_json
 from alignsd.errors import Problem
@@ -346,6 +344,8 @@ def versions() -> dict[str, str]:
 def peak_memory_mib() -> int:
     """Return the most memory that this process has held so far, in MiB."""
     if resource is None:
+        import psutil  # on Linux psutil needs the module resource itself
+
         memory = psutil.Process().memory_info()
         return round(getattr(memory, "peak_wset", memory.rss) / 2**20)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

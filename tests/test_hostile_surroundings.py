@@ -2,6 +2,7 @@
 
 import json
 import string
+from itertools import pairwise
 
 import pytest
 from conftest import CASES
@@ -22,7 +23,7 @@ PRESETS = {
     "indents": "".join(" " * depth + "a:\n" for depth in range(500)),
     "dashes": "- " * DEEP,
     "question marks": "? " * DEEP,
-    "laughs": '"05":\n  a: &a [1, 1]\n' + "".join(f"  {b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefghijklmnopqrst", "bcdefghijklmnopqrstu", strict=True)),
+    "laughs": '"05":\n  a: &a [1, 1]\n' + "".join(f"  {b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopqrstu")),
     "merges": '"04": &a {alpha: 2.0}\n"05":\n  <<: *a\n',
     "itself": "&a [*a]",
     "itself as a value": '"05": &a {steps: *a}',
@@ -62,7 +63,10 @@ def test_a_hostile_preset_is_told_by_name(tmp_path, kind):
     assert "mine.yaml" in text or "base" in text or "no preset" in text
 
 
-@pytest.mark.parametrize("name", ["x" * 5000, "x" * 5000 + ".yaml", "../mini", "/etc/passwd", "", "a\0.yaml", "\ud800.yaml", "presets/smoke", "."])
+NO_PRESETS = ["x" * 5000, "x" * 5000 + ".yaml", "../mini", "/etc/passwd", "", "a\0.yaml", "\ud800.yaml", "presets/smoke", "."]
+
+
+@pytest.mark.parametrize("name", NO_PRESETS)
 def test_a_preset_that_is_none_is_told(name):
     with pytest.raises(Problem, match="no preset") as told:
         parameters.read_preset(name)
@@ -138,8 +142,9 @@ def finished(notebook, kit):
     source = notebook("01_first", "steps = 3  # steps")
     stage = begin("01_first", {"run": "trial", "steps": 3})
     stage.finish({"accuracy": 0.5})
-    write_json(record_path("trial", "01_first"), {"notebook": "01_first", "preset": "mini", "seconds": 2.0, "code_sha256": runner.code_sha256(source),
-                                                  "source_sha256": runner.source_sha256(source)})
+    record = {"notebook": "01_first", "preset": "mini", "seconds": 2.0}
+    record |= {"code_sha256": runner.code_sha256(source), "source_sha256": runner.source_sha256(source)}
+    write_json(record_path("trial", "01_first"), record)
     (kit / "papermill_runs/trial/01_first.ipynb").write_text(source.read_text())
     write_json(kit / "papermill_runs/trial/run.json", {"preset": "mini"})
     folder = kit / "papermill_runs/trial"
