@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written beside their place, then renamed."""
 
 import errno
+import hashlib
 import json
 import os
 import re

@@ -1,6 +1,5 @@
 """Read and write pictures. A file that is no whole picture gives one reason, whatever the decoder says."""
 
-import hashlib
 import io
 import os
 import stat
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from alignsd.atomic import temporary
 from alignsd.errors import Problem
 from alignsd.paths import shown
 from alignsd.reading import read_bytes
@@ -147,7 +147,7 @@ def _save(path: Path | str, picture: np.ndarray, **options) -> None:
     check_pixels(picture)
     encoded, path = io.BytesIO(), Path(path)
     Image.fromarray(picture).save(encoded, **options)
-    part = _beside(path)
+    part = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(encoded.getvalue())
@@ -158,14 +158,6 @@ def _save(path: Path | str, picture: np.ndarray, **options) -> None:
     finally:
         if os.path.lexists(part):
             part.unlink()
-
-
-def _beside(path: Path) -> Path:
-    """Return the hidden name under which this process writes a file."""
-    # A long name has no room for the additions, so its hash stands for it.
-    name = path.stem.encode("utf-8", "surrogatepass")
-    stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
-    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
 
 
 def _unwritable(path: Path, error: Exception) -> Problem:
