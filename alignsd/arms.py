@@ -1,6 +1,6 @@
 """The arms of the comparison: the same prompts and seeds, drawn by different models with different negative prompts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +97,32 @@ def plan(prompts: list[str], identifier: str, samples: int, seed: int, adapters:
                                  prompt=prompt.format(i=identifier, p=text), negative=negative.format(i=identifier, p=text),
                                  seed=image_seed(seed, key, sample), file=f"{arm}/{key}-{sample}.png"))
     return pd.DataFrame(rows)
+
+
+def check_adapters(model: str, identifier: str, adapters: Mapping[str, Path | None], device: str) -> None:
+    """Load each adapter into the model once, before the first picture is drawn.
+
+    Args:
+        model: the Stable Diffusion model, for ``load_pipeline``.
+        identifier: what stands in front of the negatives' captions.
+        adapters: adapter name of ``ARMS`` -> its file or folder; ``""`` -> None for the model as it is.
+        device: for ``load_pipeline``.
+
+    Raises:
+        Problem: if the model or an adapter cannot be loaded, an adapter is of another model, or the
+            model or the identifier is empty.
+    """
+    for name, value in (("stable_diffusion", model), ("identifier", identifier)):
+        if not value:
+            raise Problem(
+                f"{name} of notebook 06 is empty.",
+                expected=f"the {name} that the LoRA was trained with",
+                found=f'{name} = ""',
+                cause="a LoRA of your own: no notebook has recorded what the LoRA was trained with",
+                fix=f"set {name} in the parameters cell of notebook 06, or --set 06.{name}=...",
+            )
+    for path in adapters.values():
+        load_pipeline(model, device, path)
 
 
 def draw(table: pd.DataFrame, model: str, adapters: dict[str, Path | None], folder: Path, *, steps: int, guidance: float,

@@ -4,9 +4,10 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alignsd import commands, lineage, locks
-from alignsd.atomic import made, sweep, write_json
+from alignsd.atomic import made, replacing, sweep, write_json
 from alignsd.errors import Problem
 from alignsd.inputs import PLACE, own_inputs
 from alignsd.parameters import Value, checked, notebook_names, notebook_path, read_cells, read_parameters
@@ -47,6 +48,8 @@ class Stage:
         needs: the stages it reads from.
         live: the notebook's variables, to notice a value that is changed after ``begin``.
         lock: the hold on the stage's folder, until ``finish``.
+        inputs: digits of the stages and outside files that the stage is made from.
+        rechecked: parameters that may change before the stage is finished, see ``begin``.
     """
 
     name: str
@@ -56,6 +59,8 @@ class Stage:
     needs: tuple[str, ...] = ()
     live: Mapping[str, Any] = field(default_factory=dict, repr=False)
     lock: locks.Lock | None = field(default=None, repr=False)
+    inputs: Mapping[str, str] = field(default_factory=dict, repr=False)
+    rechecked: tuple[str, ...] = ()
     started: float = field(default_factory=time.monotonic)
 
     def path(self, *parts: str) -> Path:
@@ -106,6 +111,36 @@ class Stage:
                 fix=f"{command} makes the stage anew",
             )
         return path
+
+    def reused(self, name: str, fits: Callable[[Path], bool]) -> Path:
+        """Return a working file of this stage, such as a checkpoint, that saves work which was done before.
+
+        A variation that has no such file yet gets a copy of its parent's, if that file fits: then a
+        changed value on which the work does not depend costs no work.
+
+        Args:
+            name: the file's name in the stage's folder.
+            fits: whether a file was made from exactly what this stage would make it from. Outside
+                files and earlier stages are compared here already.
+        """
+        own = self.path(name)
+        for run in lineage.lineage(self.run)[1:]:
+            folder = stage_dir(run, self.name)
+            if own.exists() or not (folder / name).is_file() or not self._made_from_the_same(folder, run):
+                continue
+            if fits(folder / name):
+                with replacing(own) as part:
+                    shutil.copyfile(folder / name, part)
+        return own
+
+    def _made_from_the_same(self, folder: Path, run: str) -> bool:
+        """Return whether a stage's folder was made from the stages and outside files that this stage is made from."""
+        there = config_of(folder, run, self.name)["inputs"]
+        return all(
+            there.get(key) == digits
+            for key, digits in self.inputs.items()
+            if key.rpartition(" of ")[2] not in self.rechecked
+        )
 
     def recorded(self, stage: str, parameter: str, own: Value = "") -> Value:
         """Return the value of a parameter that an earlier stage was made with, so that the two notebooks agree.
@@ -201,7 +236,7 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = (), re
         refuse_other(folder, config, () if finished else rechecked)
     if not finished or not (folder / "config.json").exists():
         write_json(folder / "config.json", config | {"versions": versions()})
-    return Stage(name, run, folder, settings, tuple(needs), variables, lock)
+    return Stage(name, run, folder, settings, tuple(needs), variables, lock, inputs, tuple(rechecked))
 
 
 def _run_to_use(name: str, settings: Mapping[str, Value]) -> str:

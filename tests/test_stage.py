@@ -185,3 +185,22 @@ def test_the_package_s_hash_sees_its_code(tmp_path, monkeypatch):
     assert stage.package_sha256() == before
     (tmp_path / "a.py").write_text("x = 2")
     assert stage.package_sha256() != before
+
+
+def test_a_variation_reuses_work_that_fits(notebook, kit):
+    notebook("01_first", "rate = 0.5  # rate\ncolour = \"red\"  # colour")
+    first = begin("01_first", {"run": "mini", "rate": 0.5, "colour": "red"})
+    first.path("checkpoint.pt").write_text("made with 0.5")
+    first.finish({})
+
+    def reused(**changes):
+        values = {"run": "mini", "rate": 0.5, "colour": "red"} | changes
+        opened = begin("01_first", values)
+        return opened.reused("checkpoint.pt", lambda file: file.read_text() == f"made with {values['rate']}")
+
+    variation = reused(colour="blue")
+    assert "mini-01-colour-blue" in str(variation) and variation.read_text() == "made with 0.5"
+    assert not reused(rate=0.25).exists()
+    assert first.path("checkpoint.pt").read_text() == "made with 0.5"
+    variation.write_text("made with another")
+    assert reused(colour="blue").read_text() == "made with another", "its own file is never replaced"
