@@ -68,10 +68,13 @@ def read_table(path: Path | str) -> pd.DataFrame:
 def named_columns(columns: Iterable[Any], what: str) -> list[str]:
     """Return the names of columns in lower case without spaces around; each name stands once.
 
+    Half characters in a name are written as escapes.
+
     Raises:
         Problem: if two columns have one name.
     """
-    names = [str(column).strip().lower() for column in columns]
+    plain = (str(column).encode("utf-8", "backslashreplace").decode() for column in columns)
+    names = [name.strip().lower() for name in plain]
     names = [name or f"column {place}" for place, name in enumerate(names, 1)]
     twice = [name for name in names if names.count(name) > 1] if len(names) < 1000 else []
     if twice:

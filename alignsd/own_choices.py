@@ -210,7 +210,7 @@ def _no_column(absent: list[str], found: list[str]) -> Problem:
     return Problem(
         "The table of choices lacks a column.",
         expected="prompt, images (or image_1, image_2 ...), choice",
-        found=listed.encode("utf-8", "backslashreplace").decode(),
+        found=listed,
         cause=f"no {absent[0]}"
         + (", and one column in all: other separators than , ; and tab, or no header" if alone else ""),
         fix="rename the column; docs/data_formats.md shows each kind of table that is read",
