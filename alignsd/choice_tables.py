@@ -6,6 +6,7 @@ No cell's type is guessed: cells of a text table are text, and a prompt may be t
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from alignsd.paths import shown
 from alignsd.reading import parse_json, read_bytes, read_json_lines, read_text
 
 SEPARATORS = (",", ";", "\t")
-NAMED_SEPARATOR = re.compile(r'"?sep=([^"\w\r\n ])"?[ \t]*\n', re.IGNORECASE)  # Excel writes and reads this line
+# A first line that Excel writes and reads.
+NAMED_SEPARATOR = re.compile(r'"?sep=([^"\w\r\n ])"?[ \t]*\n', re.IGNORECASE)
 IMAGE_COLUMN = re.compile(r"image[_ ]?([0-9]{1,2})(_uid|_path|_name|_file|_file_name)?")
 # The columns of the kit's own tables, of Pick-a-Pic, of ImageRewardDB and of HPD v2.
 KNOWN = (
@@ -53,32 +55,37 @@ def read_table(path: Path | str) -> pd.DataFrame:
     suffix = path.suffix.lower()
     if suffix in READERS:
         return READERS[suffix](path)
-    sheet = suffix in SPREADSHEETS
+    found, cause = f"a {path.suffix or 'nameless'} file", "another format"
+    fix = "see docs/data_formats.md for an example, and name the file .csv or .jsonl"
+    if suffix in SPREADSHEETS:
+        found, cause = "a spreadsheet", "spreadsheets hold formats and formulas beside the cells"
+        fix = "in Excel: File, Save As, CSV UTF-8 (Comma delimited)"
     raise Problem(
         f"{path.name} cannot be read as a table.",
         expected="one of " + ", ".join(READERS),
-        found="a spreadsheet" if sheet else f"a {path.suffix or 'nameless'} file",
-        cause="spreadsheets hold formats and formulas beside the cells" if sheet else "another format",
-        fix="in Excel: File, Save As, CSV UTF-8 (Comma delimited)"
-        if sheet
-        else "see docs/data_formats.md for an example, and name the file .csv or .jsonl",
+        found=found,
+        cause=cause,
+        fix=fix,
     )
 
 
 def named_columns(columns: Iterable[Any], what: str) -> list[str]:
     """Return the names of columns in lower case without spaces around; each name stands once.
 
+    Half characters in a name are written as escapes.
+
     Raises:
         Problem: if two columns have one name.
     """
-    names = [str(column).strip().lower() for column in columns]
+    plain = (str(column).encode("utf-8", "backslashreplace").decode() for column in columns)
+    names = [name.strip().lower() for name in plain]
     names = [name or f"column {place}" for place, name in enumerate(names, 1)]
-    twice = [name for name in names if names.count(name) > 1] if len(names) < 1000 else []
-    if twice:
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
         raise Problem(
             f"{what} has two columns of one name.",
             expected="each name once; capitals and spaces around a name do not count",
-            found=f"{names.count(twice[0])} columns {twice[0]!r:.60}",
+            found=f"{times} columns {name!r:.60}",
             cause="a column that was copied, or two tables that were joined",
             fix="rename or delete one of the columns",
         )
@@ -140,7 +147,7 @@ def _separator(text: str) -> tuple[str, str]:
 
 
 def _without_end(cells: list[str], length: int) -> list[str]:
-    """Return cells without the empty ones at the end, but at least ``length`` if there are so many."""
+    """Return cells without the empty ones at the end, but at least ``length`` of them."""
     end = len(cells)
     while end > length and not cells[end - 1].strip():
         end -= 1
@@ -164,14 +171,14 @@ def _read_json(path: Path) -> pd.DataFrame:
 def _read_objects(values: Iterable[Any]) -> pd.DataFrame:
     records: list[dict] = []
     faults: list[str | None] = []
-    names: dict[str, str] = {}  # as it stands in the file -> in lower case; of columns that are kept
+    names: dict[str, None] = {}  # of the columns that are kept, as they stand in the file
     for value in values:
         is_object = isinstance(value, dict)
         records.append(value if is_object else {})
         faults.append(None if is_object else _fault_of(value))
         for name in records[-1]:
             if name not in names and (len(names) < 50 or _is_known(name)):
-                names[name] = name
+                names[name] = None
     columns = named_columns(names, "The table")
     return _framed(columns, ([record.get(name) for record in records] for name in names), faults)
 

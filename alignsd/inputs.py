@@ -1,4 +1,4 @@
-"""What a stage takes from outside its run: files and folders of the reader's own, and the shipped models."""
+"""What a stage takes from outside its run: files and folders of the reader, shipped models."""
 
 import hashlib
 import os

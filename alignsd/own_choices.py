@@ -4,11 +4,8 @@ import math
 import numbers
 import os
 import re
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
@@ -17,14 +14,14 @@ from typing import Any
 import pandas as pd
 
 from alignsd import hpd
-from alignsd.atomic import replacing
 from alignsd.choice_tables import FAULT, IMAGE_COLUMN, named_columns, read_table
 from alignsd.choices import Choice
 from alignsd.discord import File, hash_user, user_key
 from alignsd.errors import Problem, check_seed
 from alignsd.images import MISSING
+from alignsd.imported_folder import new_data_set
 from alignsd.paths import shown
-from alignsd.reading import is_text, parse_json, read_lines
+from alignsd.reading import is_text, parse_json
 from alignsd.splits import check_share, split_by_prompt, split_random
 
 __all__ = ["import_choices", "read_table"]
@@ -41,14 +38,12 @@ UNKNOWN_USERS = "of these, of users unknown"  # choices that were written
 RANKS = "ranks"  # the key of a row's list of ranks, in place of a choice; 1 is the best
 NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{0,15})?")
 PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".webp")
-LISTING = "imported_files.txt"  # what an import wrote, one path per line
-LISTED = re.compile(r"preference_images/[0-9]+_[0-9]+\.jpg|preference_(train|test)(_grouped)?\.json")
-TELLING = 1 / 8  # share of the numbers that must speak against counting from 0, or from 1
+TELLING = 1 / 8  # share of the numbers that must speak against the first number assumed
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A row that can be a choice. ``chosen`` is an index from 0, or a number as the table has it."""
+    """A row that can be a choice. ``chosen`` is an index from 0, or the number in the table."""
 
     prompt: str
     names: tuple[str, ...]
@@ -65,7 +60,7 @@ def import_choices(
     seed: int = 0,
     count_from: int | None = None,
 ) -> Counter:
-    """Write a table of choices as an HPD v1 folder, which notebook 02 takes as its parameter ``data``.
+    """Write a table of choices as an HPD v1 folder, for notebook 02's parameter ``data``.
 
     The folder is written whole or not at all. What an earlier import wrote there is replaced; other
     files stay, and are never overwritten.
@@ -97,6 +92,32 @@ def import_choices(
     images, out = Path(images), Path(out)
     records, columns = _records(table)
     _check_folder(images)
+    rows, first, left = _usable(records, columns, images, count_from)
+    with new_data_set(out) as work:
+        choices = _choices(rows, images, first)
+        data, _, unread = hpd.write_pictures(choices, work)
+        left += unread
+        try:
+            parts = _parts(data, test_share, seed)
+        except Problem as problem:
+            raise _too_few(len(records), len(data), left, images, problem, rows) from problem
+        for (split, part), choices_of_part in parts.items():
+            hpd.write_choices(choices_of_part, work, part, split)
+    counts = Counter(choices=len(data))
+    unknown = int((data["user_hash"] == "").sum())
+    if unknown and any("user" in record for record in records):
+        counts[UNKNOWN_USERS] = unknown
+    return counts + left
+
+
+def _usable(
+    records: list[dict], columns: list[str], images: Path, count_from: int | None
+) -> tuple[list[_Row], int, Counter]:
+    """Return the rows that can be choices, the number of a row's first image, and what is left out.
+
+    Raises:
+        Problem: if no row is left, or the numbers seem to be counted otherwise.
+    """
     read = [_read_row(record, columns, images) for record in records]
     rows = [row for row in read if isinstance(row, _Row)]
     left = Counter(reason for reason in read if isinstance(reason, str))
@@ -105,31 +126,27 @@ def import_choices(
     left += no_image
     if not rows:
         raise _too_few(len(records), 0, left, images)
-    with _new_folder(out) as work:
-        choices = _choices(rows, images, first)
-        data, _, unread = hpd.write_pictures(choices, work)
-        left += unread
-        for split, divide in (("random", split_random), ("grouped", split_by_prompt)):
-            try:
-                parts = divide(data, test_share, seed)
-            except Problem as problem:
-                raise _too_few(len(records), len(data), left, images, problem, rows) from problem
-            for part, rows_of_part in zip(("train", "test"), parts, strict=True):
-                hpd.write_choices(rows_of_part, work, part, split)
-    counts = Counter(choices=len(data))
-    unknown = int((data["user_hash"] == "").sum())
-    if unknown and any("user" in record for record in records):
-        counts[UNKNOWN_USERS] = unknown
-    return counts + left
+    return rows, first, left
+
+
+def _parts(
+    data: pd.DataFrame, test_share: float, seed: int
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return the choices of each ``(split, part)``."""
+    parts = {}
+    for split, divide in (("random", split_random), ("grouped", split_by_prompt)):
+        parts[split, "train"], parts[split, "test"] = divide(data, test_share, seed)
+    return parts
 
 
 # --- from a table of any known shape to rows --------------------------------------------------
 
 
 def _records(table: pd.DataFrame) -> tuple[list[dict], list[str]]:
-    """Return rows with ``prompt``, ``images`` and ``choice``, and the names of image columns, if any."""
+    """Return rows with ``prompt``, ``images``, ``choice``, and the names of image columns."""
     names = named_columns(table.columns, "The table of choices")
-    records = [dict(zip(names, row, strict=True)) for row in table.itertuples(index=False, name=None)]
+    cells = table.itertuples(index=False, name=None)
+    records = [dict(zip(names, row, strict=True)) for row in cells]
     if {"caption", "label_0", "label_1"} <= set(names):
         return _from_labels(records, names)
     if "images" not in names and {"prompt", "image_path", "rank"} <= set(names):
@@ -207,12 +224,13 @@ def _from_ranks(records: list[dict]) -> list[dict]:
 def _no_column(absent: list[str], found: list[str]) -> Problem:
     listed = ", ".join(f"{name!s:.40}" for name in found[:30]) or "no column"
     alone = len(found) <= 1
+    unseparated = "other separators than , ; and tab, or no header"
     return Problem(
         "The table of choices lacks a column.",
         expected="prompt, images (or image_1, image_2 ...), choice",
-        found=listed.encode("utf-8", "backslashreplace").decode(),
+        found=listed,
         cause=f"no {absent[0]}"
-        + (", and one column in all: other separators than , ; and tab, or no header" if alone else ""),
+        + (f", and one column in all: {unseparated}" if alone else ""),
         fix="rename the column; docs/data_formats.md shows each kind of table that is read",
     )
 
@@ -285,7 +303,7 @@ def _without_blank_end(cells: list) -> list:
 
 
 def _below(name: str, folder: Path) -> str:
-    """Return an image's name relative to the folder of images, or ``""`` if the image is not below."""
+    """Return an image's name relative to the folder, or ``""`` if the image is not below."""
     if name.startswith(("http://", "https://")):
         return name  # counted as a link that was not downloaded
     plain = PurePosixPath(name.replace("\\", "/"))
@@ -425,7 +443,7 @@ def _choices(rows: list[_Row], folder: Path, first: int) -> list[Choice]:
     return choices
 
 
-# --- folders -----------------------------------------------------------------------------------
+# --- the folder of images ----------------------------------------------------------------------
 
 
 def _check_folder(images: Path) -> None:
@@ -438,86 +456,6 @@ def _check_folder(images: Path) -> None:
         cause="a misspelt path after --images; without --images it is the table's own folder",
         fix="--images FOLDER",
     )
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder to write a data set to, and put the data set into ``out`` if the block ends well.
-
-    Raises:
-        Problem: if ``out`` cannot be written, or holds another data set.
-    """
-    made_here = not os.path.exists(out)
-    work = None
-    try:
-        _make(out)
-        earlier = _listed(out)
-        _check_own(out, earlier, ["preference_train.json", "preference_test.json"])
-        work = Path(tempfile.mkdtemp(prefix=".importing-", dir=out))
-        yield work
-        _put(work, out, earlier)
-    except OSError as error:
-        raise _unwritten(out, error) from error
-    finally:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
-        if made_here and os.path.isdir(out) and not os.listdir(out):
-            out.rmdir()
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except ValueError as error:  # a name that no folder can have
-        raise _unwritten(out, error) from error
-
-
-def _unwritten(out: Path, error: Exception) -> Problem:
-    return Problem(
-        "The data set could not be written.",
-        expected=f"a folder that can be written: {shown(out)}",
-        found=getattr(error, "strerror", None) or str(error),
-        cause="a file in the folder's place, no permission, or a full disk",
-        fix="name another folder as OUT",
-    )
-
-
-def _listed(out: Path) -> list[str]:
-    """Return what an earlier import wrote; names that no import writes are passed over."""
-    if not os.path.lexists(out / LISTING):
-        return []
-    return [line for line in read_lines(out / LISTING) if LISTED.fullmatch(line)]
-
-
-def _put(work: Path, out: Path, earlier: list[str]) -> None:
-    """Move a data set into its folder; files of an earlier import that have no successor go."""
-    new = [file.relative_to(work).as_posix() for file in work.rglob("*") if file.is_file()]
-    _check_own(out, earlier, new)
-    _write_listing(out, {*earlier, *new})  # first, so that a cut-off import can be replaced
-    (out / "preference_images").mkdir(exist_ok=True)
-    for name in new:
-        os.replace(work / name, out / name)
-    for name in set(earlier) - set(new):
-        (out / name).unlink(missing_ok=True)
-    _write_listing(out, set(new))
-
-
-def _check_own(out: Path, earlier: list[str], new: list[str]) -> None:
-    ours = set(earlier)
-    foreign = [name for name in new if name not in ours and os.path.lexists(out / name)]
-    if foreign:
-        raise Problem(
-            f"{shown(out)} holds another data set.",
-            expected="a new folder, or one that import-choices wrote",
-            found=f"{foreign[0]}, which import-choices did not write",
-            cause="the folder of a released data set or of notebook 01, or of an older version of the kit",
-            fix="name another folder as OUT, or delete the old data set yourself",
-        )
-
-
-def _write_listing(out: Path, names: set[str]) -> None:
-    with replacing(out / LISTING) as part:
-        part.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
 
 
 # --- what was left out -------------------------------------------------------------------------

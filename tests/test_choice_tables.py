@@ -1,4 +1,4 @@
-"""Tables of choices as Excel, pandas, Pick-a-Pic and ImageRewardDB write them, and what is no table."""
+"""Tables of choices as Excel, pandas, Pick-a-Pic and ImageRewardDB write them."""
 
 import json
 

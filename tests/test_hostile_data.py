@@ -40,14 +40,16 @@ CELL = (
     )
     | TEXT
 )
-ROW = st.fixed_dictionaries(
-    {
-        "prompt": st.sampled_from(["a cat", "a dog", "a red house"]) | SCALAR,
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "prompt": SCALAR,
         "images": IMAGES | IMAGES.map(";".join) | IMAGES.map(json.dumps) | VALUE,
         "choice": CELL | VALUE,
+        "user": st.sampled_from(["ann", "ben", ""]) | SCALAR,
     },
-    optional={"user": st.sampled_from(["ann", "ben", ""]) | SCALAR},
 )
+ROW = CHANGES.map(lambda changes: GOOD[0] | changes)
 GOOD = [{"prompt": f"good {i}", "images": "0.png;1.png;2.png", "choice": i % 3} for i in range(6)]
 SPOILED = st.sampled_from(
     [
@@ -178,7 +180,7 @@ PATHS = st.lists(st.sampled_from(NAMES) | SCALAR, max_size=5)
 )
 def test_rows_of_hpd(folder, layout, changes, dropped):
     row = dict({"v1": V1, "v2 test": V2_TEST, "v2 train": V2_TRAIN}[layout])
-    good = dict(row, id=5) if layout == "v1" else row
+    good = dict(row, id=5) if layout == "v1" else dict(row)
     row |= {key: value for key, value in changes.items() if key in row or layout == "v1"}
     row.pop(dropped, None)
     part = "train" if layout == "v2 train" else "test"

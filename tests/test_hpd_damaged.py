@@ -1,4 +1,4 @@
-"""HPD folders of other people: a part that is not there, damaged lists, ties, keys that nobody needs."""
+"""HPD folders of other people: missing parts, damaged lists, ties, keys that nobody needs."""
 
 import json
 
@@ -67,7 +67,7 @@ def test_a_missing_folder_is_not_called_a_damaged_file(tmp_path):
 
 @pytest.mark.parametrize("gone", ["the list", "the pictures"])
 def test_the_test_part_alone_is_read_and_the_train_part_left_aside(release, gone, capsys):
-    """If it failed, released weights could not be evaluated without 20,205 choices that train nothing."""
+    """If it failed, released weights could not be evaluated without the train part."""
     if gone == "the list":
         (release / "preference_train.json").unlink()
     else:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from alignsd import cli, hpd, own_choices
+from alignsd import cli, hpd, imported_folder, own_choices
 from alignsd.errors import Problem
 from alignsd.images import save_png
 
@@ -131,7 +131,7 @@ def test_a_listing_that_names_other_files_deletes_none(images, tmp_path):
     own_choices.import_choices(pd.DataFrame(rows()), images, out)
     (tmp_path / "dear.jpg").write_text("dear")
     (out / "notes.txt").write_text("dear")
-    with open(out / own_choices.LISTING, "a") as listing:
+    with open(out / imported_folder.LISTING, "a") as listing:
         listing.write(
             "notes.txt\n../dear.jpg\npreference_images/../../dear.jpg\n"
             + str(tmp_path / "dear.jpg")

@@ -1,4 +1,4 @@
-"""The simulated people's chances are joined by message and file name, and impossible tables are told."""
+"""The simulated people's chances: joined by message and file; impossible tables are told."""
 
 import pandas as pd
 import pytest
