@@ -1,4 +1,4 @@
-"""Stages that were changed by hand, and odd values of parameters: our own error with the file and the command, or a counted row."""
+"""Stages that were changed by hand and odd parameters: our own error, or counted rows."""
 
 import json
 import math
