@@ -316,17 +316,11 @@ def _entries(
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     """Return a member's content, taking hardly more memory than the member's stated size."""
-    simple = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    step = (
-        info.file_size + 1 if simple else 4096
-    )  # the other methods unpack all that they are given
-    pieces = []
     with archive.open(info) as file:
-        piece = file.read(step)
-        while piece:
-            pieces.append(piece)
-            piece = file.read(step)
-    return b"".join(pieces)
+        if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return file.read(info.file_size + 1)
+        # The other methods unpack all that they are given, so they are given little at a time.
+        return b"".join(iter(lambda: file.read(4096), b""))
 
 
 def _member_status(info: zipfile.ZipInfo, seen: set[str], entries: dict[str, Any]) -> str:
@@ -384,7 +378,7 @@ def read_members(path: Path, members: list[str]) -> Iterator[np.ndarray | BadIma
     with _opened(path) as archive:
         first: dict[str, zipfile.ZipInfo] = {}
         for info in archive.infolist():
-            if not _is_foreign(info):
+            if "\0" not in info.orig_filename:
                 first.setdefault(info.filename, info)
         for member in members:
             yield _read_member(archive, first.get(member), member)
