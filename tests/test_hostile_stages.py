@@ -211,6 +211,14 @@ def test_scores_as_they_were_written_are_read_and_foreign_files_are_not(tables_o
     assert len(scores.read_scores(place)) == 4
 
 
+def test_scores_of_no_picture_at_all_say_why(tables_of_scores):
+    nothing = ROWS.assign(status=diffusiondb.DAMAGED, hps=np.nan, sharpness=np.nan)
+    with pytest.raises(Problem, match="(?s)No picture of the parts.*4 x damaged image"):
+        scores.read_scores(tables_of_scores(nothing))
+    with pytest.raises(Problem, match="empty parts"):
+        scores.read_scores(tables_of_scores(ROWS.head(0)))
+
+
 def test_scores_twice_name_their_cause():
     with pytest.raises(Problem, match="(?s)more than one score.*edited by hand"):
         selection.group(pd.concat([ROWS, ROWS.head(1)]))
