@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from itertools import islice
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -143,9 +144,11 @@ def select(groups: pd.DataFrame, alpha: float = 2.0) -> pd.DataFrame:
     Raises:
         Problem: if alpha is below 1 or not finite.
     """
-    if not 1 <= alpha < math.inf:
+    is_number = isinstance(alpha, Real)
+    if not is_number or not 1 <= alpha < math.inf:
+        too_large = is_number and alpha > 1
         raise Problem(
-            "alpha is too large." if alpha > 1 else "alpha is too small.",
+            "alpha is too large." if too_large else "alpha is too small, or no number.",
             expected="a finite number, at least 1",
             found=repr(alpha),
             cause="below 1, images that are no better than the others would be selected",

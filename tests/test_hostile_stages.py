@@ -284,6 +284,8 @@ DRAWING = dict(model="", adapters={}, folder=None, steps=1, guidance=1.0, batch=
         (lambda: selection.select(selection.group(ROWS), -INF), "alpha is too small"),
         (lambda: selection.select(selection.group(ROWS), INF), "alpha is too large"),
         (lambda: selection.sensitivity(selection.group(ROWS), [1.0, NAN]), "alpha is too small"),
+        (lambda: selection.sensitivity(selection.group(ROWS), ["x"]), "alpha is too small, or no number"),
+        (lambda: selection.sensitivity(selection.group(ROWS), [[2.0]]), "alpha is too small, or no number"),
         (lambda: selection.group(ROWS, NAN), "blur_limit of notebook 04"),
         (lambda: selection.group(ROWS, 10.0, 0), "minimum_images of notebook 04"),
         (lambda: selection.keep_negatives(selection.group(ROWS), NAN, 0), "no share"),
