@@ -50,8 +50,7 @@ class _JudgeFeatures(nn.Module):
                 expected=f"{SIZE} x {SIZE} pixels, the miniature's size",
                 found=f"{width} x {height} pixels",
                 cause="images of another model, or pictures that were changed by hand",
-                fix='set the notebook\'s parameter fid_features = "inception"; or draw anew: '
-                    "alignsd run --run <run> --force --from 06",
+                fix='set the notebook\'s parameter fid_features = "inception"',
             )
         return self.judge.features(pictures)
 
