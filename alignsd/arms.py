@@ -137,7 +137,8 @@ def draw(table: pd.DataFrame, model: str, adapters: dict[str, Path | None], fold
         steps, guidance, batch, device: for ``generate`` and ``load_pipeline``.
 
     Raises:
-        Problem: if ``steps``, ``guidance`` or ``batch`` is too small, or a picture cannot be written.
+        Problem: if ``steps``, ``guidance`` or ``batch`` is too small, or a picture cannot be
+            written.
     """
     at_least(1, "06", steps=steps, batch=batch)
     at_least(0, "06", guidance=guidance)

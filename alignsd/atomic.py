@@ -273,7 +273,7 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None):
             f"{Path(path).name} cannot be read.",
             expected="a whole parquet table" + (f" with {', '.join(columns)}" if columns else ""),
             found=next(iter(str(error).splitlines()), type(error).__name__),
-            cause="it was deleted, cut off by a full disk, edited, or written by another version of the kit",
+            cause="it was deleted, edited, cut off by a full disk, or written by another version",
             fix=again if stage is None else tables.command_for(stage, path),
         ) from error
     return table if name is None else tables.checked_table(table, name, path, columns)

@@ -64,11 +64,38 @@ BAD_ENTRY = "entry without prompt"
 LONG_PROMPT = "prompt too long"
 
 # The samplers' codes in the metadata table.
-SAMPLERS = {name: code for code, name in enumerate(
-    ("ddim", "plms", "k_euler", "k_euler_ancestral", "k_heun", "k_dpm_2", "k_dpm_2_ancestral", "k_lms", "others"), start=1)}
-METADATA = {"image_name": "str", "prompt": "str", "part_id": "uint16", "seed": "uint32", "step": "uint16", "cfg": "float32",
-            "sampler": "uint8", "width": "uint16", "height": "uint16", "user_name": "str",
-            "timestamp": "datetime64[us, UTC]", "image_nsfw": "float32", "prompt_nsfw": "float32"}
+SAMPLERS = {
+    name: code
+    for code, name in enumerate(
+        (
+            "ddim",
+            "plms",
+            "k_euler",
+            "k_euler_ancestral",
+            "k_heun",
+            "k_dpm_2",
+            "k_dpm_2_ancestral",
+            "k_lms",
+            "others",
+        ),
+        start=1,
+    )
+}
+METADATA = {
+    "image_name": "str",
+    "prompt": "str",
+    "part_id": "uint16",
+    "seed": "uint32",
+    "step": "uint16",
+    "cfg": "float32",
+    "sampler": "uint8",
+    "width": "uint16",
+    "height": "uint16",
+    "user_name": "str",
+    "timestamp": "datetime64[us, UTC]",
+    "image_nsfw": "float32",
+    "prompt_nsfw": "float32",
+}
 
 
 def find_parts(folder: Path) -> dict[str, Path]:
@@ -88,7 +115,7 @@ def find_parts(folder: Path) -> dict[str, Path]:
             expected=f"part-000001.zip, ... in {folder} or its images/",
             found="no such file",
             cause="a misspelt folder, or the parts were unpacked",
-            fix="give the folder that holds images/ as the parameter `parts`; keep the zip files as they are",
+            fix="give the folder that holds images/ as the parameter `parts`; keep the zips packed",
         )
     parts = {path.stem: path for path in paths}
     if len(parts) < len(paths):
@@ -132,6 +159,7 @@ def parts_folder(source: str, own: Path, **corpus: Any) -> Path:
     """
     if source == "miniature":
         from alignsd.miniature.corpus import write_corpus
+
         at_least(1, "03", steps=corpus.get("steps", 1))
         at_least(0, "03", guidance=corpus.get("guidance", 0))
         write_corpus(own, **corpus)
@@ -157,7 +185,9 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     """
     try:
         if not os.path.isfile(path):  # a pipe would be waited for
-            raise FileNotFoundError("no such file" if not os.path.exists(path) else "a folder, a pipe or a device")
+            raise FileNotFoundError(
+                "no such file" if not os.path.exists(path) else "a folder, a pipe or a device"
+            )
         archive = zipfile.ZipFile(path)
     except UNREADABLE as error:
         found, cause = _what_is_wrong(path, error)
@@ -215,14 +245,23 @@ def list_part(path: Path) -> pd.DataFrame:
             seen.add(image)
         if not _is_foreign(info):
             present.add(image)
-    rows += [_row(image, None, entry, NO_IMAGE) for image, entry in entries.items() if image not in present]
-    table = pd.DataFrame(rows, columns=["image", "member", "prompt", "seed", "status"]).astype({"seed": "Int64"})
+    rows += [
+        _row(image, None, entry, NO_IMAGE)
+        for image, entry in entries.items()
+        if image not in present
+    ]
+    table = pd.DataFrame(rows, columns=["image", "member", "prompt", "seed", "status"]).astype(
+        {"seed": "Int64"}
+    )
     table.insert(0, "part", path.stem)
     return table
 
 
 def _image_name(info: zipfile.ZipInfo) -> str:
-    """Return a member's name without folders: with the folders of Windows and the accents of a Mac as ours."""
+    """Return a member's name without folders.
+
+    Folders may be written as on Windows, and accents as on a Mac.
+    """
     return unicodedata.normalize("NFC", PurePosixPath(info.filename.replace("\\", "/")).name)
 
 
@@ -232,13 +271,18 @@ def _is_foreign(info: zipfile.ZipInfo) -> bool:
 
 
 def _json_member(members: list[zipfile.ZipInfo], path: Path) -> zipfile.ZipInfo | None:
-    """Return the member that describes the images: of several, the one in the fewest folders, then the first."""
+    """Return the member that describes the images.
+
+    Of several, the one in the fewest folders is taken, then the first.
+    """
     wanted = f"{path.stem}.json"
     named = [info for info in members if _image_name(info) == wanted and not _is_foreign(info)]
     return min(named, key=lambda info: len(PurePosixPath(info.filename).parts), default=None)
 
 
-def _entries(archive: zipfile.ZipFile, described: zipfile.ZipInfo | None, path: Path) -> dict[str, Any]:
+def _entries(
+    archive: zipfile.ZipFile, described: zipfile.ZipInfo | None, path: Path
+) -> dict[str, Any]:
     """Return the part's JSON, image name -> entry.
 
     Raises:
@@ -271,16 +315,12 @@ def _entries(archive: zipfile.ZipFile, described: zipfile.ZipInfo | None, path: 
 
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Return a member's content; no more memory is taken than the member's stated size, and a little."""
-    simple = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    step = info.file_size + 1 if simple else 4096  # the other methods unpack all that they are given
-    pieces = []
+    """Return a member's content, taking hardly more memory than the member's stated size."""
     with archive.open(info) as file:
-        piece = file.read(step)
-        while piece:
-            pieces.append(piece)
-            piece = file.read(step)
-    return b"".join(pieces)
+        if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return file.read(info.file_size + 1)
+        # The other methods unpack all that they are given, so they are given little at a time.
+        return b"".join(iter(lambda: file.read(4096), b""))
 
 
 def _member_status(info: zipfile.ZipInfo, seen: set[str], entries: dict[str, Any]) -> str:
@@ -338,13 +378,15 @@ def read_members(path: Path, members: list[str]) -> Iterator[np.ndarray | BadIma
     with _opened(path) as archive:
         first: dict[str, zipfile.ZipInfo] = {}
         for info in archive.infolist():
-            if not _is_foreign(info):
+            if "\0" not in info.orig_filename:
                 first.setdefault(info.filename, info)
         for member in members:
             yield _read_member(archive, first.get(member), member)
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, member: str) -> np.ndarray | BadImage:
+def _read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, member: str
+) -> np.ndarray | BadImage:
     if info is None:
         return BadImage(images.MISSING, member)
     if info.file_size > MAX_BYTES:
@@ -373,20 +415,35 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
     parts = find_parts(folder)
     for part, wanted in rows.groupby("part", sort=True):
         if part not in parts:
-            raise Problem(f"{part}.zip is missing.", expected=f"a part of this name in {folder.name}", found="no such file",
-                          cause="the part was scored and then moved away",
-                          fix="put it back, or score anew: alignsd run --run <run> --from 03")
+            raise Problem(
+                f"{part}.zip is missing.",
+                expected=f"a part of this name in {folder.name}",
+                found="no such file",
+                cause="the part was scored and then moved away",
+                fix="put it back, or score anew: alignsd run --run <run> --force --from 03",
+            )
         contents = list_part(parts[part])
         member = contents[contents["status"] == OK].set_index("image")["member"]
         names = [name for name in wanted["image"] if name in member.index]
         if len(names) < len(wanted):
-            raise Problem(f"{part}.zip is not the part that was scored.", expected=f"{len(wanted)} images that have scores",
-                          found=f"{len(names)} of them", cause="the part was replaced", fix="alignsd run --run <run> --force --from 03")
+            raise Problem(
+                f"{part}.zip is not the part that was scored.",
+                expected=f"{len(wanted)} images that have scores",
+                found=f"{len(names)} of them",
+                cause="the part was replaced",
+                fix="alignsd run --run <run> --force --from 03",
+            )
         pixels = read_members(parts[part], member.loc[names].tolist())
-        yield from ((name, image) for name, image in zip(names, pixels, strict=True) if not isinstance(image, BadImage))
+        yield from (
+            (name, image)
+            for name, image in zip(names, pixels, strict=True)
+            if not isinstance(image, BadImage)
+        )
 
 
-def read_metadata(path: Path, columns: list[str] | None = None, parts: Sequence[int] | None = None) -> pd.DataFrame:
+def read_metadata(
+    path: Path, columns: list[str] | None = None, parts: Sequence[int] | None = None
+) -> pd.DataFrame:
     """Reads ``metadata.parquet`` or ``metadata-large.parquet``: what each image was made with, without opening a part.
 
     Args:
@@ -401,9 +458,17 @@ def read_metadata(path: Path, columns: list[str] | None = None, parts: Sequence[
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
             raise ValueError("a folder, a pipe or a device in place of a file")
-        return pd.read_parquet(path, columns=wanted, filters=None if parts is None else [("part_id", "in", list(parts))])
+        return pd.read_parquet(
+            path,
+            columns=wanted,
+            filters=None if parts is None else [("part_id", "in", list(parts))],
+        )
     except (OSError, ValueError, KeyError, TypeError, ArrowException) as error:
         found = told(error) if os.path.lexists(path) else f"no such file at {path}"
-        raise Problem(f"{path.name} is not DiffusionDB's metadata.", expected="columns " + ", ".join(wanted), found=found,
-                      cause="a wrong path, another table, or a download that was cut off",
-                      fix="alignsd fetch --prompts-first gets it from poloclub/diffusiondb on the Hugging Face hub") from error
+        raise Problem(
+            f"{path.name} is not DiffusionDB's metadata.",
+            expected="columns " + ", ".join(wanted),
+            found=found,
+            cause="a wrong path, another table, or a download that was cut off",
+            fix="alignsd fetch --prompts-first gets it from poloclub/diffusiondb on the Hugging Face hub",
+        ) from error

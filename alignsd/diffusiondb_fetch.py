@@ -188,7 +188,7 @@ def _make(to: Path) -> None:
             "There cannot be such a folder.",
             expected="a folder, or a path at which one can be made",
             found=getattr(error, "strerror", None) or str(error),
-            cause="a path that leads through a file, a name that no folder can have, or no permission",
+            cause="a file on the path, a name that no folder can have, or no permission",
             fix="name another folder: --to FOLDER",
         ) from error
 
@@ -222,7 +222,7 @@ def require_space(to: Path, gib: float) -> None:
     Raises:
         Problem: if the disk has less space.
     """
-    place = next(folder for folder in (to, *to.absolute().parents) if os.path.lexists(folder) or folder.parent == folder)
+    place = next(folder for folder in (to, *to.absolute().parents) if os.path.exists(folder))
     free = shutil.disk_usage(place).free / 2**30
     if free < gib:
         raise Problem("The disk is too small for these parts.", expected=f"about {gib:,.0f} GiB", found=f"{free:,.1f} GiB free",

@@ -77,7 +77,8 @@ def measure(images: pd.DataFrame, folder: Path, scorers: Scorers, batch: int = 2
             lacks, all pictures of an arm are gone, or the judge cannot judge images of this size.
     """
     at_least(1, "07", batch=batch)
-    checked_table(images, "images", folder.parent / "images.parquet", ("arm", "id", "prompt", "file"))
+    needed = ("arm", "id", "prompt", "file")
+    checked_table(images, "images", folder.parent / "images.parquet", needed)
     rows = images.assign(asked=images["id"].map(_asked(images)))
     measured, cached = [], []
     for part, pictures in _read(rows, folder, batch):
@@ -94,8 +95,13 @@ def measure(images: pd.DataFrame, folder: Path, scorers: Scorers, batch: int = 2
     return table, pd.concat(cached, ignore_index=True)
 
 
-def _naming_the_file(problem: Problem, rows: pd.DataFrame, pictures: Sequence[np.ndarray], folder: Path) -> Problem:
-    """Return a model's Problem with pictures, with the file of the picture whose size is the rarest."""
+def _naming_the_file(
+    problem: Problem,
+    rows: pd.DataFrame,
+    pictures: Sequence[np.ndarray],
+    folder: Path,
+) -> Problem:
+    """Return a model's Problem, with the file of the picture whose size is the rarest."""
     if not pictures:
         return problem
     sizes = pd.Series([str(picture.shape) for picture in pictures])
@@ -110,10 +116,14 @@ def _naming_the_file(problem: Problem, rows: pd.DataFrame, pictures: Sequence[np
 
 
 def _refuse_arms_without_pictures(table: pd.DataFrame, folder: Path) -> None:
-    """Do nothing if each arm has a good picture. An arm of one row, as in a first look, may have none."""
+    """Do nothing if each arm has a good picture.
+
+    An arm of one row, as in a first look, may have none.
+    """
     for arm, rows in table.groupby("arm", sort=False):
         if len(rows) > 1 and not (rows["status"] == "ok").any():
-            reasons = ", ".join(f"{n} x {reason}" for reason, n in rows["status"].value_counts().items())
+            counts = rows["status"].value_counts()
+            reasons = ", ".join(f"{n} x {reason}" for reason, n in counts.items())
             raise Problem(
                 f"No picture of the arm {arm} can be used.",
                 expected=f"{len(rows):,} pictures in {shown(folder / str(arm))}",
@@ -233,8 +243,9 @@ def against_control(metrics: pd.DataFrame, features: pd.DataFrame, reference: np
 
 
 def ratio(a: np.ndarray, b: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float, float]:
-    """Return mean(a) / mean(b) of paired values ``(n,)`` with its bootstrap interval; b must not be 0 throughout.
+    """Return mean(a) / mean(b) of paired values ``(n,)`` with its bootstrap interval.
 
+    b must not be 0 throughout.
     A resample whose b is 0 throughout has no ratio and does not count. Such resamples are rare but
     for a handful of pictures.
     """

@@ -49,9 +49,8 @@ class _JudgeFeatures(nn.Module):
                 "The judge has no features of these images.",
                 expected=f"{SIZE} x {SIZE} pixels, the miniature's size",
                 found=f"{width} x {height} pixels",
-                cause="images of another model than the miniature's, or pictures that were changed by hand",
-                fix='set the notebook\'s parameter fid_features = "inception"; or draw anew: '
-                    "alignsd run --run <run> --force --from 06",
+                cause="images of another model, or pictures that were changed by hand",
+                fix='set the notebook\'s parameter fid_features = "inception"',
             )
         return self.judge.features(pictures)
 
@@ -134,7 +133,10 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def moments(features: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean ``(d,)`` and covariance ``(d, d)`` of features ``(n, d)``, the i-th taken ``counts[i]`` times; n >= 2."""
+    """Return mean ``(d,)`` and covariance ``(d, d)`` of features ``(n, d)``.
+
+    The i-th is taken ``counts[i]`` times; the counts add up to 2 or more.
+    """
     total = counts.sum()
     mean = counts @ features / total
     centred = features - mean
@@ -179,7 +181,8 @@ def resampled(arms: Mapping[str, pd.Series], reference: np.ndarray, seed: int, r
         root = square_root(covariance)
         counts = {arm: drawn[places[arm]] for arm in arms}
         enough = [arm for arm in arms if counts[arm].sum() >= FEWEST]
-        rows.append({arm: distance_of_moments(*moments(stacked[arm], counts[arm]), mean, root) for arm in enough})
+        found = {arm: moments(stacked[arm], counts[arm]) for arm in enough}
+        rows.append({arm: distance_of_moments(*found[arm], mean, root) for arm in enough})
     return pd.DataFrame(rows, columns=list(arms), dtype=float)
 
 
@@ -223,7 +226,8 @@ def table(features: pd.DataFrame, reference: np.ndarray, seed: int, resamples: i
     """
     check_seed(seed)
     at_least(1, "07", fid_resamples=resamples)
-    all_arms = {arm: part.set_index("id")["features"] for arm, part in features.groupby("arm", sort=False)}
+    by_arm = features.groupby("arm", sort=False)
+    all_arms = {arm: rows.set_index("id")["features"] for arm, rows in by_arm}
     _refuse_unusable(all_arms, reference, baseline)
     arms = _large_enough(all_arms, reference)
     if not arms:
@@ -241,7 +245,8 @@ def table(features: pd.DataFrame, reference: np.ndarray, seed: int, resamples: i
 
 def _rows(rows: list[tuple]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return table if rows else table.astype({name: float for name in ("value", "low", "high")} | {"n": int})
+    kinds = {"value": float, "low": float, "high": float, "n": int}
+    return table if rows else table.astype(kinds)
 
 
 def _refuse_unusable(arms: Mapping[str, pd.Series], reference: np.ndarray, baseline: str) -> None:
@@ -296,7 +301,8 @@ def reference_pictures(source: str, prompts: Sequence[str], seed: int) -> tuple[
         seed: of the renders' free variation.
 
     Raises:
-        Problem: when the folder turns out to hold fewer than two readable images, or the seed is out of range.
+        Problem: when the folder turns out to hold fewer than two readable images, or the seed is
+            out of range.
     """
     check_seed(seed)
     left_out: Counter = Counter()
@@ -325,7 +331,7 @@ def _pictures_in(folder: Path, left_out: Counter) -> Iterator[np.ndarray]:
             expected=f"a folder with at least {FEWEST} readable images",
             found=f"{found or readable} in {folder}, left out: {dict(left_out) or 'none'}",
             cause=cause,
-            fix='set fid_reference of notebook 07 to a folder of images, or to "miniature"; docs/data.md',
+            fix='set fid_reference of 07 to a folder of images, or to "miniature"; docs/data.md',
         )
 
 

@@ -27,7 +27,11 @@ class Job:
 
 
 def image_seed(seed: int, *key: str | int) -> int:
-    """Return an image's seed, from the run's seed and what names the image, e.g. the prompt's id and sample number.
+    """Return an image's seed.
+
+    Args:
+        seed: the run's.
+        key: what names the image, e.g. the prompt's id and the sample's number.
 
     Raises:
         Problem: if the run's seed is out of range.

@@ -1,4 +1,4 @@
-"""Write and read a Hugging Face imagefolder: pictures, and a ``metadata.jsonl`` that says what each of them is.
+"""Write and read a Hugging Face imagefolder: pictures, and a ``metadata.jsonl`` that tells of each.
 
 ``datasets.load_dataset("imagefolder", data_dir=folder)`` reads the same folder. Each line of ``metadata.jsonl`` has
 ``file_name`` (a path below the folder) and ``text`` (the caption), and whatever else is known.
@@ -31,7 +31,9 @@ LONGEST_TEXT = 20_000  # characters of a caption; CLIP reads about 300, and a to
 Pictures = Iterable[tuple[str, np.ndarray]]
 
 
-def write_imagefolder(folder: Path, rows: pd.DataFrame, read: Callable[[pd.DataFrame], Pictures]) -> dict[str, int]:
+def write_imagefolder(
+    folder: Path, rows: pd.DataFrame, read: Callable[[pd.DataFrame], Pictures]
+) -> dict[str, int]:
     """Write pictures and, when all are there, their metadata.
 
     Pictures are written one at a time and whole or not at all. Pictures that are there already are
@@ -50,8 +52,8 @@ def write_imagefolder(folder: Path, rows: pd.DataFrame, read: Callable[[pd.DataF
         How many were ``written``, ``there already`` and ``unreadable``.
 
     Raises:
-        Problem: if a file name stands twice, leads out of the folder or can name no file, if a value
-            cannot stand in JSON, or if a file cannot be written.
+        Problem: if a file name stands twice, leads out of the folder or can name no file, if a
+            value cannot stand in JSON, or if a file cannot be written.
     """
     _check_names(rows["file_name"])
     _check_values(rows)
@@ -62,7 +64,11 @@ def write_imagefolder(folder: Path, rows: pd.DataFrame, read: Callable[[pd.DataF
     complete = rows[_present(folder, rows)]
     _write_lines(folder / METADATA, complete)
     there = len(rows) - len(missing)
-    return {"written": len(complete) - there, "there already": there, "unreadable": len(rows) - len(complete)}
+    return {
+        "written": len(complete) - there,
+        "there already": there,
+        "unreadable": len(rows) - len(complete),
+    }
 
 
 def _check_names(names: pd.Series) -> None:
@@ -88,7 +94,7 @@ def _check_values(rows: pd.DataFrame) -> None:
             raise Problem(
                 f"{METADATA} cannot be written.",
                 expected="text that UTF-8 can hold, and finite numbers",
-                found=f"{len(bad)} other values in the column {column!r}, such as {str(bad[0])[:80]!r}",
+                found=f"{len(bad)} other values in {column!r}, such as {str(bad[0])[:80]!r}",
                 cause="a score that is missing or not finite, or half a character in a caption",
                 fix="leave out the rows without a value",
             )
@@ -109,7 +115,12 @@ def _write_lines(path: Path, rows: pd.DataFrame) -> None:
     with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
         for values in rows.itertuples(index=False):
             row = dict(zip(columns, values, strict=True))
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=lambda value: value.item()) + "\n")
+            file.write(
+                json.dumps(
+                    row, ensure_ascii=False, allow_nan=False, default=lambda value: value.item()
+                )
+                + "\n"
+            )
 
 
 def _writable(name: Any) -> bool:
@@ -117,7 +128,9 @@ def _writable(name: Any) -> bool:
     if not _inside(name) or "\\" in name or is_foreign_member(name):
         return False
     printable = all(unicodedata.category(character) != "Cc" for character in name)
-    return printable and all(len(part.encode()) <= LONGEST_NAME for part in PurePosixPath(name).parts)
+    return printable and all(
+        len(part.encode()) <= LONGEST_NAME for part in PurePosixPath(name).parts
+    )
 
 
 def _inside(name: Any) -> bool:
@@ -140,7 +153,8 @@ def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, di
         left out for each reason.
 
     Raises:
-        Problem: if there is no ``metadata.jsonl``, no usable line in it, or it is in another encoding.
+        Problem: if there is no ``metadata.jsonl``, no usable line in it, or it is in another
+            encoding.
     """
     rows, reasons = [], Counter()
     for row, reason in usable_rows(folder, check_images):
@@ -159,11 +173,13 @@ def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, di
     return pd.DataFrame(rows), dict(reasons)
 
 
-def usable_rows(folder: Path, check_images: bool = True) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
-    """Yield each line of an imagefolder's metadata as its row and None, or as None and the reason why it cannot be used.
+def usable_rows(
+    folder: Path, check_images: bool = True
+) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
+    """Yield each line of an imagefolder's metadata: its row and None, or None and the fault.
 
-    The row's ``file_name`` is the path at which the picture was found: a line written on Windows may
-    have back-slashes, and a copy made on a Mac may spell accents otherwise.
+    The row's ``file_name`` is the path at which the picture was found: a line written on Windows
+    may have back-slashes, and a copy made on a Mac may spell accents otherwise.
 
     Args:
         folder, check_images: as ``read_rows`` takes them.
@@ -195,7 +211,10 @@ def read_table(folder: Path, check_images: bool = True) -> pd.DataFrame:
     if reasons:
         counts = ", ".join(f"{n} x {reason}" for reason, n in sorted(reasons.items()))
         left_out = sum(reasons.values())
-        warnings.warn(f"{folder.name}: {left_out} of {len(rows) + left_out} lines left out: {counts}", stacklevel=2)
+        warnings.warn(
+            f"{folder.name}: {left_out} of {len(rows) + left_out} lines left out: {counts}",
+            stacklevel=2,
+        )
     return rows
 
 
@@ -245,7 +264,7 @@ def reason_of(error: BadImage) -> str:
 
 
 def _found(folder: Path, name: str) -> tuple[str | None, str | None]:
-    """Return the path below the folder at which a picture lies, or None and the reason why there is none."""
+    """Return the path below the folder at which a picture lies, or None and the fault."""
     if _inside(name) and os.path.isfile(folder / name):
         return name, None
     windows = PureWindowsPath(name)
@@ -262,8 +281,16 @@ def _found(folder: Path, name: str) -> tuple[str | None, str | None]:
     return (place, None) if os.path.isfile(folder / place) else (None, "picture is missing")
 
 
-def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rating: float = 6.5, clip: str = "miniature/clip",
-                          aesthetic: str = "miniature/aesthetic", device: str = "auto") -> Path:
+def regularization_folder(
+    source: str,
+    n: int,
+    own: Path,
+    seed: int,
+    minimum_rating: float = 6.5,
+    clip: str = "miniature/clip",
+    aesthetic: str = "miniature/aesthetic",
+    device: str = "auto",
+) -> Path:
     """Return the imagefolder that a notebook's parameter ``regularization`` names.
 
     Args:
@@ -280,6 +307,7 @@ def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rat
     """
     if source == "miniature":
         from alignsd.miniature.corpus import write_regularization
+
         write_regularization(own, n, seed, minimum_rating, clip, aesthetic, device)
         return own
     folder = user_path(source)
@@ -294,8 +322,13 @@ def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rat
     if os.path.lexists(folder / METADATA) or not listed(folder, ".tar"):
         return folder
     from alignsd.webshards import unpack_shards
+
     counts = unpack_shards(folder, own)
     if len(counts) > 1:
-        told = ", ".join(f"{count} x {reason}" for reason, count in counts.items() if reason != "unpacked")
-        warnings.warn(f"{folder.name}: {counts['unpacked']} pictures unpacked; left out: {told}", stacklevel=2)
+        told = ", ".join(
+            f"{count} x {reason}" for reason, count in counts.items() if reason != "unpacked"
+        )
+        warnings.warn(
+            f"{folder.name}: {counts['unpacked']} pictures unpacked; left out: {told}", stacklevel=2
+        )
     return own

@@ -1,4 +1,7 @@
-"""Read and write pictures. A file that is no whole picture gives one reason, whatever the decoder says."""
+"""Read and write pictures.
+
+A file that is no whole picture gives one reason, whatever the decoder says.
+"""
 
 import io
 import os
@@ -96,8 +99,9 @@ def read_image(source: Path | str | bytes) -> np.ndarray:
         ``(height, width, 3)`` uint8.
 
     Raises:
-        BadImage: if there is no file, or the file is empty, of another format, cut short or damaged,
-            or has more than ``MAX_PIXELS`` pixels (exactly that many are read) or ``MAX_BYTES`` bytes.
+        BadImage: if there is no file, or the file is empty, of another format, cut short or
+            damaged, or has more than ``MAX_PIXELS`` pixels (exactly that many are read) or
+            ``MAX_BYTES`` bytes.
     """
     content = source if isinstance(source, bytes) else _content(Path(source))
     if not content:

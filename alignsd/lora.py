@@ -101,7 +101,11 @@ def crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return image[top:top + size, left:left + size]
 
 
-def _scaled(image: np.ndarray, size: tuple[int, int], box: tuple[float, ...] | None = None) -> Image.Image:
+def _scaled(
+    image: np.ndarray,
+    size: tuple[int, int],
+    box: tuple[float, ...] | None = None,
+) -> Image.Image:
     return Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box)
 
 

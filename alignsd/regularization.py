@@ -65,8 +65,8 @@ def regularization_pictures(source: str, n: int, own: Path, seed: int, minimum_r
             expected=f"{n:,} rated {minimum_rating} or more",
             found=f"{len(rows):,}; left out: {dict(left) or 'none'}",
             cause="a small folder, dead links, or pictures rated low",
-            fix="give a larger folder, or lower regularization_images or minimum_rating in 05; for its control 05 takes as "
-                "many more as pictures were selected",
+            fix="give a larger folder, or lower regularization_images or minimum_rating in 05; "
+                "for its control 05 takes as many more as pictures were selected",
         )
     table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["file_name", "text"])
     return table.assign(label="regularization", folder=folder), left

@@ -130,7 +130,8 @@ def read_scores(folder: Path, names: list[str] | None = None) -> pd.DataFrame:
         names: the parts wanted; None for all.
 
     Raises:
-        Problem: if there is no table, or one is not as ``score_part`` gives it.
+        Problem: if there is no table, one is not as ``score_part`` gives it, or no picture has a
+            score.
     """
     if names is None:
         paths = [path for path in listed(folder, ".parquet") if PART.fullmatch(path.stem)]
@@ -145,7 +146,17 @@ def read_scores(folder: Path, names: list[str] | None = None) -> pd.DataFrame:
             cause="scoring was stopped before its first part was done",
             fix="run 03_score_diffusiondb again",
         )
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    if not (table["status"] == OK).any():
+        counts = table["status"].value_counts().to_dict()
+        raise Problem(
+            "No picture of the parts could be scored.",
+            expected="at least one readable picture with a prompt",
+            found=", ".join(f"{n:,} x {status}" for status, n in counts.items()) or "empty parts",
+            cause="damaged or renamed parts, or parts of another data set",
+            fix=f"look into the parts, then {command_for(STAGE, folder)}",
+        )
+    return table
 
 
 def _scores_of_part(path: Path) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from itertools import islice
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -86,8 +87,8 @@ def group(scores: pd.DataFrame, limit: float = BLUR_LIMIT, minimum: int = MINIMU
         = softmax(hps), ``p_worst`` = softmax(-hps). It does not depend on the order of ``scores``.
 
     Raises:
-        Problem: if an image has two scores, since then it is not clear which one counts, a score is no number, or
-            ``limit`` or ``minimum`` is none.
+        Problem: if an image has two scores, since then it is not clear which one counts, a score is
+            no number, or ``limit`` or ``minimum`` is none.
     """
     at_least(-255, "04", blur_limit=limit)
     at_least(1, "04", minimum_images=minimum)
@@ -106,12 +107,14 @@ def _refuse_unclear(usable: pd.DataFrame) -> None:
     if len(twice):
         example = twice["image"].iloc[0]
         in_parts = sorted(set(twice.loc[twice["image"] == example, "part"]))
-        one_part = len(in_parts) == 1
+        one_part, places = len(in_parts) == 1, " and ".join(in_parts)
+        by_hand = "the score table was edited by hand"
+        two_numbers = "a part is there under two numbers"
         raise Problem(
             "Some images have more than one score.",
             expected="each image id once",
-            found=f"{twice['image'].nunique()} repeated, such as {example} in {' and '.join(in_parts)}",
-            cause="the score table was edited by hand" if one_part else "a part is there under two numbers",
+            found=f"{twice['image'].nunique()} repeated, such as {example} in {places}",
+            cause=by_hand if one_part else two_numbers,
             fix="alignsd run --run <run> --force --from 03" if one_part
                 else "move one of the two parts away and run 03 again",
         )
@@ -141,9 +144,11 @@ def select(groups: pd.DataFrame, alpha: float = 2.0) -> pd.DataFrame:
     Raises:
         Problem: if alpha is below 1 or not finite.
     """
-    if not 1 <= alpha < math.inf:
+    is_number = isinstance(alpha, Real)
+    if not is_number or not 1 <= alpha < math.inf:
+        too_large = is_number and alpha > 1
         raise Problem(
-            "alpha is too large." if alpha > 1 else "alpha is too small.",
+            "alpha is too large." if too_large else "alpha is too small, or no number.",
             expected="a finite number, at least 1",
             found=repr(alpha),
             cause="below 1, images that are no better than the others would be selected",

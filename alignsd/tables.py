@@ -127,7 +127,7 @@ TABLES = {
 
 
 def name_of(path: Path | str) -> str | None:
-    """Return the name in ``TABLES`` of a file in a stage's folder, or None if nothing is declared."""
+    """Return the name in ``TABLES`` of a stage's file, or None if nothing is declared."""
     path = Path(path)
     folders = path.parts[-3:-1]
     matching = (

@@ -1,4 +1,6 @@
-"""Unpack webdataset shards, as img2dataset writes them, into an imagefolder: once, counted, and to the bit.
+"""Unpack webdataset shards, as img2dataset writes them, into an imagefolder.
+
+Each shard is unpacked once, what is left out is counted, and pictures keep their bytes.
 
 A shard ``00000.tar`` holds ``000000000.jpg``, ``.txt`` (the caption) and ``.json`` of each picture that could be had;
 ``00000_stats.json`` beside it says how many links were dead.
@@ -118,7 +120,7 @@ def _refuse_twins(shards: list[Path]) -> None:
 
 
 def _write_sample(shard: Path, sample: Sample, out: Path, counts: Counter) -> str | None:
-    """Write a sample's picture, count what became of the sample, and return its line of metadata."""
+    """Write a sample's picture, count the sample, and return its line of metadata."""
     suffix = next((suffix for suffix in PICTURES if suffix in sample.members), None)
     caption, reason = _caption(sample.members.get(CAPTION))
     if suffix is None and CAPTION not in sample.members:
@@ -206,7 +208,7 @@ def _grouped(archive: tarfile.TarFile, counts: Counter) -> Iterator[Sample]:
 def _usable_path(member: tarfile.TarInfo, counts: Counter) -> PurePosixPath | None:
     """Return the path of a member that is part of a sample, or count why there is none.
 
-    Folders, files of an operating system and files of other suffixes are no samples and not counted.
+    Folders, files of an operating system and files of other suffixes are not counted.
     """
     if member.isdir() or is_foreign_member(member.name):
         return None
@@ -266,7 +268,10 @@ def finite_number(value: Any) -> float | None:
 
 
 def _rating(described: bytes | None, shard: Path) -> dict[str, float]:
-    """Return ``{"rating": ...}`` if a picture's JSON holds one, as img2dataset's ``--save_additional_columns`` puts it there."""
+    """Return ``{"rating": ...}`` if a picture's JSON holds one.
+
+    img2dataset's ``--save_additional_columns`` puts it there.
+    """
     if described is None:
         return {}
     try:
@@ -281,7 +286,10 @@ def _rating(described: bytes | None, shard: Path) -> dict[str, float]:
 
 
 def _dead_links(shard: Path) -> Counter:
-    """Return how many links of a shard gave no picture, by img2dataset's own count; nothing if it left none."""
+    """Return how many links of a shard gave no picture, by img2dataset's own count.
+
+    Nothing is returned if img2dataset left no count.
+    """
     path = shard.with_name(f"{shard.stem}_stats.json")
     if not os.path.lexists(path):
         return Counter()

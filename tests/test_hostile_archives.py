@@ -1,4 +1,7 @@
-"""Hostile and damaged shards, zips and imagefolders: our own error or counted rows that are right, and no file outside the folder."""
+"""Hostile and damaged shards, zips and imagefolders: our own error or rows that are right.
+
+No file is written outside the folder.
+"""
 
 import io
 import json
@@ -760,7 +763,7 @@ def test_any_change_of_a_zip(tmp_path_factory, data):
             assert red in (1, 2)
 
 
-# ---------------------------------------------------------------- fetching, and what selection writes
+# ---------------------------------------------------------------- fetching and selection
 
 
 @pytest.mark.parametrize(

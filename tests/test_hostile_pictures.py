@@ -1,4 +1,4 @@
-"""Hostile and damaged pictures: our own error or a picture, and nothing else; no waiting, no memory for a mere claim."""
+"""Hostile and damaged pictures: our own error or a picture, no waiting, no memory for a claim."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Stages that were changed by hand, and odd values of parameters: our own error with the file and the command, or a counted row."""
+"""Stages that were changed by hand and odd parameters: our own error, or counted rows."""
 
 import json
 import math
@@ -211,6 +211,14 @@ def test_scores_as_they_were_written_are_read_and_foreign_files_are_not(tables_o
     assert len(scores.read_scores(place)) == 4
 
 
+def test_scores_of_no_picture_at_all_say_why(tables_of_scores):
+    nothing = ROWS.assign(status=diffusiondb.DAMAGED, hps=np.nan, sharpness=np.nan)
+    with pytest.raises(Problem, match="(?s)No picture of the parts.*4 x damaged image"):
+        scores.read_scores(tables_of_scores(nothing))
+    with pytest.raises(Problem, match="empty parts"):
+        scores.read_scores(tables_of_scores(ROWS.head(0)))
+
+
 def test_scores_twice_name_their_cause():
     with pytest.raises(Problem, match="(?s)more than one score.*edited by hand"):
         selection.group(pd.concat([ROWS, ROWS.head(1)]))
@@ -276,6 +284,8 @@ DRAWING = dict(model="", adapters={}, folder=None, steps=1, guidance=1.0, batch=
         (lambda: selection.select(selection.group(ROWS), -INF), "alpha is too small"),
         (lambda: selection.select(selection.group(ROWS), INF), "alpha is too large"),
         (lambda: selection.sensitivity(selection.group(ROWS), [1.0, NAN]), "alpha is too small"),
+        (lambda: selection.sensitivity(selection.group(ROWS), ["x"]), "alpha is too small, or no number"),
+        (lambda: selection.sensitivity(selection.group(ROWS), [[2.0]]), "alpha is too small, or no number"),
         (lambda: selection.group(ROWS, NAN), "blur_limit of notebook 04"),
         (lambda: selection.group(ROWS, 10.0, 0), "minimum_images of notebook 04"),
         (lambda: selection.keep_negatives(selection.group(ROWS), NAN, 0), "no share"),

@@ -1,4 +1,4 @@
-"""Pictures are read as people see them: orientation, transparency, colour modes, bit depths and long texts."""
+"""Pictures are read as people see them: turned, over white, of all colour modes and depths."""
 
 import io
 import struct
@@ -27,7 +27,10 @@ def chunk(name: bytes, data: bytes) -> bytes:
 def png(
     samples: np.ndarray, colour_type: int, bits: int, before: bytes = b"", behind: bytes = b""
 ) -> bytes:
-    """A PNG of any colour type and depth, which Pillow cannot write; ``before`` and ``behind`` are chunks around the pixels."""
+    """A PNG of any colour type and depth, which Pillow cannot write.
+
+    ``before`` and ``behind`` are chunks around the pixels.
+    """
     height, width = samples.shape[:2]
     if bits == 16:
         lines = [row.astype(">u2").tobytes() for row in samples]
@@ -212,7 +215,7 @@ def test_cmyk_with_and_without_the_mark_of_adobe():
 
 
 def test_colour_profiles_are_not_applied():
-    """CLIP's training and the official code take the stored values: a profile would move every score."""
+    """CLIP's training and the official code take the stored values; a profile would move scores."""
     wide = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     for kind, options in (("PNG", {}), ("WEBP", {"lossless": True})):
         assert np.array_equal(

@@ -1,4 +1,4 @@
-"""Tables that a stage left: what is right passes, and each change by hand is told with file, stage and command."""
+"""Tables that a stage left: what is right passes, and each change by hand is told."""
 
 import numpy as np
 import pandas as pd

@@ -47,11 +47,17 @@ class Recipe:
             raise Problem("Such a corpus cannot be made.", found=str(asdict(self)), cause="a parameter of 03",
                           expected=f"1 <= parts <= prompts <= {world.MOST_CAPTIONS} and 1 <= fewest <= most pictures",
                           fix="change prompts, parts or the pictures per prompt")
-        shares = {name: getattr(self, name) for name in ("few_share", "blurred_share", "scattered_share")}
+        names = ("few_share", "blurred_share", "scattered_share")
+        shares = {name: getattr(self, name) for name in names}
         wrong = {name: share for name, share in shares.items() if not 0 <= share <= 1}
         if wrong:
-            raise Problem("Such a corpus cannot be made.", found=str(wrong), cause="a parameter of 03",
-                          expected="shares from 0 to 1", fix="change " + " and ".join(wrong))
+            raise Problem(
+                "Such a corpus cannot be made.",
+                expected="shares from 0 to 1",
+                found=str(wrong),
+                cause="a parameter of 03",
+                fix="change " + " and ".join(wrong),
+            )
 
 
 def plan(recipe: Recipe) -> pd.DataFrame:
@@ -121,7 +127,8 @@ def write_corpus(folder: Path, recipe: Recipe, model: str, steps: int, guidance:
             rows = metadata[metadata["part_id"] == part]
             write_part(folder / "images" / f"{part_name(part)}.zip", rows, _drawn(pipeline, rows, steps, guidance))
     height, width = _first_picture(folder / "images" / f"{part_name(1)}.zip").shape[:2]
-    metadata = metadata.assign(width=width, height=height).astype({"width": "uint16", "height": "uint16"})
+    kinds = {"width": "uint16", "height": "uint16"}
+    metadata = metadata.assign(width=width, height=height).astype(kinds)
     write_table(folder / "metadata.parquet", metadata[list(METADATA)])
     return metadata[list(METADATA)]
 
