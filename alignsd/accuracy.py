@@ -75,31 +75,107 @@ def lead_table(right: pd.DataFrame, predictor: str, seed: int) -> pd.DataFrame:
 
 
 def add_truth(images: pd.DataFrame, truth: Path, provenance: Path) -> pd.DataFrame:
-    """Joins the simulated people's choice probabilities to the images, by message and file name, never by position.
+    """Join the simulated people's choice probabilities to the images.
+
+    Images are joined by message and file name, never by position.
 
     Args:
         images: with ``id`` and ``index``.
-        truth: the simulated server's table (``message_id``, ``file_name``, ``p``); real exports have none.
-        provenance: which message and files each choice came from (``id``, ``message_id``, ``file_names``).
+        truth: the simulated server's table (``message_id``, ``file_name``, ``p``); real exports have
+            none.
+        provenance: which message and files each choice came from (``id``, ``message_id``,
+            ``file_names``).
 
     Returns:
-        The images with ``p``, made to sum to 1 over the images that are left of a choice; unchanged if there is no truth.
+        The images with ``p``, made to sum to 1 over the images that are left of a choice; unchanged
+        if there is no truth.
 
     Raises:
-        Problem: if a table cannot be read, or does not know an image.
+        Problem: if a table cannot be read, names an image twice, holds a ``p`` that is no chance, or
+            does not know an image.
     """
     if not truth.exists():
         return images
-    source = read_table(provenance, ("id", "message_id", "file_names")).explode("file_names").rename(columns={"file_names": "file_name"})
-    source["index"] = source.groupby("id").cumcount()
-    known = source.merge(read_table(truth, ("message_id", "file_name", "p")), on=["message_id", "file_name"], validate="one_to_one")
-    joined = images.merge(known[["id", "index", "p"]], on=["id", "index"], how="left", validate="one_to_one")
-    if joined["p"].isna().any():
-        raise Problem(f"{int(joined['p'].isna().sum()):,} images have no truth.", expected="a row for each in truth.parquet",
-                      found=f"{len(known):,} rows", cause="the choices are of another export than the truth",
-                      fix="run 01_collect_preferences again with --force")
-    joined["p"] /= joined.groupby("id")["p"].transform("sum")
+    source = _origins(provenance)
+    known = source.merge(_chances(truth), on=["message_id", "file_name"], validate="one_to_one")
+    joined = images.merge(
+        known[["id", "index", "p"]], on=["id", "index"], how="left", validate="one_to_one"
+    )
+    unknown = int(joined["p"].isna().sum())
+    if unknown:
+        raise _no_truth(
+            f"{unknown:,} images have no truth.",
+            expected="a row for each in truth.parquet",
+            found=f"{len(known):,} rows",
+        )
+    total = joined.groupby("id")["p"].transform("sum")
+    if (total <= 0).any():
+        raise _no_truth(
+            "The chances of a choice's images add up to nothing.",
+            expected="a chance above 0 for one image of each choice",
+            found=f"{joined['id'][total <= 0].nunique():,} choices with 0 for all images",
+        )
+    joined["p"] /= total
     return joined
+
+
+def _origins(provenance: Path) -> pd.DataFrame:
+    """Return a row per image: ``id``, ``index``, ``message_id`` and ``file_name`` as text."""
+    source = read_table(provenance, ("id", "message_id", "file_names")).explode("file_names")
+    source = source.rename(columns={"file_names": "file_name"})
+    if not pd.api.types.is_integer_dtype(source["id"]):
+        raise _no_truth(
+            f"{provenance.name} holds ids that are no whole numbers.",
+            expected="a column id of whole numbers",
+            found=f"{source['id'].dtype}",
+        )
+    source["index"] = source.groupby("id").cumcount()
+    return _as_text(source, provenance)
+
+
+def _chances(truth: Path) -> pd.DataFrame:
+    """Return ``message_id``, ``file_name`` and ``p``, the chance of each image."""
+    table = _as_text(read_table(truth, ("message_id", "file_name", "p")), truth)
+    is_number = pd.api.types.is_float_dtype(table["p"]) or pd.api.types.is_integer_dtype(table["p"])
+    impossible = ~table["p"].between(0, 1) if is_number else pd.Series(True, table.index)
+    if impossible.any():
+        raise _no_truth(
+            f"{truth.name} holds values that are no chance.",
+            expected="p from 0 to 1 in every row",
+            found=f"{int(impossible.sum()):,} of {len(table):,} rows with another value, "
+            f"such as {table['p'][impossible].iloc[0]!r:.60}",
+        )
+    return table
+
+
+def _as_text(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Return a table whose message and file are text, and in one row each."""
+    named = ["message_id", "file_name"]
+    no_text = ~table[named].map(lambda cell: isinstance(cell, str)).all(axis=1)
+    if no_text.any():
+        raise _no_truth(
+            f"{path.name} names images by something else than text.",
+            expected="text for message and file",
+            found=f"{int(no_text.sum()):,} of {len(table):,} rows with another type, or none",
+        )
+    twice = int(table.duplicated(named).sum())
+    if twice:
+        raise _no_truth(
+            f"{path.name} names images twice.",
+            expected="each message and file in one row",
+            found=f"{twice:,} of {len(table):,} rows again",
+        )
+    return table
+
+
+def _no_truth(what: str, *, expected: str, found: str) -> Problem:
+    return Problem(
+        what,
+        expected=expected,
+        found=found,
+        cause="the choices are of another export than the truth, or a table was changed by hand",
+        fix="run 01_collect_preferences again with --force",
+    )
 
 
 def subsets(n: int, sizes: list[int], seed: int) -> dict[int, np.ndarray]:

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alignsd.errors import Problem, at_least
+from alignsd.errors import Problem, at_least, check_seed
 from alignsd.generation import Job, generate, image_seed, load_pipeline
 from alignsd.images import save_png
 from alignsd.miniature import world
 from alignsd.paths import user_path
+from alignsd.reading import is_text, read_lines
 
 # arm: adapter, prompt, negative prompt; {i} is the identifier, {p} the prompt
 ARMS = {
@@ -25,27 +26,45 @@ ARMS = {
 
 
 def read_prompts(source: str, count: int, seed: int) -> list[str]:
-    """Returns distinct prompts.
+    """Return distinct prompts.
 
     Args:
-        source: a text file with one prompt per line (relative to the repository), or ``"miniature"`` for captions of the simulated world.
+        source: a text file with one prompt per line (relative to the repository), or
+            ``"miniature"`` for captions of the simulated world.
         count: how many; the first ones of a file.
         seed: of the simulated captions.
 
     Raises:
-        Problem: if the file is missing or holds fewer prompts, or ``count`` is out of range.
+        Problem: if the file cannot be read, is in another encoding or holds fewer prompts, or
+            ``count`` or ``seed`` is out of its range.
     """
+    seed = check_seed(seed)
     if source == "miniature":
         return world.captions(count, np.random.default_rng((seed, 0xA4A5)))
     at_least(1, "06", prompt_count=count)
-    path = user_path(source)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    texts = dict.fromkeys(line.strip() for line in lines if line.strip())
+    texts = dict.fromkeys(line.strip() for line in _prompt_lines(source) if line.strip())
     if len(texts) < count:
-        raise Problem(f"not enough prompts in {path.name}", expected=f"{count} distinct lines",
-                      found=f"{len(texts)}" if path.is_file() else "no such file", cause="a wrong path, or a short or repetitive file",
-                      fix="set the notebook's prompts and prompt_count parameters")
+        raise Problem(
+            f"There are not enough prompts in {source}.",
+            expected=f"{count} distinct lines",
+            found=f"{len(texts)}",
+            cause="a short or repetitive file, or another file than the one that was meant",
+            fix=f"set 06.prompts to a longer file, or --set 06.prompt_count={max(1, len(texts))}",
+        )
     return list(texts)[:count]
+
+
+def _prompt_lines(source: str) -> list[str]:
+    try:
+        return read_lines(user_path(source))
+    except Problem as problem:
+        raise Problem(
+            "The prompts cannot be read.",
+            expected=f"{problem.expected}, with one prompt per line",
+            found=f"{problem.what} {problem.found}",
+            cause=problem.cause,
+            fix=f"{problem.fix}; or set 06.prompts to another file",
+        ) from problem
 
 
 def plan(prompts: list[str], identifier: str, samples: int, seed: int, adapters: Collection[str]) -> pd.DataFrame:
@@ -55,9 +74,18 @@ def plan(prompts: list[str], identifier: str, samples: int, seed: int, adapters:
     sample's number, so that more prompts or samples leave the images of the others as they were.
 
     Raises:
-        Problem: if there are no samples.
+        Problem: if there are no samples, the seed is out of range, or the identifier is no text.
     """
     at_least(1, "06", samples=samples)
+    check_seed(seed)
+    if not is_text(identifier):
+        raise Problem(
+            "The identifier is no text.",
+            expected="text that UTF-8 can hold",
+            found=ascii(identifier),
+            cause="half a character, from a program that cut the text",
+            fix='set the parameter `identifier` of 05 and 06, such as "Weird image. "',
+        )
     rows = []
     for arm, (adapter, prompt, negative) in ARMS.items():
         if adapter not in adapters:
@@ -81,10 +109,15 @@ def draw(table: pd.DataFrame, model: str, adapters: dict[str, Path | None], fold
         adapters: adapter name of ``ARMS`` -> its folder; ``""`` -> None for the model as it is.
         folder: where to write.
         steps, guidance, batch, device: for ``generate`` and ``load_pipeline``.
+
+    Raises:
+        Problem: if ``steps``, ``guidance`` or ``batch`` is too small, or a picture cannot be written.
     """
+    at_least(1, "06", steps=steps, batch=batch)
+    at_least(0, "06", guidance=guidance)
     for adapter, part in table.groupby(table["arm"].map(lambda arm: ARMS[arm][0])):
         jobs = [Job(row.file, row.prompt, row.seed, row.negative) for row in part.itertuples()]
-        done = {job.id for job in jobs if (folder / job.id).exists()}
+        done = {job.id for job in jobs if (folder / job.id).is_file()}
         if len(done) < len(jobs):
             for job, image in generate(load_pipeline(model, device, adapters[adapter]), jobs, steps, guidance, batch, done):
                 save_png(folder / job.id, image)

@@ -39,7 +39,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     made(path.parent)
-    part = _beside(path)
+    part = temporary(path)
     try:
         with telling_a_full_disk(path):
             yield part
@@ -165,15 +165,6 @@ def _obstacle(path: Path, is_folder: bool) -> tuple[str, str] | None:
     return None
 
 
-def _beside(path: Path) -> Path:
-    """Return the temporary path of a file: of a long name only the start and a digest are kept."""
-    stem = path.stem
-    if len(stem) > 100:
-        digest = hashlib.sha256(path.name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        stem = f"{stem[:40]}.{digest}"
-    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
-
-
 def _nearest(path: Path) -> Path:
     """Return the path, or the folder nearest above it that exists."""
     return next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
@@ -214,6 +205,14 @@ def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
     return dead
 
 
+def temporary(path: Path) -> Path:
+    """Return the hidden name beside a file under which this process writes the file."""
+    # A long name has no room for the additions, so its hash stands for it.
+    name = path.stem.encode("utf-8", "surrogatepass")
+    stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
+    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write ``value`` as indented JSON; numpy scalars and arrays become numbers and lists.
 
@@ -246,24 +245,38 @@ def write_table(path: Path | str, table) -> None:
 
 
 def read_table(path: Path | str, columns: Sequence[str] | None = None):
-    """Reads a table that ``write_table`` wrote.
+    """Return a table that ``write_table`` wrote.
+
+    A table that a stage left for another one is checked, see ``tables``.
 
     Args:
         path: the parquet file.
         columns: those that are needed; None for all there are.
 
     Raises:
-        Problem: if it is missing or damaged, or lacks a column.
+        Problem: if the table is missing or damaged, lacks a column, or was changed by hand.
     """
     import pandas as pd  # takes half a second: only when a table is read
+    from pyarrow import ArrowException
 
+    from alignsd import tables
+
+    name = tables.name_of(path)
     try:
-        return pd.read_parquet(path, columns=None if columns is None else list(columns))
-    except (OSError, ValueError, KeyError) as error:
-        raise Problem(f"{Path(path).name} cannot be read.", found=str(error).splitlines()[0],
-                      expected="a whole parquet table" + (f" with {', '.join(columns)}" if columns else ""),
-                      cause="it was deleted, cut off by a full disk, or written by another version of the kit",
-                      fix=f"delete {Path(path).name} and run the notebook that writes it again") from error
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            raise ValueError("a folder, a pipe or a device in place of a file")
+        table = pd.read_parquet(path, columns=None if columns is None else list(columns))
+    except (OSError, ValueError, KeyError, TypeError, ArrowException) as error:
+        stage = None if name is None else tables.TABLES[name].stage
+        again = f"delete {Path(path).name} and run the notebook that writes it again"
+        raise Problem(
+            f"{Path(path).name} cannot be read.",
+            expected="a whole parquet table" + (f" with {', '.join(columns)}" if columns else ""),
+            found=next(iter(str(error).splitlines()), type(error).__name__),
+            cause="it was deleted, cut off by a full disk, edited, or written by another version of the kit",
+            fix=again if stage is None else tables.command_for(stage, path),
+        ) from error
+    return table if name is None else tables.checked_table(table, name, path, columns)
 
 
 def _is_written_by(process: int, path: Path) -> bool:

@@ -3,14 +3,14 @@
 import shlex
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from alignsd import lineage, locks, parameters, runner
+from alignsd import commands, lineage, locks, parameters, runner
 from alignsd.errors import Problem, Stopped
 from alignsd.paths import figures_dir, run_dir, shown
 from alignsd.progress import Progress, clock, work_file
@@ -42,10 +42,11 @@ def run(
     plan = runner.prepare(preset, run_name, notebooks or (), start, settings or (), force, parent)
     if dry_run:
         return _show(plan)
-    if any(task.todo for task in plan.tasks):
-        values = {notebook[:2]: own for notebook, own in plan.values.items()}
-        _look_ahead(run_name, values, [task.name[:2] for task in plan.tasks if task.todo])
-    _carry_out(plan)
+    with _only_writer(plan):
+        if any(task.todo for task in plan.tasks):
+            values = {notebook[:2]: own for notebook, own in plan.values.items()}
+            _look_ahead(run_name, values, [task.name[:2] for task in plan.tasks if task.todo])
+        _carry_out(plan)
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
         scorecard(run_name)
@@ -119,18 +120,45 @@ def fetch(
 
 @app.command("import-choices")
 def import_choices(
-    table: Annotated[Path, typer.Argument(help="Columns prompt, images, choice: .csv, .jsonl or .parquet.")],
-    out: Annotated[Path, typer.Argument(help="Folder of the data set, for notebook 02's parameter data.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of the images; the table's own if not given.")] = None,
-    test_share: Annotated[float, typer.Option(help="Share of the choices that go to the test part.")] = 0.2,
+    table: Annotated[
+        Path,
+        typer.Argument(help="Columns prompt, images, choice: .csv, .tsv, .jsonl, .json or .parquet."),
+    ],
+    out: Annotated[
+        Path, typer.Argument(help="Folder of the data set, for notebook 02's parameter data.")
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images; the table's own if not given.")
+    ] = None,
+    test_share: Annotated[
+        float, typer.Option(help="Share of the choices that go to the test part.")
+    ] = 0.2,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    count_from: Annotated[
+        int | None,
+        typer.Option(help="Number of a row's first image, 0 or 1, if choices are numbers."),
+    ] = None,
 ) -> None:
     """Turn your own choices into a data set in the paper's layout."""
     from alignsd import own_choices  # imports pandas
 
-    counts = own_choices.import_choices(own_choices.read_table(table), images or table.parent, out, test_share, seed)
+    cells = own_choices.read_table(table)
+    counts = own_choices.import_choices(
+        cells, images or table.parent, out, test_share, seed, count_from
+    )
     for what, count in counts.items():
         print(f"{count:,} {what}")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def lab(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to JupyterLab, such as --no-browser --port 9999.")] = None,
+    fresh: Annotated[list[str] | None, typer.Option(help="A notebook whose copy is to be fresh; the old one is renamed.")] = None,
+) -> None:
+    """Open the notebooks in JupyterLab: working copies in lab/, which git ignores."""
+    from alignsd.lab import start  # imports jupyter
+
+    start(fresh or (), arguments or ())
 
 
 def main() -> None:
@@ -138,6 +166,7 @@ def main() -> None:
 
     Problems are told in words and end with exit code 1; signals end with 128 and their number.
     """
+    commands.remember_reader()
     print_any_character()
     try:
         require_docstrings()
@@ -173,26 +202,34 @@ def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> di
     return {name[:2]: values for name, values in parameters.resolve(preset, run_name, settings).items()}
 
 
+@contextmanager
+def _only_writer(plan: runner.Plan) -> Iterator[None]:
+    """Keep other processes from writing in the run of a plan while the block runs."""
+    nothing_to_write = not any(task.todo for task in plan.tasks) and plan.parent == lineage.parent_of(plan.run)
+    if nothing_to_write:  # a finished run may lie in a read-only folder
+        yield
+        return
+    with locks.hold(locks.run_lock(plan.run), f"alignsd run --run {plan.run}"):
+        runner.note(plan)
+        yield
+
+
 def _carry_out(plan: runner.Plan) -> None:
-    """Carry out a plan while no other process works in the run."""
+    """Carry out a plan and print how far the run is."""
     names = [task.name for task in plan.tasks]
     todo = [task.name for task in plan.tasks if task.todo]
     expected = expected_seconds(plan.preset, plan.run)
     known = known_work(plan.preset, plan.run)
     progress = Progress(names, todo, expected, known, work_file(plan.run))
     started = time.monotonic()
-    with ExitStack() as stack:
-        if todo or plan.parent != lineage.parent_of(plan.run):  # a finished run may lie in a read-only folder
-            stack.enter_context(locks.hold(locks.run_lock(plan.run), f"alignsd run --run {plan.run}"))
-            runner.note(plan)
-        print(f"run {plan.run}, preset {plan.preset}", flush=True)
-        for task in plan.tasks:
-            if not task.todo:
-                runner.leave(task)
-                progress.skip(task.name, task.reason)
-                continue
-            with progress.running(task.name):
-                runner.carry_out(task)
+    print(f"run {plan.run}, preset {plan.preset}", flush=True)
+    for task in plan.tasks:
+        if not task.todo:
+            runner.leave(task)
+            progress.skip(task.name, task.reason)
+            continue
+        with progress.running(task.name):
+            runner.carry_out(task)
     print(f"all done in {clock(time.monotonic() - started)}")
 
 

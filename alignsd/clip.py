@@ -2,24 +2,36 @@
 
 import copy
 import hashlib
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import torch
-from open_clip.factory import load_state_dict
 from open_clip.transformer import QuickGELU
 from PIL import Image
 from torch import Tensor, nn
 
-from alignsd.downloads import FAILED, told
+from alignsd.downloads import told
 from alignsd.errors import Problem
 from alignsd.miniature import timm_tower  # noqa: F401  open_clip finds the miniature's image tower by its name, once this is imported
 from alignsd.models import resolve, torch_device
 from alignsd.paths import user_path
+from alignsd.reading import listed, read_json
+from alignsd.weights import check_finite, is_file, is_torchscript, read_tensors, short, without_prefixes
 
 FITS = ("pad", "crop")
+# Numbers that OpenAI's state dict keeps beside the tensors of a CLIP.
+OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
+# Part of a tensor's name -> what the file is.
+OTHER_WEIGHTS = {
+    "lora": "a LoRA, which changes Stable Diffusion, in place of a CLIP",
+    "text_model.": "a CLIP as transformers saves it; this model takes open_clip's or OpenAI's files",
+    "down_blocks.": "the UNet of Stable Diffusion in place of a CLIP",
+    "model.diffusion_model.": "a checkpoint of Stable Diffusion in place of a CLIP",
+}
 SWAPPED = {nn.GELU: QuickGELU, QuickGELU: nn.GELU}
 
 
@@ -48,106 +60,222 @@ class Clip:
         size = self.model.visual.image_size
         return size[0] if isinstance(size, tuple) else size
 
+    @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        return embed_texts(self, [""]).shape[1]
 
-def load_clip(name: str, weights: Path | str | None = None, device: str = "auto", fit: str = "pad") -> Clip:
-    """Loads a CLIP.
+
+def load_clip(
+    name: str, weights: Path | str | None = None, device: str = "auto", fit: str = "pad"
+) -> Clip:
+    """Load a CLIP.
 
     Args:
-        name: ``"miniature/clip"``, an open_clip model name (the paper: ``"ViT-L-14-quickgelu"``, which takes OpenAI's
-            weights), a folder in open_clip's layout, or ``"ViT-L-14-quickgelu=data/ViT-L-14.pt"``: a model and the file of its
-            pretrained weights, which then are not fetched.
-        weights: file of fine-tuned weights for that model, ours or the official ``hpc.pt``, see ``read_weights``; None for
-            the pretrained ones. With weights nothing is fetched from a hub.
+        name: ``"miniature/clip"``, an open_clip model name (the paper: ``"ViT-L-14-quickgelu"``, which
+            takes OpenAI's weights), a folder in open_clip's layout, or
+            ``"ViT-L-14-quickgelu=data/ViT-L-14.pt"``: a model and the file of its pretrained weights,
+            which then are not fetched.
+        weights: file of fine-tuned weights for that model, ours or the official ``hpc.pt``, see
+            ``read_weights``; None for the pretrained weights. With weights nothing is fetched from a hub.
         device: ``"auto"`` or a torch device.
         fit: see ``Clip``.
 
     Raises:
-        Problem: if the model or the fit is unknown, or its weights can be neither found nor fetched, or do not fit it.
+        Problem: if the model or the fit is unknown, or its weights can be neither found nor fetched,
+            do not fit the model, or are not finite numbers.
     """
     name, _, file = name.partition("=")
-    weights = weights if weights is not None else file or None
-    if fit not in FITS:
-        raise Problem(f"there is no fit {fit!r}", expected=" or ".join(FITS), found=repr(fit), cause="a misspelt parameter",
-                      fix="pad is the paper's training, crop the official scoring scripts'")
+    file = weights if weights is not None else file or None
+    check_fit(fit)
     place, path = torch_device(device), resolve(name)
-    state = read_weights(user_path(weights)) if weights is not None else None
-    known = f"local-dir:{path}" if Path(path).is_dir() else path
+    state = read_weights(user_path(file)) if file is not None else None
+    folder = Path(path) if _is_folder(path) else None
+    if folder is not None:
+        read_json(folder / "open_clip_config.json")
+    known = f"local-dir:{path}" if folder is not None else path
+    pretrained = "openai" if folder is None and state is None else None
     try:
-        model = open_clip.create_model(known, pretrained="openai" if known == path and state is None else None, device=place)
-    except (RuntimeError, ValueError, *FAILED) as error:
+        model, is_random = _created(known, pretrained, place)
+        tokenizer = open_clip.get_tokenizer(known)
+    except Exception as error:  # a folder's configuration can make open_clip raise anything
+        if folder is not None:
+            _read_all_weights(folder)
         raise _not_loaded(name, error) from error
     if state is not None:
-        _load_weights(model, state, Path(weights).name)
-    return Clip(model.eval(), open_clip.get_tokenizer(known), place, fit)
+        _load_weights(model, state, Path(file).name)
+    elif is_random:
+        raise _without_weights(name)
+    else:
+        check_finite(model.state_dict(), f"The CLIP {name!r}", "get its weights again")
+    return Clip(model.eval(), tokenizer, place, fit)
+
+
+def check_fit(fit: str) -> None:
+    """Do nothing if there is such a fit.
+
+    Raises:
+        Problem: otherwise.
+    """
+    if fit not in FITS:
+        raise Problem(
+            f"there is no fit {fit!r}",
+            expected=" or ".join(FITS),
+            found=repr(fit),
+            cause="a misspelt parameter",
+            fix="pad is the paper's training, crop the official scoring scripts'",
+        )
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):  # a name that no folder can have
+        return False
+
+
+class _Hushed(logging.Filter):
+    """Hold back open_clip's warning that a model has no weights, and remember that it came.
+
+    The warning is false by the time that the reader sees it: the kit loads the weights itself.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.seen = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        hushed = str(record.msg).startswith("No pretrained weights loaded")
+        self.seen = self.seen or hushed
+        return not hushed
+
+
+def _created(known: str, pretrained: str | None, device: torch.device) -> tuple[nn.Module, bool]:
+    """Return open_clip's model, and whether its weights are random."""
+    hushed = _Hushed()
+    root = logging.getLogger()
+    root.addFilter(hushed)
+    try:
+        model = open_clip.create_model(known, pretrained=pretrained, device=device)
+    finally:
+        root.removeFilter(hushed)
+    return model, hushed.seen
+
+
+def _read_all_weights(folder: Path) -> None:
+    """Read the weights in a folder, so that a damaged file is named for what it is."""
+    for file in listed(folder, ".safetensors", ".bin", ".pt", ".pth"):
+        read_weights(file)
+
+
+def _without_weights(name: str) -> Problem:
+    return Problem(
+        f"The folder {short(name)} holds no weights.",
+        expected="open_clip_model.safetensors or open_clip_pytorch_model.bin beside open_clip_config.json",
+        found="a configuration alone, which would give random scores",
+        cause="an unfinished download",
+        fix=f"put the weights there, or name their file: {short(name)}=FILE",
+    )
 
 
 def _not_loaded(name: str, error: Exception) -> Problem:
-    """Says what is missing: the name, if open_clip does not know it, or else the weights, with the two places that have them."""
+    """Say what is missing: the name, if open_clip does not know it, or else the weights.
+
+    The message names the two places that have the weights.
+    """
     source = open_clip.get_pretrained_cfg(name, "openai")
     if not source:
-        return Problem(f"The CLIP {name!r} could not be loaded.", found=told(error), cause="a misspelt name, or a folder without a model",
-                       expected="miniature/clip, an open_clip name with OpenAI's weights, or a folder in open_clip's layout",
-                       fix="check the notebook's clip parameter; open_clip.list_models() lists the names")
+        return Problem(
+            f"The CLIP {short(repr(name))} could not be loaded.",
+            expected="miniature/clip, an open_clip name with OpenAI's weights, "
+            "or a folder in open_clip's layout",
+            found=short(told(error), 160),
+            cause="a misspelt name, or a folder without a model",
+            fix="check the notebook's clip parameter; open_clip.list_models() lists the names",
+        )
     hub, url = source["hf_hub"].strip("/"), source["url"]
-    return Problem(f"The weights of the CLIP {name!r} could not be fetched.", found=told(error),
-                   expected=f"open_clip_model.safetensors of {hub} on the Hugging Face hub, or {url.rsplit('/', 1)[-1]} from {url}",
-                   cause="no network, or the host is gone: docs/data.md",
-                   fix=f"get either file where there is a network, put it into data/ and set clip to {name}=data/FILE")
+    file = url.rsplit("/", 1)[-1]
+    return Problem(
+        f"The weights of the CLIP {name!r} could not be fetched.",
+        expected=f"open_clip_model.safetensors of {hub} on the Hugging Face hub, or {file} from {url}",
+        found=told(error),
+        cause="no network, or the host is gone: docs/data.md",
+        fix=f"get either file where there is a network, put it into data/ and set clip to {name}=data/FILE",
+    )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Reads a CLIP's weights: safetensors, or a torch file of tensors such as the official ``hpc.pt``.
+    """Read a CLIP's weights: safetensors, or a torch file of tensors such as the official ``hpc.pt``.
 
-    A torch file may hold the tensors under ``state_dict`` and name them with ``module.`` in front, as training on several
-    GPUs does; open_clip undoes both. It is read with ``weights_only=True``, so that it cannot run code. OpenAI's own files are
-    TorchScript, which can: they are read if their SHA-256 is the one in open_clip's table.
+    A torch file may hold the tensors under ``state_dict`` and name them with ``module.`` or ``model.``
+    in front, as training on several GPUs does. The three numbers that OpenAI keeps beside the
+    tensors (``OPENAI_EXTRAS``) are left out. OpenAI's own files are TorchScript, which could run
+    code: under whatever name, they are read if their SHA-256 is one in open_clip's table.
 
     Raises:
-        Problem: if the file is missing or damaged, or holds anything but tensors.
+        Problem: if the file is missing or damaged, or holds anything but tensors of finite numbers.
     """
-    if not path.is_file():
-        raise Problem(f"There are no weights {path.name}.", expected=f"a file of weights at {path}", found="no such file",
-                      cause="a wrong path, or the file was not downloaded: docs/data.md says where it comes from",
-                      fix="put the file there, or correct the path")
-    try:
-        openai = path.suffix == ".pt" and _is_openai(path)
-        state = _scripted(path) if openai else load_state_dict(str(path), weights_only=True)
-        found = ", ".join(sorted({type(value).__name__ for value in state.values()} - {"Tensor"}))
-    except Exception as error:  # unpickling what is no pickle raises a dozen unrelated types
-        state, found = {}, " ".join(str(error).split())[:120] or type(error).__name__
-    if not state or found:
-        raise Problem(f"{path.name} cannot be read as weights.", expected="tensors by name, by themselves or as state_dict",
-                      found=found or "no tensors", cause="an unfinished download, or a web page saved under this name",
-                      fix=f"download {path.name} again; docs/data.md says from where")
-    return state
+    if not is_file(path):
+        name = short(Path(path).name)
+        raise Problem(
+            f"There are no weights {name}.",
+            expected=f"a file of weights at {short(path, 200)}",
+            found="no such file",
+            cause="a wrong path, or the file was not downloaded: docs/data.md says where it comes from",
+            fix="put the file there, or correct the path",
+        )
+    if is_torchscript(path) and _is_openai(path):
+        state = _scripted(path)
+    else:
+        again = f"download {short(path.name)} again; docs/data.md says from where"
+        state = read_tensors(path, "weights", again)
+    return without_prefixes({key: state[key] for key in state if key not in OPENAI_EXTRAS})
 
 
 def _is_openai(path: Path) -> bool:
-    """Whether a file is, to the bit, one that OpenAI released."""
-    named = [url for model, tag in open_clip.list_pretrained()
-             if tag == "openai" and (url := open_clip.get_pretrained_url(model, tag)).endswith(f"/{path.name}")]
-    if not named:
-        return False
+    """Return whether a file is, to the bit, one that OpenAI released."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return any(url.split("/")[-2] == digest for url in named)
+    models = [model for model, tag in open_clip.list_pretrained() if tag == "openai"]
+    urls = [open_clip.get_pretrained_url(model, "openai") for model in models]
+    return digest in [url.split("/")[-2] for url in urls if url.count("/") > 1]
 
 
 def _scripted(path: Path) -> dict[str, Tensor]:
     state = torch.jit.load(path, map_location="cpu").state_dict()
-    return {key: value.float() for key, value in state.items() if key not in ("input_resolution", "context_length", "vocab_size")}
+    return {key: value.float() for key, value in state.items()}
 
 
 def _load_weights(model: nn.Module, state: dict[str, Tensor], name: str) -> None:
     own = model.state_dict()
-    strange = [key for key in sorted(state.keys() | own.keys())
-               if key not in state or key not in own or state[key].shape != own[key].shape]
+    strange = [
+        key
+        for key in sorted(state.keys() | own.keys())
+        if key not in state or key not in own or state[key].shape != own[key].shape
+    ]
     if strange:
-        shapes = [tuple(side[strange[0]].shape) if strange[0] in side else "absent" for side in (own, state)]
-        raise Problem(f"the weights {name} do not fit the model", expected=f"{len(own)} tensors, {strange[0]} {shapes[0]}",
-                      found=f"{len(state)} tensors, {len(strange)} of them differ, {strange[0]} {shapes[1]}",
-                      cause="the weights were trained from another CLIP", fix="give the clip parameter of the training stage")
+        # A tensor of both says more than one of a single side.
+        first = next((key for key in strange if key in state and key in own), strange[0])
+        shapes = [tuple(side[first].shape) if first in side else "absent" for side in (own, state)]
+        raise Problem(
+            f"the weights {short(name)} do not fit the model",
+            expected=f"{len(own)} tensors, {first} {shapes[0]}",
+            found=f"{len(state)} tensors, {len(strange)} of them differ, {short(first)} {shapes[1]}",
+            cause=_cause_of_misfit(state, own),
+            fix="give the clip parameter of the training stage",
+        )
     model.load_state_dict(state)
+
+
+def _cause_of_misfit(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """Say what weights are that do not fit a CLIP of open_clip."""
+    for sign, kind in OTHER_WEIGHTS.items():
+        if any(sign in key for key in state) and not any(sign in key for key in own):
+            return kind
+    shared = len(state.keys() & own.keys())
+    if 10 * shared < len(own):
+        return "the weights of another kind of model: hardly a name is CLIP's"
+    return "the weights were trained from another CLIP"
 
 
 def swap_activation(clip: Clip) -> Clip:
@@ -188,8 +316,58 @@ def to_square(image: np.ndarray, size: int, fit: str = "pad") -> np.ndarray:
     return np.asarray(square)
 
 
-def preprocess(clip: Clip, images: list[np.ndarray]) -> Tensor:
-    """Returns square, normalized images ``(n, 3, size, size)`` on the model's device."""
+def check_pictures(images: Sequence[np.ndarray]) -> None:
+    """Do nothing if all images are ``(height, width, 3)`` uint8.
+
+    Raises:
+        Problem: that says what the first other image is and how to convert it.
+    """
+    for image in images:
+        is_array = isinstance(image, np.ndarray)
+        right = is_array and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+        if not right or 0 in image.shape:
+            raise _no_picture(image)
+
+
+def _no_picture(image: object) -> Problem:
+    causes = ("a picture from another library", "numpy.asarray(picture.convert('RGB'))")
+    found = f"an object of type {type(image).__name__}"
+    if isinstance(image, np.ndarray):
+        found = f"{image.shape} {image.dtype}"
+        if image.dtype.kind == "f":
+            causes = (
+                "a picture whose numbers go from 0 to 1, as torchvision and matplotlib give it",
+                "(255 * picture).round().astype(numpy.uint8)",
+            )
+        elif image.ndim == 3 and image.shape[2] == 4:
+            causes = (
+                "a picture with transparency",
+                "read it with alignsd.images.read_image, which lays it over white",
+            )
+        elif image.ndim == 3 and image.shape[0] == 3:
+            causes = ("a picture with its colours first, as torch has it", "picture.transpose(1, 2, 0)")
+        elif image.ndim == 2 or image.ndim == 3 and image.shape[2] == 1:
+            causes = ("a grey picture, or one picture in place of a list", "[picture], in RGB")
+    return Problem(
+        "This is not a picture that a CLIP can score.",
+        expected="an array (height, width, 3) of uint8, 0 to 255, for each picture",
+        found=found,
+        cause=causes[0],
+        fix=causes[1],
+    )
+
+
+def preprocess(clip: Clip, images: Sequence[np.ndarray]) -> Tensor:
+    """Return square, normalized images ``(n, 3, size, size)`` on the model's device.
+
+    Args:
+        clip: whose size, fit, mean and spread are used.
+        images: ``(height, width, 3)`` uint8 each.
+
+    Raises:
+        Problem: if an image has another shape or other numbers.
+    """
+    check_pictures(images)
     squares = np.stack([to_square(image, clip.size, clip.fit) for image in images])
     pixels = torch.from_numpy(squares).to(clip.device).permute(0, 3, 1, 2) / 255
     mean, std = (torch.tensor(v, device=clip.device).view(3, 1, 1)
@@ -198,18 +376,46 @@ def preprocess(clip: Clip, images: list[np.ndarray]) -> Tensor:
 
 
 @torch.no_grad()
-def embed_images(clip: Clip, images: list[np.ndarray], batch: int = 256) -> np.ndarray:
-    """Embeds images ``(h, w, 3)`` uint8 as unit vectors ``(n, d)``, float32."""
-    parts = [clip.model.encode_image(preprocess(clip, images[i:i + batch]), normalize=True).float().cpu()
-             for i in range(0, len(images), batch)]
-    return torch.cat(parts).numpy() if parts else np.empty((0, 0), dtype=np.float32)
+def embed_images(clip: Clip, images: Sequence[np.ndarray], batch: int = 256) -> np.ndarray:
+    """Return the embeddings of images ``(h, w, 3)`` uint8: unit vectors ``(n, d)``, float32.
+
+    Raises:
+        Problem: if an image has another shape or other numbers, or an embedding is not finite.
+    """
+    parts = []
+    for start in range(0, len(images), batch):
+        pixels = preprocess(clip, images[start : start + batch])
+        parts.append(clip.model.encode_image(pixels, normalize=True).float().cpu())
+    return _embeddings(parts)
 
 
 @torch.no_grad()
 def embed_texts(clip: Clip, texts: list[str], batch: int = 256) -> np.ndarray:
-    """Embeds texts as unit vectors ``(n, d)``, float32; equal texts are embedded once."""
+    """Return the embeddings of texts: unit vectors ``(n, d)``, float32; equal texts are embedded once.
+
+    Raises:
+        Problem: if an embedding is not finite.
+    """
     distinct = list(dict.fromkeys(texts))
-    parts = [clip.model.encode_text(clip.tokenizer(distinct[i:i + batch]).to(clip.device), normalize=True).float().cpu()
-             for i in range(0, len(distinct), batch)]
+    parts = []
+    for start in range(0, len(distinct), batch):
+        tokens = clip.tokenizer(distinct[start : start + batch]).to(clip.device)
+        parts.append(clip.model.encode_text(tokens, normalize=True).float().cpu())
     row = {text: i for i, text in enumerate(distinct)}
-    return torch.cat(parts).numpy()[[row[text] for text in texts]] if parts else np.empty((0, 0), dtype=np.float32)
+    return _embeddings(parts)[[row[text] for text in texts]]
+
+
+def _embeddings(parts: list[Tensor]) -> np.ndarray:
+    if not parts:
+        return np.empty((0, 0), dtype=np.float32)
+    embeddings = torch.cat(parts).numpy()
+    if not np.isfinite(embeddings).all():
+        raise Problem(
+            "The CLIP's embeddings are no finite numbers.",
+            expected="finite numbers",
+            found=f"{int((~np.isfinite(embeddings)).any(axis=1).sum())} of {len(embeddings)} embeddings "
+            "with NaN or infinity",
+            cause="weights of a training that diverged, or too large for single precision",
+            fix="give other weights, or train again with a lower learning_rate",
+        )
+    return embeddings

@@ -1,6 +1,6 @@
 """Fetches named subsets of DiffusionDB from the Hugging Face hub, part by part, so that a stopped download goes on."""
 
-import json
+import os
 import re
 import shutil
 import zipfile
@@ -15,6 +15,7 @@ from alignsd.diffusiondb import read_metadata
 from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
 from alignsd.progress import track
+from alignsd.reading import read_json
 
 REPOSITORY = "poloclub/diffusiondb"
 PARTS = {"2m": 2_000, "large": 14_000}
@@ -22,7 +23,7 @@ METADATA_FILE = {"2m": "metadata.parquet", "large": "metadata-large.parquet"}
 METADATA_GIB = {"2m": 0.2, "large": 0.8}
 PART_GIB = {"2m": 0.8, "large": 0.5}  # 2M: 1.6 TB in all, as its README has it; Large: one part, its issue 11
 UNITS = {"k": 1_000, "m": 1_000_000}
-SUBSET = re.compile(r"(2m|large)_(first|random)_(\d+)(k|m)")
+SUBSET = re.compile(r"(2m|large)_(first|random)_([0-9]{1,9})(k|m)")
 PINNED = "revision.json"
 
 
@@ -59,7 +60,7 @@ def choose(subset: str, some: str = "") -> list[int]:
     parts = subset_parts(subset)
     if not some:
         return list(parts)
-    match = re.fullmatch(r"(\d+)-(\d+)", some)
+    match = re.fullmatch(r"([0-9]{1,9})-([0-9]{1,9})", some)
     first, last = (int(match[1]), int(match[2])) if match else (0, 0)
     if not parts[0] <= first <= last <= parts[-1]:
         raise Problem(f"There are no such parts in {subset}.", expected=f"{parts[0]}-{parts[-1]} or a part of it", found=some,
@@ -160,22 +161,68 @@ def pinned_revision(to: Path, revision: str) -> str:
     """Returns the commit to fetch: the one that was begun with in this folder, or the one that ``revision`` is now."""
     record = to / PINNED
     if record.exists():
-        begun = json.loads(record.read_text(encoding="utf-8"))
-        if revision not in ("main", begun["commit"]):
-            raise Problem("Another revision was begun in this folder.", expected=begun["commit"], found=revision,
-                          cause="the parts there are of another revision", fix="take another folder, or leave --revision out")
-        return begun["commit"]
+        begun = _begun_with(record)
+        if revision not in ("main", begun):
+            raise Problem(
+                "Another revision was begun in this folder.",
+                expected=begun,
+                found=revision,
+                cause="the parts there are of another revision",
+                fix="take another folder, or leave --revision out",
+            )
+        return begun
     try:
         commit = HfApi().repo_info(REPOSITORY, repo_type="dataset", revision=revision).sha
     except FAILED as error:
         raise _unreachable(f"Revision {revision}", f"put parts there by hand: {to / part_file('large', 2)} and so on", error) from error
+    _make(to)
     write_json(record, {"repository": REPOSITORY, "revision": revision, "commit": commit})
     return commit
 
 
+def _make(to: Path) -> None:
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise Problem(
+            "There cannot be such a folder.",
+            expected="a folder, or a path at which one can be made",
+            found=getattr(error, "strerror", None) or str(error),
+            cause="a path that leads through a file, a name that no folder can have, or no permission",
+            fix="name another folder: --to FOLDER",
+        ) from error
+
+
+def _begun_with(record: Path) -> str:
+    """Return the commit that was noted beside the parts.
+
+    Raises:
+        Problem: if the note was changed by hand.
+    """
+    try:
+        noted = read_json(record)
+        found = "another kind of JSON"
+    except Problem as problem:
+        noted, found = None, problem.found
+    commit = noted.get("commit") if isinstance(noted, dict) else None
+    if not isinstance(commit, str) or not re.fullmatch("[0-9a-f]{40}", commit):
+        raise Problem(
+            f"{record.name} does not say which revision the parts are of.",
+            expected='{"commit": "40 hex digits"}',
+            found=found if commit is None else repr(commit)[:80],
+            cause="the file was edited by hand, or cut off by a full disk",
+            fix=f"delete {record.name}, and name the revision of the parts: --revision COMMIT",
+        )
+    return commit
+
+
 def require_space(to: Path, gib: float) -> None:
-    """Raises a Problem if the disk of a folder has less space than that."""
-    place = next(folder for folder in (to, *to.absolute().parents) if folder.exists())
+    """Do nothing if the disk of a folder has space enough.
+
+    Raises:
+        Problem: if the disk has less space.
+    """
+    place = next(folder for folder in (to, *to.absolute().parents) if os.path.lexists(folder) or folder.parent == folder)
     free = shutil.disk_usage(place).free / 2**30
     if free < gib:
         raise Problem("The disk is too small for these parts.", expected=f"about {gib:,.0f} GiB", found=f"{free:,.1f} GiB free",

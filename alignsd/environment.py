@@ -68,14 +68,6 @@ def require(checks: Sequence[Check]) -> None:
                       fix="; ".join(dict.fromkeys(c.fix for c in missing)))
 
 
-def table(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> str:
-    """Returns rows of text as a table with aligned columns; it needs no package."""
-    rows = [list(headings), *[[str(cell) for cell in row] for row in rows]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
 def notebook_map(preset: str, run: str) -> list[tuple[str, str, str]]:
     """Returns ``(notebook, purpose, measured minutes:seconds or "-")`` for each notebook, from the notebooks themselves."""
     seconds = expected_seconds(preset, run)

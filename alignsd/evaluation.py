@@ -12,16 +12,19 @@ from torch import nn
 from alignsd import fid
 from alignsd.aesthetic import Aesthetic, load_aesthetic
 from alignsd.clip import Clip, embed_images, embed_texts, load_clip
-from alignsd.errors import Problem
+from alignsd.errors import Problem, at_least
 from alignsd.hps import hps
 from alignsd.images import BadImage, read_image
 from alignsd.intervals import bootstrap_mean, paired_bootstrap, percentiles, resample_rows, wilson
 from alignsd.miniature.judge import Judge, load_judge
 from alignsd.miniature.world import FLAWS
 from alignsd.models import resolve
+from alignsd.paths import shown
 from alignsd.progress import track
+from alignsd.tables import checked_table, command_for
 
 BASELINE = "original"
+DRAWN_BY = "06_generate"
 MEANS = ("hps", "clip_score", "aesthetic")
 SHARES = {"flaw_rate": "flawed", "match_rate": "match"}
 
@@ -70,17 +73,54 @@ def measure(images: pd.DataFrame, folder: Path, scorers: Scorers, batch: int = 2
         row per good image: ``arm, id, features``.
 
     Raises:
-        Problem: if an arm has an id that the original arm lacks, or the judge cannot judge images of this size.
+        Problem: if the table of images was changed by hand, an arm has an id that the original arm
+            lacks, all pictures of an arm are gone, or the judge cannot judge images of this size.
     """
+    at_least(1, "07", batch=batch)
+    checked_table(images, "images", folder.parent / "images.parquet", ("arm", "id", "prompt", "file"))
     rows = images.assign(asked=images["id"].map(_asked(images)))
     measured, cached = [], []
     for part, pictures in _read(rows, folder, batch):
         good = part[part["status"] == "ok"]
-        found = fid.features(scorers.network, pictures, device=scorers.device)
+        try:
+            found = fid.features(scorers.network, pictures, device=scorers.device)
+            scored = _scored(good, pictures, scorers)
+        except Problem as problem:
+            raise _naming_the_file(problem, good, pictures, folder) from problem
         cached.append(good[["arm", "id"]].assign(features=list(found)))
-        measured += [part[part["status"] != "ok"][["arm", "id", "status"]], _scored(good, pictures, scorers)]
+        measured += [part[part["status"] != "ok"][["arm", "id", "status"]], scored]
     table = images[["arm", "id"]].merge(pd.concat(measured), on=["arm", "id"], validate="one_to_one")
+    _refuse_arms_without_pictures(table, folder)
     return table, pd.concat(cached, ignore_index=True)
+
+
+def _naming_the_file(problem: Problem, rows: pd.DataFrame, pictures: Sequence[np.ndarray], folder: Path) -> Problem:
+    """Return a model's Problem with pictures, with the file of the picture whose size is the rarest."""
+    if not pictures:
+        return problem
+    sizes = pd.Series([str(picture.shape) for picture in pictures])
+    rarest = int(sizes.map(sizes.value_counts()).argmin())
+    return Problem(
+        problem.what,
+        expected=problem.expected,
+        found=f"{problem.found}; {rows['file'].iloc[rarest]} has the size {sizes[rarest]}",
+        cause=problem.cause,
+        fix=f"{problem.fix}; if the pictures were changed by hand: {command_for(DRAWN_BY, folder)}",
+    )
+
+
+def _refuse_arms_without_pictures(table: pd.DataFrame, folder: Path) -> None:
+    """Do nothing if each arm has a good picture. An arm of one row, as in a first look, may have none."""
+    for arm, rows in table.groupby("arm", sort=False):
+        if len(rows) > 1 and not (rows["status"] == "ok").any():
+            reasons = ", ".join(f"{n} x {reason}" for reason, n in rows["status"].value_counts().items())
+            raise Problem(
+                f"No picture of the arm {arm} can be used.",
+                expected=f"{len(rows):,} pictures in {shown(folder / str(arm))}",
+                found=reasons,
+                cause="the pictures were moved away or changed after they were drawn",
+                fix=command_for(DRAWN_BY, folder),
+            )
 
 
 def _asked(images: pd.DataFrame) -> pd.Series:
@@ -113,7 +153,8 @@ def _scored(rows: pd.DataFrame, pictures: list[np.ndarray], scorers: Scorers) ->
     """Returns the rows ``(n)`` of good images with all metrics."""
     table = rows[["arm", "id", "status"]]
     if not pictures:
-        return table
+        nothing = dict.fromkeys((*MEANS, "flawed", "flaw", "match"), np.nan)
+        return table.assign(**nothing).astype(dict.fromkeys(("flawed", "match"), "boolean"))
     asked, embedded = rows["asked"].tolist(), embed_images(scorers.clip, pictures)
     tuned = hps(embed_images(scorers.hps, pictures), embed_texts(scorers.hps, asked))
     table = table.assign(hps=tuned, clip_score=hps(embedded, embed_texts(scorers.clip, asked)) / 100,
@@ -192,9 +233,14 @@ def against_control(metrics: pd.DataFrame, features: pd.DataFrame, reference: np
 
 
 def ratio(a: np.ndarray, b: np.ndarray, seed: int, resamples: int = 2000) -> tuple[float, float, float]:
-    """Returns mean(a) / mean(b) of paired values ``(n,)`` with its bootstrap interval; b must not be 0 throughout."""
+    """Return mean(a) / mean(b) of paired values ``(n,)`` with its bootstrap interval; b must not be 0 throughout.
+
+    A resample whose b is 0 throughout has no ratio and does not count. Such resamples are rare but
+    for a handful of pictures.
+    """
     draws = []
     for rows in resample_rows(len(a), seed, resamples):
-        below = b[rows].mean(axis=1)
-        draws.append(np.divide(a[rows].mean(axis=1), below, out=np.full(len(rows), np.inf), where=below > 0))
+        above, below = a[rows].mean(axis=1), b[rows].mean(axis=1)
+        defined = below > 0
+        draws.append(above[defined] / below[defined])
     return float(a.mean() / b.mean()), *percentiles(np.concatenate(draws))

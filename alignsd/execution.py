@@ -8,16 +8,19 @@ import errno
 import logging
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
@@ -27,7 +30,7 @@ from nbformat import ValidationError
 from alignsd.atomic import made, replacing
 from alignsd.errors import Problem, Stopped
 from alignsd.kernel import PARENT
-from alignsd.paths import home, output, root, shown
+from alignsd.paths import home, notebooks, output, root, shown
 from alignsd.reading import parse_json, read_text
 from alignsd.signals import Interrupted, handled
 
@@ -35,6 +38,8 @@ from alignsd.signals import Interrupted, handled
 BAR = re.compile(r"\d%\|")
 START = 300  # seconds for a kernel to start; a kernel that dies while it starts is noticed at once
 GRACE = 5.0  # seconds for a kernel that was asked to end
+# Environment variables that name folders which a kernel would otherwise look for in the home.
+FOLDERS = ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")
 # Threads of OpenMP that wait for each other sleep soon. By default they spin, and beside one other
 # busy process HPS trained at 12 steps per second in place of 22.
 THREADS = {"GOMP_SPINCOUNT": "1000"}
@@ -48,6 +53,13 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 SILENT = logging.getLogger("alignsd.silent")  # for libraries that log the errors they raise
 SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
+# Code within a text cell, whose brackets are no links: a block between fences, or a span between backticks.
+CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|(`+)(?!`).+?(?<!`)\2(?!`))", re.DOTALL | re.MULTILINE)
+# Where a link leads: [words](target "title"), [name]: target, and HTML's href="target" and src="target".
+TARGETS = re.compile(
+    r"""(?P<before>\]\(\s*<?|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*<?|\b(?:href|src)\s*=\s*["'])(?P<target>[^\s<>"')]+)""",
+    re.MULTILINE,
+)
 
 
 class ThisPython(AsyncKernelManager):
@@ -65,6 +77,16 @@ class ThisPython(AsyncKernelManager):
         launcher = [sys.executable, "-m", "alignsd.kernel", "-f", "{connection_file}"]
         arguments = ["--log-level=ERROR", "--HistoryManager.enabled=False"]
         return KernelSpec(argv=launcher + arguments, language="python", display_name="Python 3")
+
+    def __init__(self, **options: Any):
+        super().__init__(connection_file=str(self.kernel.folder / "kernel.json"), **options)
+
+    def write_connection_file(self, **options: Any) -> None:
+        """Write the file through which the kernel learns its ports."""
+        try:
+            super().write_connection_file(**options)
+        except OSError as error:
+            raise _not_started(self.kernel, str(error)) from error
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
         environment = self.kernel.environment | {PARENT: str(os.getpid())}
@@ -86,7 +108,7 @@ def kernel_environment(folder: Path) -> dict[str, str]:
     """
     package = str(Path(__file__).parent.parent)
     modules = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-    own = {name: str(folder) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")}
+    own = {name: str(folder) for name in FOLDERS}
     own |= _same_places() | _usable_home(folder)
     threads = {name: os.environ.get(name, value) for name, value in THREADS.items()}
     return os.environ | own | threads | {"PYTHONPATH": os.pathsep.join(modules)}
@@ -146,7 +168,8 @@ class Kernel:
         """Count the cells; start no further cell once the program was asked to end."""
         if self.stopped_by:
             raise Interrupted(self.stopped_by)
-        self.cell += cell.cell_type == "code"
+        if cell.cell_type == "code":
+            self.cell += 1
 
     def stop(self, number: int, frame: object = None) -> None:
         """Handle a signal: interrupt the cell, and kill the kernel if that does not help.
@@ -219,8 +242,8 @@ def execute(
     failed = target.with_suffix(".failed.ipynb")
     try:
         made(target.parent)
-        with tempfile.TemporaryDirectory(prefix="alignsd-", ignore_cleanup_errors=True) as folder:
-            kernel = Kernel(Path(folder), environment or {})
+        with _temporary_folder() as folder:
+            kernel = Kernel(folder, environment or {})
             with handled(kernel.stop):
                 _execute(notebook, part, parameters, kernel, failed)
         _publish(part, target)
@@ -255,7 +278,6 @@ def _execute(
             start_timeout=START,
             iopub_timeout=START,
             kernel_manager_class=manager,
-            connection_file=str(kernel.folder / "kernel.json"),
             on_cell_start=kernel.on_cell_start,
         )
     except papermill.PapermillExecutionError as error:
@@ -275,6 +297,25 @@ def _execute(
         kernel.end()
     if kernel.stopped_by:
         raise Interrupted(kernel.stopped_by)
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Yield a folder of the kernel's own that is deleted afterwards."""
+    try:
+        folder = tempfile.mkdtemp(prefix="alignsd-")
+    except OSError as error:
+        raise Problem(
+            "There is no folder for temporary files.",
+            expected="a folder such as /tmp in which this user may write",
+            found=str(error),
+            cause="a full or read-only disk, or TMPDIR names a folder that does not exist",
+            fix="export TMPDIR=/path/to/a/folder/with/room",
+        ) from error
+    try:
+        yield Path(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def require_loopback() -> None:
@@ -351,9 +392,10 @@ def _cause_of_death(code: int | None, words: str, killed_for_memory: bool) -> tu
     if any(sign in words for sign in ("bad_alloc", "Cannot allocate memory", "MemoryError")):
         return "too little memory: the system gave the kernel no more", less
     if code in (-KILL, -signal.SIGTERM):
-        return "another program or a user ended the kernel; memory was not the reason", again
+        return "another program or a user ended the kernel", again
     if code is not None and code < 0:
-        return "a compiled library crashed", again + "; if it happens again, reinstall the libraries"
+        repair = "; if it happens again, reinstall the libraries"
+        return "a compiled library crashed", again + repair
     return "a cell or a library ended the process", "read the last cell of the notebook kept below"
 
 
@@ -363,8 +405,8 @@ def _not_started(kernel: Kernel, reason: str) -> Problem:
         "The notebook's kernel did not start.",
         expected="a Jupyter kernel of the Python that runs alignsd",
         found=kernel.last_words() or f"{_ended_by(code)}; {reason}",
-        cause="a damaged installation, a module of the repository that hides another, or a full disk",
-        fix=f"{sys.executable} -m ipykernel_launcher shows more; make again installs what is missing",
+        cause="a damaged installation, a file of the repository that hides a module, or a full disk",
+        fix=f"{sys.executable} -m ipykernel_launcher shows more; make installs what is missing",
     )
 
 
@@ -377,13 +419,17 @@ def _cannot_write(target: Path, error: OSError) -> Problem:
         errno.ENOENT: "the folder was deleted or moved while the notebook ran",
         errno.ENAMETOOLONG: "the name of the run is too long",
     }
+    number = error.errno
+    if number is None and isinstance(error, FileNotFoundError):  # papermill's own, without a number
+        number = errno.ENOENT
     place = error.filename or target
+    folder = shlex.quote(str(target.parent))
     return Problem(
         f"{shown(target)} cannot be written.",
         expected="room and permission to write in " + shown(target.parent),
-        found=f"{error.strerror or error}: {shown(place)}",
-        cause=causes.get(error.errno, "the disk or the file system reports a fault"),
-        fix=f"df -h {target.parent}; ls -ld {target.parent}; then give the same command again",
+        found=f"{os.strerror(number) if number else error}: {shown(place)}",
+        cause=causes.get(number, "the disk or the file system reports a fault"),
+        fix=f"df -h {folder}; ls -ld {folder}; then give the same command again",
     )
 
 
@@ -448,7 +494,7 @@ def refresh_prose(source: Path, executed: Path) -> None:
     Raises:
         Problem: if one of them is no notebook, or the code cells differ in number.
     """
-    new = _read_notebook(source)
+    new = linked(_read_notebook(source), source.parent, executed.parent)
     old = _read_notebook(executed)
     injected = [cell for cell in old.cells if _is_injected(cell)]
     outputs = [c for c in old.cells if c.cell_type == "code" and not _is_injected(c)]
@@ -476,8 +522,61 @@ def refresh_prose(source: Path, executed: Path) -> None:
         raise _cannot_write(executed, error) from error
 
 
+def linked(notebook: nbformat.NotebookNode, base: Path, copies: Path) -> nbformat.NotebookNode:
+    """Return a notebook with ``relinked`` text cells; the notebook itself is changed."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = relinked(cell.source, base, copies)
+    return notebook
+
+
+def relinked(markdown: str, base: Path, copies: Path) -> str:
+    """Return Markdown whose relative links lead, from a run's folder, to where they led before.
+
+    A link to a notebook's source leads to the executed copy, if the run's folder holds one. Links with a scheme, links
+    within the page, absolute paths, links to nothing and whatever stands in code are left alone.
+
+    Args:
+        markdown: the text of a cell.
+        base: the folder for which the links are written: that of the sources, or ``copies`` to renew the links of a copy.
+        copies: the folder of the run's executed copies.
+    """
+
+    def rewritten(match: re.Match) -> str:
+        return match["before"] + _target(match["target"], base, copies)
+
+    return _outside_code(markdown, lambda text: TARGETS.sub(rewritten, text))
+
+
+def _target(target: str, base: Path, copies: Path) -> str:
+    """Return where a link leads, as a path relative to ``copies``."""
+    path, mark, part_of_page = target.partition("#")
+    if not path or path.startswith("/") or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", path):
+        return target
+    place = base / unquote(path)
+    copy = copies / place.name
+    if place.suffix == ".ipynb" and place.parent.resolve() == notebooks().resolve() and copy.exists():
+        place = copy
+    try:
+        if not place.exists():
+            return target
+    except OSError:  # a name that is too long for a file
+        return target
+    shorter = os.path.relpath(place.resolve(), copies.resolve()).replace(os.sep, "/")
+    return quote(shorter) + mark + part_of_page
+
+
+def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
+    """Return Markdown in which everything but code was changed."""
+    parts, end = [], 0
+    for code in CODE.finditer(markdown):
+        parts += [change(markdown[end : code.start()]), code.group()]
+        end = code.end()
+    return "".join([*parts, change(markdown[end:])])
+
+
 def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Returns an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
+    """Return an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
     notebook.metadata = nbformat.from_dict({key: notebook.metadata[key] for key in ("kernelspec", "language_info")
                                             if key in notebook.metadata})
     for cell in notebook.cells:
@@ -490,8 +589,29 @@ def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def _publish(part: Path, target: Path) -> None:
     if part.exists():
-        _write(published(nbformat.read(part, as_version=4)), target)
+        notebook = linked(published(nbformat.read(part, as_version=4)), notebooks(), target.parent)
+        _write(notebook, target)
         part.unlink(missing_ok=True)
+        _renew_links_beside(target)
+
+
+def _renew_links_beside(target: Path) -> None:
+    """Let the other executed copies of a run link to a new copy, in place of its source."""
+    for name in sorted(os.listdir(target.parent)):
+        if (notebooks() / name).is_file():
+            _renew_links(target.parent / name)
+
+
+def _renew_links(copy: Path) -> None:
+    """Let an executed copy link to the copies beside it; a copy that does already, or is damaged, is left alone."""
+    try:
+        notebook = nbformat.read(copy, as_version=4)
+    except (OSError, ValueError, AttributeError, TypeError):  # no JSON, or no notebook
+        return
+    before = [cell.source for cell in notebook.cells]
+    linked(notebook, copy.parent, copy.parent)
+    if before != [cell.source for cell in notebook.cells]:
+        _write(notebook, copy)
 
 
 def _write(notebook: nbformat.NotebookNode, path: Path) -> None:

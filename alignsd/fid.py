@@ -1,5 +1,6 @@
 """The Fréchet distance between generated and reference pictures (FID, Table 4 of the paper), with intervals."""
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -14,14 +15,17 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from alignsd.downloads import FAILED, told
-from alignsd.errors import Problem
-from alignsd.images import BadImage, read_image
+from alignsd.errors import Problem, at_least, check_seed
+from alignsd.images import BadImage, check_pixels, read_image
 from alignsd.intervals import percentiles
 from alignsd.models import resolve, torch_device
 from alignsd.paths import user_path
 from alignsd.progress import track
+from alignsd.reading import listed
 
 COLUMNS = ["arm", "metric", "value", "low", "high", "n"]
+REFERENCE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+FEWEST = 2  # pictures of an arm, and of the reference: one picture has no covariance
 
 
 class _JudgeFeatures(nn.Module):
@@ -32,7 +36,23 @@ class _JudgeFeatures(nn.Module):
         self.judge, self.num_features = judge, size
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Returns features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``, uint8."""
+        """Return features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``, uint8.
+
+        Raises:
+            Problem: if the pictures have another size.
+        """
+        from alignsd.miniature.renderer import SIZE
+
+        if tuple(pictures.shape[1:]) != (3, SIZE, SIZE):
+            height, width = pictures.shape[2:]
+            raise Problem(
+                "The judge has no features of these images.",
+                expected=f"{SIZE} x {SIZE} pixels, the miniature's size",
+                found=f"{width} x {height} pixels",
+                cause="images of another model than the miniature's, or pictures that were changed by hand",
+                fix='set the notebook\'s parameter fid_features = "inception"; or draw anew: '
+                    "alignsd run --run <run> --force --from 06",
+            )
         return self.judge.features(pictures)
 
 
@@ -81,10 +101,17 @@ def features(network: nn.Module, pictures: Iterable[np.ndarray], batch: int = 12
     """Returns the features ``(n, d)``, float64, of pictures ``(h, w, 3)`` uint8, of which at most ``batch`` are held at a time.
 
     The pictures of one size in a batch go through the network together.
+
+    Raises:
+        ValueError: if a picture is no such array.
+        Problem: if the network takes no pictures of this size, or ``batch`` is below 1.
     """
+    at_least(1, "07", batch=batch)
     place = torch_device(device)
     network, waiting, parts = network.to(place).eval(), iter(pictures), []
     while held := list(islice(waiting, batch)):
+        for picture in held:
+            check_pixels(picture)
         sizes = pd.Series([picture.shape for picture in held])
         found: dict[int, np.ndarray] = {}
         for rows in sizes.groupby(sizes, sort=False).groups.values():
@@ -107,7 +134,7 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def moments(features: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean ``(d,)`` and covariance ``(d, d)`` of features ``(n, d)``, the i-th taken ``counts[i]`` times."""
+    """Return mean ``(d,)`` and covariance ``(d, d)`` of features ``(n, d)``, the i-th taken ``counts[i]`` times; n >= 2."""
     total = counts.sum()
     mean = counts @ features / total
     centred = features - mean
@@ -138,6 +165,9 @@ def resampled(arms: Mapping[str, pd.Series], reference: np.ndarray, seed: int, r
         reference: features ``(m, d)``.
         seed: of the resampling.
         resamples: how many.
+
+    Returns:
+        NaN where a resample holds fewer than two images of an arm.
     """
     stacked = {arm: np.stack(list(series)) for arm, series in arms.items()}
     ids = pd.Index(sorted(set().union(*(series.index for series in arms.values()))))
@@ -147,8 +177,10 @@ def resampled(arms: Mapping[str, pd.Series], reference: np.ndarray, seed: int, r
         drawn = rng.multinomial(len(ids), np.full(len(ids), 1 / len(ids)))
         mean, covariance = moments(reference, rng.multinomial(len(reference), even))
         root = square_root(covariance)
-        rows.append({arm: distance_of_moments(*moments(stacked[arm], drawn[places[arm]]), mean, root) for arm in arms})
-    return pd.DataFrame(rows, columns=list(arms))
+        counts = {arm: drawn[places[arm]] for arm in arms}
+        enough = [arm for arm in arms if counts[arm].sum() >= FEWEST]
+        rows.append({arm: distance_of_moments(*moments(stacked[arm], counts[arm]), mean, root) for arm in enough})
+    return pd.DataFrame(rows, columns=list(arms), dtype=float)
 
 
 def centred_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
@@ -157,15 +189,23 @@ def centred_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
     A resample holds fewer distinct images than the set it comes from, and fewer images mean a larger distance: the plain
     percentiles lie above the value they belong to. What is wanted is how far another set of the same size would stray. The
     interval is about right where there are many more images than features, and too wide (1.5 times, at 60 images with 40
-    features) where there are not.
+    features) where there are not. Resamples without a distance (NaN) do not count; without any
+    resample the interval is the value alone.
     """
-    low, high = percentiles(np.asarray(draws) - np.mean(draws) + value)
+    draws = np.asarray(draws, dtype=float)
+    draws = draws[np.isfinite(draws)]
+    if not len(draws):
+        return value, value
+    low, high = percentiles(draws - np.mean(draws) + value)
     return low, high
 
 
 def table(features: pd.DataFrame, reference: np.ndarray, seed: int, resamples: int = 300,
           baseline: str = "original") -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns the FID of every arm, and its difference to the baseline arm.
+    """Return the FID of every arm, and its difference to the baseline arm.
+
+    An arm of one picture has no FID and no row, and with a reference of one picture no arm has one;
+    a warning says so.
 
     Args:
         features: ``arm, id, features``, a row per image with ``(d,)`` features; ``baseline`` among the arms.
@@ -176,17 +216,72 @@ def table(features: pd.DataFrame, reference: np.ndarray, seed: int, resamples: i
 
     Returns:
         Two tables with columns ``arm, metric, value, low, high, n``, metric being ``"fid"``.
+
+    Raises:
+        Problem: if no picture of the baseline is there, a feature is not finite, ``seed`` is out of
+            range, or ``resamples`` is below 1.
     """
-    arms = {arm: part.set_index("id")["features"] for arm, part in features.groupby("arm", sort=False)}
+    check_seed(seed)
+    at_least(1, "07", fid_resamples=resamples)
+    all_arms = {arm: part.set_index("id")["features"] for arm, part in features.groupby("arm", sort=False)}
+    _refuse_unusable(all_arms, reference, baseline)
+    arms = _large_enough(all_arms, reference)
+    if not arms:
+        return _rows([]), _rows([])
     draws = resampled(arms, reference, seed, resamples)
     values = {arm: distance(np.stack(list(series)), reference) for arm, series in arms.items()}
     own = [(arm, "fid", values[arm], *centred_interval(values[arm], draws[arm]), len(arms[arm])) for arm in arms]
     differences = []
-    for arm in (name for name in arms if name != baseline):
+    for arm in (name for name in arms if name != baseline and baseline in arms):
         gap = values[arm] - values[baseline]
         differences.append((arm, "fid", gap, *centred_interval(gap, draws[arm] - draws[baseline]), len(arms[arm])))
-    own, differences = (pd.DataFrame(rows, columns=COLUMNS) for rows in (own, differences))
+    own, differences = _rows(own), _rows(differences)
     return own.assign(low=own["low"].clip(lower=0)), differences
+
+
+def _rows(rows: list[tuple]) -> pd.DataFrame:
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table if rows else table.astype({name: float for name in ("value", "low", "high")} | {"n": int})
+
+
+def _refuse_unusable(arms: Mapping[str, pd.Series], reference: np.ndarray, baseline: str) -> None:
+    if baseline not in arms:
+        raise Problem(
+            f"FID cannot be compared with the arm {baseline}.",
+            expected=f"at least one readable picture of the arm {baseline}",
+            found=f"pictures of {', '.join(map(str, arms)) or 'no arm'}",
+            cause="the pictures were moved away or damaged after they were drawn",
+            fix="draw them anew: alignsd run --run <run> --force --from 06",
+        )
+    broken = [arm for arm, series in arms.items() if not np.isfinite(np.stack(list(series))).all()]
+    if len(reference) and not np.isfinite(reference).all():
+        broken.append("the reference")
+    if broken:
+        raise Problem(
+            "Some features of pictures are no numbers.",
+            expected="finite features",
+            found=f"NaN or infinity in {', '.join(map(str, broken))}",
+            cause="damaged weights of the network that makes the features",
+            fix="set fid_features of notebook 07 to a whole network",
+        )
+
+
+def _large_enough(arms: Mapping[str, pd.Series], reference: np.ndarray) -> dict[str, pd.Series]:
+    """Return the arms that can have an FID, and warn of the others."""
+    if len(reference) < FEWEST:
+        warnings.warn(
+            f"no FID: it needs {FEWEST} reference pictures or more, and there are {len(reference)}",
+            stacklevel=3,
+        )
+        return {}
+    small = {arm: len(series) for arm, series in arms.items() if len(series) < FEWEST}
+    if small:
+        told_arms = ", ".join(f"{arm} has {count}" for arm, count in small.items())
+        warnings.warn(
+            f"no FID of some arms: it needs {FEWEST} pictures or more, and {told_arms}",
+            stacklevel=3,
+        )
+    return {arm: series for arm, series in arms.items() if arm not in small}
 
 
 def reference_pictures(source: str, prompts: Sequence[str], seed: int) -> tuple[Iterator[np.ndarray], Counter]:
@@ -201,8 +296,9 @@ def reference_pictures(source: str, prompts: Sequence[str], seed: int) -> tuple[
         seed: of the renders' free variation.
 
     Raises:
-        Problem: when the folder turns out to hold fewer than two readable images.
+        Problem: when the folder turns out to hold fewer than two readable images, or the seed is out of range.
     """
+    check_seed(seed)
     left_out: Counter = Counter()
     if source == "miniature":
         return (_render(prompt, (seed, 0xF1D, number)) for number, prompt in enumerate(prompts)), left_out
@@ -210,8 +306,12 @@ def reference_pictures(source: str, prompts: Sequence[str], seed: int) -> tuple[
 
 
 def _pictures_in(folder: Path, left_out: Counter) -> Iterator[np.ndarray]:
-    readable = 0
-    for path in sorted(path for path in folder.glob("**/*") if path.suffix.lower() in {".png", ".jpg", ".jpeg", ".webp"}):
+    found, cause, readable, files = None, "a wrong path, or damaged files", 0, []
+    try:
+        files = listed(folder, *REFERENCE_SUFFIXES, deep=True)
+    except Problem as problem:
+        found, cause = problem.found, problem.cause
+    for path in files:
         try:
             picture = read_image(path)
         except BadImage as error:
@@ -219,10 +319,14 @@ def _pictures_in(folder: Path, left_out: Counter) -> Iterator[np.ndarray]:
             continue
         readable += 1
         yield picture
-    if readable < 2:
-        raise Problem("There are too few reference pictures for FID.", expected="a folder with at least 2 readable images",
-                      found=f"{readable} in {folder}, left out: {dict(left_out) or 'none'}", cause="a wrong path, or damaged files",
-                      fix='set fid_reference of notebook 07 to a folder of images, or to "miniature"; docs/data.md')
+    if readable < FEWEST:
+        raise Problem(
+            "There are too few reference pictures for FID.",
+            expected=f"a folder with at least {FEWEST} readable images",
+            found=f"{found or readable} in {folder}, left out: {dict(left_out) or 'none'}",
+            cause=cause,
+            fix='set fid_reference of notebook 07 to a folder of images, or to "miniature"; docs/data.md',
+        )
 
 
 def _render(prompt: str, seed: tuple[int, ...]) -> np.ndarray:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from diffusers.utils import logging as diffusers_logging
 
+from alignsd.bars import no_library_bars
 from alignsd.cores import lanes, together
-from alignsd.errors import Problem
+from alignsd.errors import Problem, check_seed
 from alignsd.lora_formats import load_lora
 from alignsd.models import resolve, torch_device
 from alignsd.progress import track
@@ -27,7 +27,12 @@ class Job:
 
 
 def image_seed(seed: int, *key: str | int) -> int:
-    """Derives an image's seed from the run's seed and what names the image, e.g. the prompt's id and sample number."""
+    """Return an image's seed, from the run's seed and what names the image, e.g. the prompt's id and sample number.
+
+    Raises:
+        Problem: if the run's seed is out of range.
+    """
+    check_seed(seed)
     words = [int.from_bytes(str(part).encode("utf-8"), "little") for part in key]
     return int(np.random.SeedSequence((seed, *words)).generate_state(1)[0])
 
@@ -44,10 +49,11 @@ def load_pipeline(name: str, device: str = "auto", adapter: Path | None = None) 
         Problem: if the model or the adapter cannot be found.
     """
     place = torch_device(device)
-    diffusers_logging.disable_progress_bar()
     try:
+        path = resolve(name)
+        no_library_bars(path)
         pipeline = StableDiffusionPipeline.from_pretrained(
-            resolve(name), dtype=torch.float16 if place.type == "cuda" else torch.float32,
+            path, dtype=torch.float16 if place.type == "cuda" else torch.float32,
             safety_checker=None, requires_safety_checker=False)
     except (OSError, ValueError) as error:  # a name that cannot be one of the hub's is a ValueError
         raise Problem(f"the model {name!r} could not be loaded", expected="a folder in diffusers layout or a hub's model name",

@@ -1,50 +1,60 @@
-"""Writes and reads a Hugging Face imagefolder: pictures, and a ``metadata.jsonl`` that says what each of them is.
+"""Write and read a Hugging Face imagefolder: pictures, and a ``metadata.jsonl`` that says what each of them is.
 
 ``datasets.load_dataset("imagefolder", data_dir=folder)`` reads the same folder. Each line of ``metadata.jsonl`` has
 ``file_name`` (a path below the folder) and ``text`` (the caption), and whatever else is known.
 """
 
 import json
+import os
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from alignsd import images
 from alignsd.atomic import replacing
 from alignsd.errors import Problem
 from alignsd.images import BadImage, read_image, save_png
 from alignsd.paths import user_path
 from alignsd.progress import track
+from alignsd.reading import is_foreign_member, is_text, listed, read_json_lines
 
 METADATA = "metadata.jsonl"
 DAMAGED = "picture is damaged"
+LONGEST_NAME = 255  # bytes of a file's name; the limit of the usual file systems
+LONGEST_TEXT = 20_000  # characters of a caption; CLIP reads about 300, and a tokenizer reads all
 Pictures = Iterable[tuple[str, np.ndarray]]
 
 
 def write_imagefolder(folder: Path, rows: pd.DataFrame, read: Callable[[pd.DataFrame], Pictures]) -> dict[str, int]:
-    """Writes pictures and, when all are there, their metadata.
+    """Write pictures and, when all are there, their metadata.
 
-    Pictures are written one at a time and whole or not at all; those that are there already are not read again, so that a
-    stopped run goes on where it stopped. ``metadata.jsonl`` comes last: a folder that has one is complete.
+    Pictures are written one at a time and whole or not at all. Pictures that are there already are
+    not read again, so a stopped run goes on where it stopped. ``metadata.jsonl`` comes last: a
+    folder that has one is complete.
 
     Args:
         folder: where to write; made if need be.
-        rows: ``file_name`` (ends in ``.png``), ``text``, and any other columns; one line is written per row.
-        read: given the rows whose picture is not there yet, yields ``(file_name, pixels)`` with pixels ``(height, width,
-            3)`` uint8. It may leave some out: their rows are not written, but counted.
+        rows: ``file_name`` (ends in ``.png``), ``text``, and any other columns; one line is written
+            per row.
+        read: given the rows whose picture is not there yet, yields ``(file_name, pixels)`` with
+            pixels ``(height, width, 3)`` uint8. It may leave some out: their rows are not written,
+            but counted.
 
     Returns:
         How many were ``written``, ``there already`` and ``unreadable``.
 
     Raises:
-        ValueError: if a file name stands twice or leads out of the folder.
+        Problem: if a file name stands twice, leads out of the folder or can name no file, if a value
+            cannot stand in JSON, or if a file cannot be written.
     """
-    if rows["file_name"].duplicated().any() or not all(map(_inside, rows["file_name"])):
-        raise ValueError("expected each file_name once and below the folder")
+    _check_names(rows["file_name"])
+    _check_values(rows)
     # Deviation: the official code saves JPEG of quality 95; PNG keeps the very pixels that were scored.
     missing = rows[~_present(folder, rows)]
     for name, pixels in track(read(missing), total=len(missing), what="writing pictures", unit="picture"):
@@ -55,8 +65,43 @@ def write_imagefolder(folder: Path, rows: pd.DataFrame, read: Callable[[pd.DataF
     return {"written": len(complete) - there, "there already": there, "unreadable": len(rows) - len(complete)}
 
 
+def _check_names(names: pd.Series) -> None:
+    twice = names[names.duplicated()]
+    wrong = [name for name in names if not _writable(name)]
+    if len(twice) or wrong:
+        example = wrong[0] if wrong else twice.iloc[0]
+        found = f"{len(wrong)} other names" if wrong else f"{len(twice)} names twice"
+        raise Problem(
+            "The pictures cannot be written.",
+            expected="each file_name once, the path of a file below the folder",
+            found=f"{found}, such as {str(example)[:80]!r}",
+            cause="the pictures' names were made from ids that cannot name a file",
+            fix="give each row a file_name of its own, of letters, digits, '-', '_' and '/'",
+        )
+
+
+def _check_values(rows: pd.DataFrame) -> None:
+    for column in rows:
+        values = rows[column]
+        bad = [value for value in values if not _is_json(value)]
+        if bad:
+            raise Problem(
+                f"{METADATA} cannot be written.",
+                expected="text that UTF-8 can hold, and finite numbers",
+                found=f"{len(bad)} other values in the column {column!r}, such as {str(bad[0])[:80]!r}",
+                cause="a score that is missing or not finite, or half a character in a caption",
+                fix="leave out the rows without a value",
+            )
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, str):
+        return is_text(value)
+    return not isinstance(value, float | np.floating) or bool(np.isfinite(value))
+
+
 def _present(folder: Path, rows: pd.DataFrame) -> np.ndarray:
-    return np.array([(folder / name).exists() for name in rows["file_name"]], dtype=bool)
+    return np.array([os.path.isfile(folder / name) for name in rows["file_name"]], dtype=bool)
 
 
 def _write_lines(path: Path, rows: pd.DataFrame) -> None:
@@ -67,13 +112,24 @@ def _write_lines(path: Path, rows: pd.DataFrame) -> None:
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False, default=lambda value: value.item()) + "\n")
 
 
-def _inside(name: str) -> bool:
+def _writable(name: Any) -> bool:
+    """Return whether a name is the path of a picture that we would find again below the folder."""
+    if not _inside(name) or "\\" in name or is_foreign_member(name):
+        return False
+    printable = all(unicodedata.category(character) != "Cc" for character in name)
+    return printable and all(len(part.encode()) <= LONGEST_NAME for part in PurePosixPath(name).parts)
+
+
+def _inside(name: Any) -> bool:
+    """Return whether a name is text and the path of something below a folder."""
+    if not is_text(name) or not name:
+        return False
     path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\\" not in name
+    return path.parts != () and not path.is_absolute() and ".." not in path.parts
 
 
 def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Reads an imagefolder's metadata and counts what cannot be used.
+    """Return an imagefolder's usable rows, and count what cannot be used.
 
     Args:
         folder: with ``metadata.jsonl``.
@@ -84,40 +140,57 @@ def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, di
         left out for each reason.
 
     Raises:
-        Problem: if there is no ``metadata.jsonl`` or no usable line in it.
+        Problem: if there is no ``metadata.jsonl``, no usable line in it, or it is in another encoding.
     """
     rows, reasons = [], Counter()
     for row, reason in usable_rows(folder, check_images):
-        rows += [row] if reason is None else []
-        reasons.update([reason] if reason else [])
+        if reason is None:
+            rows.append(row)
+        else:
+            reasons[reason] += 1
     if not rows:
-        raise Problem(f"{folder.name} holds no usable picture.", expected="lines with file_name and text",
-                      found=", ".join(f"{n} x {reason}" for reason, n in reasons.items()) or "an empty file",
-                      cause="nothing was selected, or the pictures were moved away",
-                      fix="run the notebook that writes it again")
+        raise Problem(
+            f"{folder.name} holds no usable picture.",
+            expected="lines with file_name and text",
+            found=", ".join(f"{n} x {reason}" for reason, n in reasons.items()) or "an empty file",
+            cause="nothing was selected, or the pictures were moved away",
+            fix="run the notebook that writes it again",
+        )
     return pd.DataFrame(rows), dict(reasons)
 
 
 def usable_rows(folder: Path, check_images: bool = True) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
-    """Yields each line of an imagefolder's metadata as its row and None, or as None and the reason why it cannot be used.
+    """Yield each line of an imagefolder's metadata as its row and None, or as None and the reason why it cannot be used.
+
+    The row's ``file_name`` is the path at which the picture was found: a line written on Windows may
+    have back-slashes, and a copy made on a Mac may spell accents otherwise.
 
     Args:
         folder, check_images: as ``read_rows`` takes them.
 
     Raises:
-        Problem: if there is no ``metadata.jsonl``.
+        Problem: if there is no ``metadata.jsonl``, or it cannot be read as text.
     """
-    try:
-        lines = (folder / METADATA).read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError as error:
-        raise Problem(f"{folder.name} is no imagefolder.", expected=METADATA, found=error.strerror or str(error),
-                      cause="writing it was stopped before the end, or another folder was given",
-                      fix="run the notebook that writes it again; docs/data_formats.md has the layout") from error
-    yield from (_parse(line, folder, check_images) for line in lines if line.strip())
+    if not os.path.lexists(folder / METADATA):
+        raise Problem(
+            f"{folder.name} is no imagefolder.",
+            expected=METADATA,
+            found="no such file",
+            cause="writing it was stopped before the end, or another folder was given",
+            fix="run the notebook that writes it again; docs/data_formats.md has the layout",
+        )
+    seen: set[str] = set()
+    for _, value in read_json_lines(folder / METADATA):
+        row, reason = _row(value, folder, check_images)
+        if row is not None and row["file_name"] in seen:
+            row, reason = None, "file_name stands in an earlier line"
+        if row is not None:
+            seen.add(row["file_name"])
+        yield row, reason
 
 
 def read_table(folder: Path, check_images: bool = True) -> pd.DataFrame:
-    """Returns ``read_rows``' usable rows and warns with the counts of those left out, if any."""
+    """Return ``read_rows``' usable rows, and warn with the counts of those left out, if any."""
     rows, reasons = read_rows(folder, check_images)
     if reasons:
         counts = ", ".join(f"{n} x {reason}" for reason, n in sorted(reasons.items()))
@@ -126,29 +199,72 @@ def read_table(folder: Path, check_images: bool = True) -> pd.DataFrame:
     return rows
 
 
-def _parse(line: str, folder: Path, check_image: bool) -> tuple[dict[str, Any] | None, str | None]:
-    """Returns a line's row, or None and the reason why it cannot be used."""
-    try:
-        row = json.loads(line)
-    except ValueError:
+def _row(value: Any, folder: Path, check_image: bool) -> tuple[dict[str, Any] | None, str | None]:
+    """Return a line's row, or None and the reason why it cannot be used."""
+    if isinstance(value, Problem):
         return None, "line is not JSON"
-    if not isinstance(row, dict) or not isinstance(row.get("file_name"), str) or not isinstance(row.get("text"), str):
-        return None, "line lacks file_name or text"
-    if not _inside(row["file_name"]):
-        return None, "file_name leads out of the folder"
-    if not (folder / row["file_name"]).is_file():
-        return None, "picture is missing"
+    reason = _fault(value)
+    if reason is not None:
+        return None, reason
+    name, reason = _found(folder, value["file_name"])
+    if name is None:
+        return None, reason
     if check_image:
-        try:
-            read_image(folder / row["file_name"])
-        except BadImage:
-            return None, DAMAGED
-    return row, None
+        reason = picture_fault(folder / name)
+    return (value | {"file_name": name}, None) if reason is None else (None, reason)
+
+
+def _fault(value: Any) -> str | None:
+    """Return why a line's value is no row, before its picture is looked at."""
+    if not isinstance(value, dict):
+        return "line lacks file_name or text"
+    if not isinstance(value.get("file_name"), str) or not isinstance(value.get("text"), str):
+        return "line lacks file_name or text"
+    texts = [*value, *(item for item in value.values() if isinstance(item, str))]
+    if not all(map(is_text, texts)):
+        return "line holds half a character"
+    if not value["text"].strip():
+        return "text is empty"
+    if len(value["text"]) > LONGEST_TEXT:
+        return f"text of more than {LONGEST_TEXT:,} characters"
+    return None
+
+
+def picture_fault(path: Path) -> str | None:
+    """Return why a picture cannot be used, or None if the picture is whole."""
+    try:
+        read_image(path)
+    except BadImage as error:
+        return reason_of(error)
+    return None
+
+
+def reason_of(error: BadImage) -> str:
+    """Return how the counts of an imagefolder call a bad picture."""
+    return DAMAGED if error.reason == images.DAMAGED else f"picture cannot be used: {error.reason}"
+
+
+def _found(folder: Path, name: str) -> tuple[str | None, str | None]:
+    """Return the path below the folder at which a picture lies, or None and the reason why there is none."""
+    if _inside(name) and os.path.isfile(folder / name):
+        return name, None
+    windows = PureWindowsPath(name)
+    posix = name.replace("\\", "/")
+    if windows.drive or windows.root or not _inside(posix):
+        return None, "file_name leads out of the folder"
+    place = ""
+    for part in PurePosixPath(posix).parts:
+        spellings = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        paths = (f"{place}/{spelling}" if place else spelling for spelling in spellings)
+        place = next((path for path in paths if os.path.exists(folder / path)), None)
+        if place is None:
+            return None, "picture is missing"
+    return (place, None) if os.path.isfile(folder / place) else (None, "picture is missing")
 
 
 def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rating: float = 6.5, clip: str = "miniature/clip",
                           aesthetic: str = "miniature/aesthetic", device: str = "auto") -> Path:
-    """Returns the imagefolder that a notebook's parameter ``regularization`` names.
+    """Return the imagefolder that a notebook's parameter ``regularization`` names.
 
     Args:
         source: an imagefolder; a folder of webdataset shards, unpacked into ``own``; or ``"miniature"``: write pictures of the
@@ -167,10 +283,15 @@ def regularization_folder(source: str, n: int, own: Path, seed: int, minimum_rat
         write_regularization(own, n, seed, minimum_rating, clip, aesthetic, device)
         return own
     folder = user_path(source)
-    if not folder.is_dir():
-        raise Problem("The folder of regularization images does not exist.", expected="an imagefolder, webdataset shards, or miniature",
-                      found=repr(source), cause="a misspelt path", fix="set the parameter `regularization` of 05")
-    if (folder / METADATA).exists() or not any(folder.glob("*.tar")):
+    if not os.path.isdir(folder):  # False, too, for a name that no folder can have
+        raise Problem(
+            "The folder of regularization images does not exist.",
+            expected="an imagefolder, webdataset shards, or miniature",
+            found=f"a file, {source!r}" if os.path.isfile(folder) else repr(source[:200]),
+            cause="a misspelt path, or a file in place of its folder",
+            fix="set the parameter `regularization` of 05",
+        )
+    if os.path.lexists(folder / METADATA) or not listed(folder, ".tar"):
         return folder
     from alignsd.webshards import unpack_shards
     counts = unpack_shards(folder, own)

@@ -46,6 +46,8 @@ def _watch(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    if PARENT in os.environ and sys.platform != "win32":  # on Windows ipykernel waits for its parent
+    if (
+        PARENT in os.environ and sys.platform != "win32"
+    ):  # on Windows ipykernel waits for its parent
         end_with(int(os.environ[PARENT]))
     runpy.run_module("ipykernel_launcher", run_name="__main__")

@@ -106,6 +106,13 @@ def holder(run: str, stage: str) -> str:
     return holders[0] if holders else run
 
 
+def runs_with(stage: str) -> list[str]:
+    """Return the runs in which a stage is finished, ``mini`` first."""
+    finished = runs().glob(f"*/stages/{stage}/metrics.json")
+    names = sorted(path.parent.parent.parent.name for path in finished)
+    return sorted(names, key=lambda name: name != "mini")
+
+
 def check_parent(run: str, parent: str) -> None:
     """Do nothing if a run can be a variation of another.
 

@@ -1,4 +1,7 @@
-"""One writer at a time: a run or a stage is held by one process, and the system lets go when that process dies."""
+"""One writer at a time: one process holds a run or a stage.
+
+The operating system ends a hold when the process that holds ends, in whatever way.
+"""
 
 import os
 import socket
@@ -14,7 +17,9 @@ from alignsd.errors import Problem
 from alignsd.paths import run_dir, shown
 from alignsd.reading import read_json
 
-PATIENCE = 2.0  # seconds to wait for a holder that is about to end, such as a kernel that was restarted
+PATIENCE = (
+    2.0  # seconds to wait for a holder that is about to end, such as a kernel that was restarted
+)
 
 
 class Lock:
@@ -130,7 +135,9 @@ def _in_use(path: Path, what: str) -> Problem:
         since = f"since {holder['since']}"
         elsewhere = holder["host"] != socket.gethostname()
         host = f" on host {holder['host']}" if elsewhere else ""
-        stop = f"end it there: kill {holder['process']}" if elsewhere else f"kill {holder['process']}"
+        stop = (
+            f"end it there: kill {holder['process']}" if elsewhere else f"kill {holder['process']}"
+        )
     except (Problem, KeyError, TypeError):  # the holder has not written the file yet
         first, process, host, since = "another process", "process unknown", "", "since a moment ago"
         stop = "end the other process"
@@ -139,5 +146,5 @@ def _in_use(path: Path, what: str) -> Problem:
         expected="one writer at a time",
         found=f"{first}, {process}{host}, {since}",
         cause="the same run was started twice, or a notebook of this run is open elsewhere",
-        fix=f"wait until {first} has ended, or {stop}; in JupyterLab shut the notebook's kernel down",
+        fix=f"wait until {first} has ended, or {stop}; in JupyterLab shut the kernel down",
     )

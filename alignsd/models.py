@@ -7,6 +7,7 @@ import torch
 from alignsd.errors import Problem
 from alignsd.miniature import WEIGHTS
 from alignsd.paths import user_path
+from alignsd.weights import short
 
 MINIATURE = {
     "miniature/stable-diffusion": WEIGHTS / "stable-diffusion",
@@ -17,40 +18,61 @@ MINIATURE = {
 
 
 def resolve(name: str) -> str:
-    """Returns the path of a shipped model, or of a file or folder relative to the repository, or else the name, a hub's.
+    """Return the path of a shipped model, or of a file or folder relative to the repository.
+
+    A name that is neither is a hub's, and is returned as it is.
 
     Raises:
         Problem: if the name begins with ``miniature/`` but no such model is shipped.
     """
     if not name.startswith("miniature/"):
         own = user_path(name)
-        return str(own) if name and own.exists() else name
+        return str(own) if name and _exists(own) else name
     path = MINIATURE.get(name)
     if path is None or not path.exists():
-        raise Problem(f"there is no shipped model {name!r}", expected=f"one of {', '.join(MINIATURE)}",
-                      found="no such name" if path is None else f"no file at {Path(*path.parts[-4:])}",
-                      cause="a misspelt name, or the weights were deleted",
-                      fix="git checkout alignsd/miniature/weights, or python -m alignsd.miniature.pretrain")
+        raise Problem(
+            f"there is no shipped model {short(repr(name))}",
+            expected=f"one of {', '.join(MINIATURE)}",
+            found="no such name" if path is None else f"no file at {Path(*path.parts[-4:])}",
+            cause="a misspelt name, or the weights were deleted",
+            fix="git checkout alignsd/miniature/weights, or python -m alignsd.miniature.pretrain",
+        )
     return str(path)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long for a file, or with characters that no file has
+        return False
+
+
 def torch_device(device: str | torch.device) -> torch.device:
-    """Turns ``"auto"`` into the GPU if there is one and else the CPU; other names are torch's own, and a device stays what it is.
+    """Turn ``"auto"`` into the GPU if there is one and else the CPU; other names are torch's own.
+
+    A device stays what it is.
 
     Raises:
-        Problem: if torch knows no such device, or this machine has none.
+        Problem: if torch knows no such device, this machine has none, or it holds no numbers
+            (``"meta"``).
     """
     if isinstance(device, torch.device):
         return device
     if device != "auto":
         try:
             place = torch.device(device)
-            torch.empty(0, device=place)
+            torch.zeros(1, device=place).cpu()
             return place
-        except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without that kind
-            raise Problem(f"There is no device {device!r} here.", expected="auto, cpu, cuda, cuda:1, mps ...",
-                          found=str(error).splitlines()[0], cause="a misspelt name, or a machine without it",
-                          fix="set the notebook's parameter device to auto") from error
+        except (RuntimeError, AssertionError, TypeError) as error:
+            # AssertionError: torch was built without that kind. NotImplementedError, a RuntimeError:
+            # no number comes back from the device.
+            raise Problem(
+                f"There is no device {short(repr(device))} here.",
+                expected="auto, cpu, cuda, cuda:1, mps ...",
+                found=short(str(error).splitlines()[0], 160),
+                cause="a misspelt name, or a machine without it",
+                fix="set the notebook's parameter device to auto",
+            ) from error
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

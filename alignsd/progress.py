@@ -59,7 +59,9 @@ def track(
     scaled: bool = False,
     silent: bool = False,
 ) -> "Bar":
-    """Return a progress bar, to iterate over or to ``update``; work of under two seconds shows none.
+    """Return a progress bar, to iterate over or to ``update``.
+
+    Work that takes under two seconds shows no bar.
 
     Args:
         iterable: what to iterate over; None for a bar that is moved by ``update(n)``.
@@ -230,7 +232,7 @@ class Progress:
             seconds: how long the notebook has been running.
             bars: how far its bars are.
         """
-        rest = self.todo[self.todo.index(name):]
+        rest = self.todo[self.todo.index(name) :]
         if any(notebook not in self.expected for notebook in rest):
             return None
         whole = self._whole(name, seconds, bars)
@@ -256,7 +258,7 @@ class Progress:
         if name in self.expected:
             self.used += seconds
             self.planned += self.expected[name]
-        rest = self.todo[self.todo.index(name) + 1:]
+        rest = self.todo[self.todo.index(name) + 1 :]
         if not rest:
             return 0.0
         return self.left(rest[0])

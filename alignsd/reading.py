@@ -228,6 +228,27 @@ def read_lines(path: Path | str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
+def mistaken_for(start: bytes) -> tuple[str, str] | None:
+    """Return what a file is that cannot be read, and why it stands there, if its first bytes tell.
+
+    Args:
+        start: at least the first 64 bytes.
+    """
+    start = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    kinds = (
+        (b"version https://git-lfs", "a pointer of Git LFS", "git lfs pull was not run"),
+        (b"<", "a web page", "the download needs a login or another link"),
+        (b"\0\x05\x16\x07", "a companion file of macOS", "a copy from a Mac"),
+        (b"\x1f\x8b", "a file compressed by gzip", "the file was compressed once more: unpack it"),
+        (b"BZh", "a file compressed by bzip2", "the file was compressed once more: unpack it"),
+        (b"\xfd7zXZ", "a file compressed by xz", "the file was compressed once more: unpack it"),
+        (b"\x28\xb5\x2f\xfd", "a file compressed by zstd", "the file was compressed once more: unpack it"),
+        (b"Rar!", "a RAR archive", "another kind of archive under this name"),
+        (b"7z\xbc\xaf", "a 7z archive", "another kind of archive under this name"),
+    )
+    return next(((found, cause) for mark, found, cause in kinds if start.startswith(mark)), None)
+
+
 def is_text(value: Any) -> bool:
     """Return whether a value is text that UTF-8 can hold: a lone surrogate is no character."""
     if not isinstance(value, str):

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alignsd.errors import Problem
-from alignsd.imagefolder import DAMAGED, regularization_folder, usable_rows
+from alignsd.errors import Problem, at_least
+from alignsd.imagefolder import reason_of, regularization_folder, usable_rows
 from alignsd.images import BadImage, read_image
 from alignsd.progress import track
+from alignsd.webshards import finite_number
 
 Rate = Callable[[list[np.ndarray]], np.ndarray]
 
@@ -44,20 +45,31 @@ def regularization_pictures(source: str, n: int, own: Path, seed: int, minimum_r
     Raises:
         Problem: if fewer than ``n`` are left, the folder does not exist, or a model cannot be loaded.
     """
+    at_least(0, "05", regularization_images=n, minimum_rating=minimum_rating)
+    at_least(1, "05", batch=batch)
     folder = regularization_folder(source, n, own, seed, minimum_rating, clip, aesthetic, device)
     rows, left = [], Counter()
     lines = _judged(folder, _rater(clip, aesthetic, device), minimum_rating, batch)
     with track(total=n, what="regularization pictures", unit="picture") as bar:
-        while len(rows) < n and (line := next(lines, None)):
-            left.update([line.reason] if line.reason else [])
-            rows += [] if line.reason else [line.row]
-            bar.update(not line.reason)
+        for line in lines if n else ():
+            if line.reason is None:
+                rows.append(line.row)
+                bar.update()
+            else:
+                left[line.reason] += 1
+            if len(rows) == n:
+                break
     if len(rows) < n:
-        raise Problem("There are too few regularization pictures.", expected=f"{n:,} rated {minimum_rating} or more",
-                      found=f"{len(rows):,}; left out: {dict(left) or 'none'}", cause="a small folder, dead links, or pictures rated low",
-                      fix="give a larger folder, or lower regularization_images or minimum_rating in 05; for its control 05 takes as "
-                          "many more as pictures were selected")
-    return pd.DataFrame(rows).assign(label="regularization", folder=folder), left
+        raise Problem(
+            "There are too few regularization pictures.",
+            expected=f"{n:,} rated {minimum_rating} or more",
+            found=f"{len(rows):,}; left out: {dict(left) or 'none'}",
+            cause="a small folder, dead links, or pictures rated low",
+            fix="give a larger folder, or lower regularization_images or minimum_rating in 05; for its control 05 takes as "
+                "many more as pictures were selected",
+        )
+    table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["file_name", "text"])
+    return table.assign(label="regularization", folder=folder), left
 
 
 @dataclass
@@ -70,34 +82,46 @@ class _Line:
 
     @property
     def rating(self) -> float | None:
-        rating = (self.row or {}).get("rating")
-        return rating if isinstance(rating, int | float) and not isinstance(rating, bool) else None
+        """The line's own rating. NaN, as Python writes what pandas has no value for, is none."""
+        return finite_number((self.row or {}).get("rating"))
 
 
 def _judged(folder: Path, rate: Rate | None, minimum: float, batch: int) -> Iterator[_Line]:
     """Yields every line, opening the pictures of ``batch`` lines at a time."""
-    lines, low = (_Line(*line) for line in usable_rows(folder, check_images=False)), f"rated below {minimum}"
+    lines = (_Line(*line) for line in usable_rows(folder, check_images=False))
     with ThreadPoolExecutor(max_workers=4) as reader:
         while some := list(islice(lines, batch)):
             for line in _good(some):
-                line.reason = low if line.rating is not None and line.rating < minimum else None
-            for line, picture in zip(_good(some), reader.map(lambda line: _picture(folder, line), _good(some)), strict=True):
-                line.picture, line.reason = picture, DAMAGED if picture is None else None
-            unrated = [line for line in _good(some) if line.rating is None and rate]
-            for line, rating in zip(unrated, rate([line.picture for line in unrated]) if unrated else (), strict=True):
-                line.reason = low if rating < minimum else None
+                if line.rating is not None:
+                    line.reason = _too_low(line.rating, minimum)
+            good = _good(some)
+            read = list(reader.map(lambda line: _picture(folder, line), good))
+            for line, (picture, reason) in zip(good, read, strict=True):
+                line.picture, line.reason = picture, reason
+            unrated = [line for line in _good(some) if line.rating is None]
+            if rate is not None and unrated:
+                ratings = rate([line.picture for line in unrated])
+                for line, rating in zip(unrated, ratings, strict=True):
+                    line.reason = _too_low(rating, minimum)
             yield from some
+
+
+def _too_low(rating: float, minimum: float) -> str | None:
+    if rating >= minimum:
+        return None
+    return f"rated below {minimum}" if rating < minimum else "rating that is no number"
 
 
 def _good(lines: list[_Line]) -> list[_Line]:
     return [line for line in lines if line.reason is None]
 
 
-def _picture(folder: Path, line: _Line) -> np.ndarray | None:
+def _picture(folder: Path, line: _Line) -> tuple[np.ndarray | None, str | None]:
+    """Return a line's picture, or None and the reason why there is none."""
     try:
-        return read_image(folder / line.row["file_name"])
-    except BadImage:
-        return None
+        return read_image(folder / line.row["file_name"]), None
+    except BadImage as error:
+        return None, reason_of(error)
 
 
 def _rater(clip: str, aesthetic: str, device: str) -> Rate | None:

@@ -204,11 +204,12 @@ def _carry_out(task: Task) -> dict[str, Any]:
     source = notebook_path(task.name)
     folder = stage_dir(task.run, task.name)
     writer = f"alignsd run --run {task.run}, notebook {task.name[:2]}"
-    with locks.hold(locks.stage_lock(task.run, task.name), writer):  # not while it is open elsewhere
+    with locks.hold(locks.stage_lock(task.run, task.name), writer):  # unless open elsewhere
         if task.afresh and folder.exists():
             remove_folder(folder)
         # Until the notebook is finished again, so that a failure is not taken for a result.
         (folder / "metrics.json").unlink(missing_ok=True)
+        sweep(folder)
         sweep(run_dir(task.run), deep=False)
         sweep(figures_dir(task.run))
     started, clock = datetime.now(UTC), time.monotonic()

@@ -11,7 +11,6 @@ The rule looks at a row's own numbers and at the claim's aim, nothing else (``do
 """
 
 import math
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from alignsd.claims import CLAIMS, Claim, Measurement, Tables
 from alignsd.errors import Problem
 from alignsd.reading import is_text, read_json
+from alignsd.views import NO_BREAK_SPACE, Table
 
 KEYS = ("id", "claim", "paper", "source", "value", "low", "high", "n", "verdict")
 VERDICTS = ("reproduced", "direction only", "not reproduced", "not attempted")
@@ -100,24 +100,29 @@ def _no_scorecard(path: Path, found: str) -> Problem:
     )
 
 
-def table(rows: list[dict], width: int = 58) -> str:
-    """Returns the scorecard as text, with claims wrapped at ``width`` characters and a count of the verdicts below."""
-    lines = [f"{'claim':<{width}}  {'paper':>8}  {'this run, 95 % interval':<28}  {'n':>6}  verdict"]
-    lines.append("-" * (len(lines[0]) + 8))
+def table(rows: list[dict], width: int = 100) -> str:
+    """Return the scorecard as text for a terminal of ``width`` characters, with a count of the verdicts below."""
+    return as_table(rows).text(width)
+
+
+def as_table(rows: list[dict]) -> Table:
+    """Return the scorecard as a table that a notebook shows, with a count of the verdicts below."""
+    headings = ("claim", "paper", "this run [95 % interval]", "n", "verdict")
+    counts = []
+    for verdict in VERDICTS:
+        count = sum(row["verdict"] == verdict for row in rows)
+        counts.append(f"{count} {verdict}")
+    cells = []
     for row in rows:
-        first, *more = textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), width) or [""]
-        count = "-" if row["n"] is None else row["n"]
-        lines.append(f"{first:<{width}}  {published(row['paper']):>8}  {span(row):<28}  {count:>6}  {row['verdict']}")
-        lines += [f"  {line}" for line in more]
-    counts = [f"{sum(row['verdict'] == verdict for row in rows)} {verdict}" for verdict in VERDICTS]
-    return "\n".join([*lines, "", ", ".join(counts)])
+        claim = row["claim"].replace(" %", f"{NO_BREAK_SPACE}%")
+        cells.append((claim, published(row["paper"]), span(row), _count(row), row["verdict"]))
+    return Table(cells, headings, numbers=("paper", "n"), below=", ".join(counts))
 
 
 def markdown(rows: list[dict]) -> list[str]:
     """Returns the scorecard as lines of a Markdown table."""
     lines = ["| claim | paper | this run [95 % interval] | n | verdict |", "|---|---|---|---|---|"]
-    cells = [(row["claim"], published(row["paper"]), span(row), "-" if row["n"] is None else str(row["n"]), row["verdict"])
-             for row in rows]
+    cells = [(row["claim"], published(row["paper"]), span(row), _count(row), row["verdict"]) for row in rows]
     return lines + [f"| {' | '.join(row)} |" for row in cells]
 
 
@@ -155,6 +160,10 @@ def span(row: Mapping) -> str:
     """Returns a row's value and interval as text, such as ``74.0 [64.6, 81.6]``; a dash if there is none."""
     value, low, high = row["value"], row["low"], row["high"]
     return "-" if value is None else f"{number(value)} [{number(low, value)}, {number(high, value)}]"
+
+
+def _count(row: Mapping) -> str:
+    return "-" if row["n"] is None else str(row["n"])
 
 
 def _end(value: float) -> float | None:

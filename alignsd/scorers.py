@@ -14,13 +14,20 @@ from huggingface_hub import hf_hub_download
 from torch import Tensor, nn
 from transformers import AutoTokenizer, CLIPModel
 
-from alignsd.clip import Clip, load_clip
+from alignsd.bars import no_library_bars
+from alignsd.clip import Clip, check_fit, load_clip
 from alignsd.downloads import FAILED, told
 from alignsd.errors import Problem
 from alignsd.models import resolve, torch_device
+from alignsd.reading import listed, read_json
+from alignsd.weights import check_finite, read_tensors, short
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+GET_PICKSCORE = (
+    "where there is a network: hf download yuvalkirstain/PickScore_v1 --local-dir data/PickScore_v1; "
+    "then ask for 'PickScore=data/PickScore_v1'"
+)
 
 
 @dataclass(frozen=True)
@@ -55,26 +62,32 @@ RECIPES = {
 
 
 def load_scorers(wanted: Iterable[str], device: str = "auto") -> dict[str, Clip]:
-    """Loads several scores, as ``load_scorer`` takes them; returns name (without its file) to score."""
+    """Load several scores, as ``load_scorer`` takes them; return name (without its file) to score."""
     return {score.partition("=")[0]: load_scorer(score, device) for score in wanted}
 
 
 def load_scorer(score: str, device: str = "auto") -> Clip:
-    """Loads a score by its name; ``hps.score(load_scorer("HPS v2.1"), images, prompts)``.
+    """Load a score by its name; ``hps.score(load_scorer("HPS v2.1"), images, prompts)``.
 
     Args:
-        score: one of ``RECIPES``, whose weights are fetched from the hub; or, if they lie on this machine, the name and the
-            file (PickScore: the folder), ``"HPS v2.1=data/HPS_v2.1_compressed.pt"``: then nothing is fetched.
+        score: one of ``RECIPES``, whose weights are fetched from the hub; or, if they lie on this
+            machine, the name and the file (PickScore: the folder),
+            ``"HPS v2.1=data/HPS_v2.1_compressed.pt"``: then nothing is fetched.
         device: ``"auto"`` or a torch device.
 
     Raises:
         Problem: if the name is unknown, or the weights cannot be found, fetched or read.
     """
-    name, _, weights = score.partition("=")
+    name, _, weights = str(score).partition("=")
     recipe = RECIPES.get(name)
     if recipe is None:
-        raise Problem(f"There is no score {name!r}.", expected="one of " + ", ".join(RECIPES), found=repr(name),
-                      cause="a misspelt name", fix="see docs/scorers.md")
+        raise Problem(
+            f"There is no score {short(repr(name))}.",
+            expected="one of " + ", ".join(RECIPES),
+            found=short(repr(name)),
+            cause="a misspelt name",
+            fix="see docs/scorers.md",
+        )
     if recipe.model == "transformers":
         return load_transformers_clip(weights or recipe.repository, recipe.fit, device)
     if not recipe.file and not weights:
@@ -118,7 +131,7 @@ def _unit(vectors: Tensor, normalize: bool) -> Tensor:
 
 
 def load_transformers_clip(name: str, fit: str = "crop", device: str = "auto") -> Clip:
-    """Loads a CLIP that transformers saved, such as PickScore, with its tokenizer and its own logit scale.
+    """Load a CLIP that transformers saved, such as PickScore, with its tokenizer and its logit scale.
 
     Args:
         name: a folder, relative to the repository, or a repository on the hub.
@@ -126,22 +139,54 @@ def load_transformers_clip(name: str, fit: str = "crop", device: str = "auto") -
         device: ``"auto"`` or a torch device.
 
     Raises:
-        Problem: if it can be neither found nor read.
+        Problem: if it can be neither found nor read, lacks weights, or holds numbers that are not
+            finite.
     """
     place, path = torch_device(device), resolve(name)
+    check_fit(fit)
     try:
-        model = CLIPModel.from_pretrained(path).eval().to(place)
+        no_library_bars(path)
+        model, report = CLIPModel.from_pretrained(path, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(path)
-    except (ValueError, RuntimeError, *FAILED) as error:
-        raise Problem(f"The CLIP {name!r} could not be loaded.", expected="a folder or repository of a transformers CLIPModel",
-                      found=told(error), cause="no network, a misspelt path, or an unfinished download",
-                      fix="where there is a network: hf download yuvalkirstain/PickScore_v1 --local-dir data/PickScore_v1; "
-                          "then ask for 'PickScore=data/PickScore_v1'") from error
+    except Exception as error:  # a damaged folder makes transformers raise a dozen unrelated types
+        _read_folder(path)
+        raise _not_loaded(name, short(told(error), 160)) from error
+    # transformers would make up what the file lacks.
+    absent = sorted([*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])])
+    if absent:
+        raise _not_loaded(name, f"{len(absent)} tensors are missing or of another shape: {absent[0]}")
+    check_finite(model.state_dict(), f"The CLIP {name!r}", GET_PICKSCORE)
+    model = model.eval().to(place)
     length = model.config.text_config.max_position_embeddings
 
     def tokens(texts: list[str]) -> Tensor:
-        return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+        options = dict(padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+        return tokenizer(texts, **options).input_ids
 
     with torch.no_grad():
         scale = float(model.logit_scale.exp())
     return Clip(_TransformersClip(model), tokens, place, fit, scale)
+
+
+def _read_folder(path: str) -> None:
+    """Read what lies in a folder, so that a damaged file is named for what it is."""
+    folder = Path(path)
+    try:
+        if not folder.is_dir():
+            return
+    except (OSError, ValueError):  # a name that no folder can have
+        return
+    for file in listed(folder, ".json"):
+        read_json(file)
+    for file in listed(folder, ".safetensors", ".bin"):
+        read_tensors(file, "weights", GET_PICKSCORE)
+
+
+def _not_loaded(name: str, found: str) -> Problem:
+    return Problem(
+        f"The CLIP {short(repr(name))} could not be loaded.",
+        expected="a folder or repository of a transformers CLIPModel",
+        found=found,
+        cause="no network, a misspelt path, or an unfinished download",
+        fix=GET_PICKSCORE,
+    )

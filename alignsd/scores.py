@@ -1,6 +1,5 @@
 """Scores DiffusionDB with HPS, one table per part, so that a stopped run goes on with the next part."""
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -11,15 +10,18 @@ import numpy as np
 import pandas as pd
 
 from alignsd.atomic import read_table, write_json, write_table
-from alignsd.diffusiondb import DAMAGED, OK, find_parts, list_part, read_members
-from alignsd.errors import Problem
+from alignsd.diffusiondb import DAMAGED, OK, PART, find_parts, list_part, read_members
+from alignsd.errors import Problem, at_least
 from alignsd.images import BadImage
 from alignsd.progress import track
+from alignsd.reading import listed, read_json
 from alignsd.selection import sharpness
+from alignsd.tables import checked_table, command_for
 
 if TYPE_CHECKING:
     from alignsd.clip import Clip
 
+STAGE = "03_score_diffusiondb"
 COLUMNS = ("part", "image", "prompt", "hps", "sharpness", "status")
 
 
@@ -42,8 +44,9 @@ def score_part(path: Path, clip: "Clip", blur_rule: str = "both directions", bat
         both NaN unless ``status`` is ``"ok"``, ``status`` (see ``diffusiondb``).
 
     Raises:
-        Problem: if the zip or its JSON cannot be read.
+        Problem: if the zip or its JSON cannot be read, or ``batch`` is below 1.
     """
+    at_least(1, STAGE[:2], batch=batch)
     from alignsd.clip import embed_images, embed_texts
     from alignsd.hps import hps
     rows = list_part(path).head(only).assign(hps=np.nan, sharpness=np.nan)
@@ -97,26 +100,72 @@ def remember_parts(record: Path, folder: Path) -> None:
 
 
 def recall_parts(record: Path) -> Path:
-    """Returns the folder that ``remember_parts`` wrote down."""
-    return record.parent / json.loads(record.read_text(encoding="utf-8"))["parts"]
+    """Return the folder that ``remember_parts`` wrote down.
+
+    Raises:
+        Problem: if the record is missing or was changed by hand.
+    """
+    try:
+        noted = read_json(record)
+        found = f"a {type(noted).__name__} without such a key"
+    except Problem as problem:
+        noted, found = None, problem.found
+    place = noted.get("parts") if isinstance(noted, dict) else None
+    if not isinstance(place, str) or not place:
+        raise Problem(
+            f"{record.name} does not say where the parts lie.",
+            expected='{"parts": "a folder"}',
+            found=found,
+            cause="the file was deleted or edited by hand, or cut off by a full disk",
+            fix=command_for(STAGE, record),
+        )
+    return record.parent / place
 
 
 def read_scores(folder: Path, names: list[str] | None = None) -> pd.DataFrame:
-    """Reads the tables of the scored parts into one.
+    """Return the tables of the scored parts as one.
 
     Args:
         folder: with ``part-XXXXXX.parquet``.
         names: the parts wanted; None for all.
 
     Raises:
-        Problem: if there is no table, or one lacks a column.
+        Problem: if there is no table, or one is not as ``score_part`` gives it.
     """
-    paths = [folder / f"{name}.parquet" for name in names] if names is not None else sorted(folder.glob("part-*.parquet"))
-    tables = [read_table(path, COLUMNS) for path in paths]
+    if names is None:
+        paths = [path for path in listed(folder, ".parquet") if PART.fullmatch(path.stem)]
+    else:
+        paths = [folder / f"{name}.parquet" for name in names]
+    tables = [_scores_of_part(path) for path in paths]
     if not tables:
-        raise Problem("There are no scores.", expected="part-000001.parquet, ...", found=f"none in {folder.name}",
-                      cause="scoring was stopped before its first part was done", fix="run 03_score_diffusiondb again")
+        raise Problem(
+            "There are no scores.",
+            expected="part-000001.parquet, ...",
+            found=f"none in {folder.name}",
+            cause="scoring was stopped before its first part was done",
+            fix="run 03_score_diffusiondb again",
+        )
     return pd.concat(tables, ignore_index=True)
+
+
+def _scores_of_part(path: Path) -> pd.DataFrame:
+    table = checked_table(read_table(path, COLUMNS), "scores", path)
+    ok = table[table["status"] == OK]
+    faults = {
+        "rows of another part": int((table["part"] != path.stem).sum()),
+        "scored rows without a prompt": int(ok["prompt"].isna().sum()),
+        "scored rows without a sharpness": int(ok["sharpness"].isna().sum()),
+    }
+    found = ", ".join(f"{count:,} {fault}" for fault, count in faults.items() if count)
+    if found:
+        raise Problem(
+            f"{path.name} is not the table that {STAGE} writes.",
+            expected=f"rows of {path.stem}, with prompt and sharpness where status is ok",
+            found=found,
+            cause="an edit by hand, or a table under another name",
+            fix=f"delete {path.name}, then {command_for(STAGE, path)}",
+        )
+    return table
 
 
 def status_counts(scores: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ softmax(HPS) gives it more than alpha / n, the worst a negative if softmax(-HPS)
 """
 
 import hashlib
+import math
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -13,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from alignsd.diffusiondb import read_pictures
-from alignsd.errors import Problem
+from alignsd.errors import Problem, at_least, check_seed
 from alignsd.imagefolder import write_imagefolder
-from alignsd.images import read_image
+from alignsd.images import check_pixels, read_image
 from alignsd.intervals import wilson
 
 BLUR_RULES = ("both directions", "official")
@@ -37,7 +38,9 @@ def sharpness(image: np.ndarray, rule: str = "both directions") -> float:
 
     Raises:
         Problem: if the rule is unknown.
+        ValueError: if the image is no such array.
     """
+    check_pixels(image)
     # Deviation: the official code looks at the horizontal neighbours twice and never at the vertical ones, and at signed
     # values: a picture of level stripes, or one that only gets brighter to the right, counts as blurred there.
     values = image.astype(np.int16)
@@ -83,8 +86,11 @@ def group(scores: pd.DataFrame, limit: float = BLUR_LIMIT, minimum: int = MINIMU
         = softmax(hps), ``p_worst`` = softmax(-hps). It does not depend on the order of ``scores``.
 
     Raises:
-        Problem: if an image has two scores, since then it is not clear which one counts, or a score is no number.
+        Problem: if an image has two scores, since then it is not clear which one counts, a score is no number, or
+            ``limit`` or ``minimum`` is none.
     """
+    at_least(-255, "04", blur_limit=limit)
+    at_least(1, "04", minimum_images=minimum)
     usable = scores[(scores["status"] == "ok") & ~is_blurred(scores["sharpness"], limit)]
     _refuse_unclear(usable)
     rows = usable[["part", "image", "prompt", "hps"]].sort_values(["prompt", "image"], ignore_index=True)
@@ -96,16 +102,28 @@ def group(scores: pd.DataFrame, limit: float = BLUR_LIMIT, minimum: int = MINIMU
 
 
 def _refuse_unclear(usable: pd.DataFrame) -> None:
-    twice = usable.loc[usable["image"].duplicated(), "image"]
+    twice = usable[usable["image"].duplicated(keep=False)]
     if len(twice):
-        raise Problem("Some images have more than one score.", expected="each image id once",
-                      found=f"{twice.nunique()} repeated, such as {twice.iloc[0]}",
-                      cause="a part is there under two numbers", fix="move one of the two parts away and run 03 again")
+        example = twice["image"].iloc[0]
+        in_parts = sorted(set(twice.loc[twice["image"] == example, "part"]))
+        one_part = len(in_parts) == 1
+        raise Problem(
+            "Some images have more than one score.",
+            expected="each image id once",
+            found=f"{twice['image'].nunique()} repeated, such as {example} in {' and '.join(in_parts)}",
+            cause="the score table was edited by hand" if one_part else "a part is there under two numbers",
+            fix="alignsd run --run <run> --force --from 03" if one_part
+                else "move one of the two parts away and run 03 again",
+        )
     missing = usable.loc[~np.isfinite(usable["hps"].astype(float)), "image"]
     if len(missing):
-        raise Problem("Some images have no score.", expected="a number for every image with status ok",
-                      found=f"{len(missing)} without, such as {missing.iloc[0]}",
-                      cause="the HPS of 02 diverged in training", fix="lower learning_rate in 02 and run from there")
+        raise Problem(
+            "Some images have no score.",
+            expected="a number for every image with status ok",
+            found=f"{len(missing)} without, such as {missing.iloc[0]}",
+            cause="the HPS of 02 diverged in training, or the score table was edited by hand",
+            fix="lower learning_rate in 02 and run from there",
+        )
 
 
 def select(groups: pd.DataFrame, alpha: float = 2.0) -> pd.DataFrame:
@@ -121,12 +139,16 @@ def select(groups: pd.DataFrame, alpha: float = 2.0) -> pd.DataFrame:
         alpha: at least 1; at 1 every prompt whose scores are not all equal gives both.
 
     Raises:
-        Problem: if alpha is below 1.
+        Problem: if alpha is below 1 or not finite.
     """
-    if not alpha >= 1:
-        raise Problem("alpha is too small.", expected="at least 1", found=repr(alpha),
-                      cause="below 1, images that are no better than the others would be selected",
-                      fix="set the parameter `alpha` of 04; the paper takes 2")
+    if not 1 <= alpha < math.inf:
+        raise Problem(
+            "alpha is too large." if alpha > 1 else "alpha is too small.",
+            expected="a finite number, at least 1",
+            found=repr(alpha),
+            cause="below 1, images that are no better than the others would be selected",
+            fix="set the parameter `alpha` of 04, and `alphas`; the paper takes 2",
+        )
     rows = groups.assign(role="").sort_values(["prompt", "image"], ignore_index=True)
     for role, column in ((POSITIVE, "p_best"), (NEGATIVE, "p_worst")):
         first = rows.groupby("prompt", sort=False)[column].idxmax()  # the first of ties, so the first by id
@@ -147,8 +169,9 @@ def keep_negatives(selected: pd.DataFrame, share: float, seed: int) -> pd.DataFr
         seed: fixes the choice.
 
     Raises:
-        Problem: if the share is not between 0 and 1.
+        Problem: if the share is not between 0 and 1, or the seed is out of range.
     """
+    check_seed(seed)
     if not 0 <= share <= 1:
         raise Problem("The share of negatives is no share.", expected="0 to 1", found=repr(share), cause="a percentage?",
                       fix="set the parameter `negative_share` of 04; the paper keeps about 0.5")
@@ -166,6 +189,8 @@ def picks(selected: pd.DataFrame) -> pd.DataFrame:
     """
     rows = selected[selected["role"].isin((POSITIVE, NEGATIVE))].sort_values(["role", "image"], ascending=[False, True])
     stem = rows["image"].str.rsplit(".", n=1).str[0]
+    # a.png and a.webp are two images: where a stem is not unique, the whole name stands for it.
+    stem = stem.mask(stem.duplicated(keep=False), rows["image"])
     return pd.DataFrame({
         "file_name": rows["role"] + "/" + stem + ".png", "text": rows["prompt"], "label": rows["role"], "part": rows["part"],
         "image": rows["image"], "prompt": rows["prompt"], "hps": rows["hps"],

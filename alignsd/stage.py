@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from alignsd import lineage, locks
+from alignsd import commands, lineage, locks
 from alignsd.atomic import made, sweep, write_json
 from alignsd.errors import Problem
 from alignsd.inputs import PLACE, own_inputs
@@ -95,7 +95,7 @@ class Stage:
         if not path.exists():
             raise Problem(f"{'/'.join(parts)} of {stage} is missing.", expected=shown(path), found="no such file or folder",
                           cause="it was deleted, or another version of the notebook made the stage",
-                          fix=command)
+                          fix=command, notebook=stage)
         changed = changed_tables(stage_dir(lineage.holder(self.run, stage), stage), "/".join(parts))
         if changed:
             raise Problem(
@@ -220,7 +220,7 @@ def _run_to_use(name: str, settings: Mapping[str, Value]) -> str:
     print(f"This is a variation of run {run}: {before}.\n"
           f"Run {run} stays as it is. The results of this notebook go to run {variation}.\n"
           f"To go on with them, set run = {variation!r} in the next notebook, or let all later notebooks follow:\n"
-          f"    alignsd run --run {variation}")
+          f"    {commands.advice(f'alignsd run --run {variation}')}")
     return variation
 
 
@@ -371,7 +371,7 @@ def _input_state(run: str, need: str, stage: str) -> str:
             raise Problem(f"Stage {need} does not belong to the present stage {earlier} of run {run!r}.",
                           expected=f"{need} made from {earlier} as it is now", found="another state of its input",
                           cause=f"{earlier} was run again or varied, and {need} was not run since",
-                          fix=command)
+                          fix=command, notebook=need)
     return input_state(run, need)
 
 
@@ -418,10 +418,18 @@ def _read(path: Path, run: str, stage: str, reader: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise Problem(f"Stage {stage} of run {run!r} is not finished, and {reader} needs it.", expected=shown(path),
                       found="no such file", cause=f"notebook {stage}.ipynb has not run to its end in this run",
-                      fix=command) from None
+                      fix=command + _or_a_parent(run, stage), notebook=stage) from None
     except (ValueError, RecursionError, OSError) as error:
         raise Problem(f"{shown(path)} is damaged.", expected="JSON", found=str(error), cause="an edit, or a full disk",
                       fix=f"alignsd clean --run {run} --from {stage[:2]}, then {command}") from error
+
+
+def _or_a_parent(run: str, stage: str) -> str:
+    """Return the advice to vary a run that has the stage, where a run without a parent lacks it; else an empty text."""
+    others = [other for other in lineage.runs_with(stage) if other != run]
+    if not others or lineage.parent_of(run):
+        return ""
+    return f"; or read it from a run that has it: alignsd run --run {run} --from-run {others[0]}"
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

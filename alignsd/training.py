@@ -5,8 +5,10 @@ batches, the same noise and ends with the same weights as one that was not.
 """
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,8 @@ from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
-from alignsd.atomic import replacing
+from alignsd.checkpoints import Pace, restore, save
+from alignsd.checkpoints import fits as fits  # whoever trains asks here
 from alignsd.errors import Problem
 
 
@@ -67,25 +70,43 @@ def schedule_named(name: str) -> Callable[[int, int], float]:
 
 
 def optimizer_for(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; vectors and scalars are not decayed (PAPER: weight decay on matrices only)."""
+    """Return AdamW over the trainable parameters.
+
+    Vectors and scalars are not decayed (PAPER: weight decay on matrices only).
+    """
     trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-              {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0}]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=learning_rate)
 
 
-def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor | Iterator[Tensor]], *, steps: int, learning_rate: float,
-          weight_decay: float = 0.0, schedule: Callable[[int, int], float] = cosine, max_norm: float = 1.0,
-          ema: float | None = None, checkpoint: Path | None = None, checkpoint_every: int = 200,
-          accelerator: Accelerator | None = None) -> Iterator[tuple[int, float]]:
-    """Trains a model in place and yields ``(step, loss)`` after each step, so that the caller decides what to show.
+def train(
+    model: nn.Module,
+    loss_of_step: Callable[[nn.Module, int], Tensor | Iterator[Tensor]],
+    *,
+    steps: int,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    schedule: Callable[[int, int], float] = cosine,
+    max_norm: float = 1.0,
+    ema: float | None = None,
+    checkpoint: Path | None = None,
+    checkpoint_every: int | None = None,
+    made_from: Mapping[str, Any] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    accelerator: Accelerator | None = None,
+) -> Iterator[tuple[int, float]]:
+    """Train a model in place and yield ``(step, loss)`` after each step; the caller decides what to show.
 
-    A resumed training yields the earlier steps' losses first, so that the caller sees the whole curve either way.
+    A resumed training yields the earlier steps' losses first, so that the caller sees the whole curve
+    either way.
 
     Args:
         model: only parameters with ``requires_grad`` are trained; they and the buffers are stored.
-        loss_of_step: ``(model, step) -> scalar loss``, or an iterator of scalars that add up to it, for batches that do not
-            fit the memory at once; must draw all randomness from ``step``.
+        loss_of_step: ``(model, step) -> scalar loss``, or an iterator of scalars that add up to it, for
+            batches that do not fit the memory at once; must draw all randomness from ``step``.
         steps: optimizer steps in all, those before a resume included.
         learning_rate: peak learning rate of AdamW.
         weight_decay: on matrices only.
@@ -93,72 +114,84 @@ def train(model: nn.Module, loss_of_step: Callable[[nn.Module, int], Tensor | It
         max_norm: gradient norm above which the gradient is scaled down.
         ema: decay of the moving average that replaces the weights at the end; None for no average.
         checkpoint: file to write to and, if it exists, to resume from; None to keep nothing.
-        checkpoint_every: steps between checkpoints; the last step always writes one.
-        accelerator: device, precision and processes; by default the training takes place where the model lies.
+        checkpoint_every: steps between checkpoints; None goes by the time (``checkpoints.Pace``). The
+            last step always writes a checkpoint.
+        made_from: what the training is made from, by name, such as the CLIP, the choices and the
+            recipe; kept in the checkpoint. A checkpoint made from something else is refused, see
+            ``fits``. None keeps and compares nothing.
+        clock: seconds since any moment, by which checkpoints are written.
+        accelerator: device, precision and processes; by default the training takes place where the
+            model lies.
 
     Raises:
-        Problem: if the loss is no longer a finite number, or the checkpoint is another model's.
+        Problem: if the loss is no longer a finite number; or if the checkpoint is damaged, of another
+            model, or made from something else.
     """
     accelerator = accelerator or Accelerator(device_placement=False)
     optimizer = optimizer_for(model, learning_rate, weight_decay)
     trainable = [p for p in model.parameters() if p.requires_grad]
-    # The statistics of batch normalization change too, though nothing is trained in them.
-    changing = {name: value for name, value in model.state_dict(keep_vars=True).items()
-                if not isinstance(value, nn.Parameter) or value.requires_grad}
+    changing = _changing(model)
     model, optimizer = accelerator.prepare(model, optimizer)
     average = EMAModel(trainable, decay=ema) if ema else None
-    losses = _restore(checkpoint, changing, optimizer, average)
+    losses = restore(checkpoint, steps, changing, optimizer, average, made_from)
     yield from enumerate(list(losses))
     model.train()
+    pace = Pace(clock)
     for step in range(len(losses), steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * schedule(step, steps)
         optimizer.zero_grad()
-        losses.append(sum(_back_propagated(loss_of_step(model, step), accelerator, step, learning_rate)))
+        parts = loss_of_step(model, step)
+        losses.append(sum(_back_propagated(parts, accelerator, step, learning_rate)))
         accelerator.clip_grad_norm_(trainable, max_norm)
         optimizer.step()
         if average:
             average.step(trainable)
         yield step, losses[-1]
-        # After the yield, so that what the caller made of this step (a sample, say) exists wherever a resume begins.
-        if checkpoint and accelerator.is_main_process and ((step + 1) % checkpoint_every == 0 or step + 1 == steps):
-            _save(checkpoint, losses, changing, optimizer, average)
+        # After the yield, so that what the caller made of this step (a sample, say) exists wherever a
+        # resume begins.
+        if checkpoint is None or not accelerator.is_main_process:
+            continue
+        if step + 1 == steps or _is_due(pace, checkpoint_every, step):
+            with pace.writing():
+                save(checkpoint, losses, changing, optimizer, average, made_from)
     if average:
         average.copy_to(trainable)
     model.eval()
 
 
-def _back_propagated(parts: Tensor | Iterator[Tensor], accelerator: Accelerator, step: int, learning_rate: float) -> Iterator[float]:
-    """Adds the gradient of each part of a step's loss, one part's graph in memory at a time, and yields the parts' values."""
+def _changing(model: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors that a training changes: trained parameters, and all buffers.
+
+    The statistics of batch normalization change too, though nothing is trained in them.
+    """
+    state = model.state_dict(keep_vars=True)
+    return {
+        name: value
+        for name, value in state.items()
+        if not isinstance(value, nn.Parameter) or value.requires_grad
+    }
+
+
+def _is_due(pace: Pace, every: int | None, step: int) -> bool:
+    return pace.is_due() if every is None else (step + 1) % every == 0
+
+
+def _back_propagated(
+    parts: Tensor | Iterator[Tensor], accelerator: Accelerator, step: int, learning_rate: float
+) -> Iterator[float]:
+    """Add the gradient of each part of a step's loss, and yield the parts' values.
+
+    The graph of one part at a time is in memory.
+    """
     for part in [parts] if isinstance(parts, Tensor) else parts:
         if not torch.isfinite(part):
-            raise Problem(f"the training diverged at step {step}", expected="a finite loss", found=f"a loss of {part.item()}",
-                          cause=f"most often too high a learning rate (now {learning_rate})",
-                          fix="lower learning_rate and run the stage again")
+            raise Problem(
+                f"the training diverged at step {step}",
+                expected="a finite loss",
+                found=f"a loss of {part.item()}",
+                cause=f"most often too high a learning rate (now {learning_rate})",
+                fix="lower learning_rate and run the stage again",
+            )
         accelerator.backward(part)
         yield part.item()
-
-
-def _save(path: Path, losses: list[float], changing: dict, optimizer, average: EMAModel | None) -> None:
-    state = {"losses": losses, "model": {name: value.detach() for name, value in changing.items()},
-             "optimizer": optimizer.state_dict(), "average": average.state_dict() if average else None}
-    with replacing(path) as part:
-        torch.save(state, part)
-
-
-def _restore(path: Path | None, changing: dict, optimizer, average: EMAModel | None) -> list[float]:
-    """Puts a checkpoint's state in place and returns the losses so far, one per step done."""
-    if path is None or not path.exists():
-        return []
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["model"].keys() != changing.keys():
-        raise Problem(f"the checkpoint {path.name} does not fit the model", expected=f"{len(changing)} trained tensors",
-                      found=f"{len(state['model'])} tensors, some of other names", cause="it comes from a run with other settings",
-                      fix=f"delete {path.name} to start over")
-    with torch.no_grad():
-        for name, value in changing.items():
-            value.copy_(state["model"][name])
-    optimizer.load_state_dict(state["optimizer"])
-    if average:
-        average.load_state_dict(state["average"])
-    return state["losses"]

@@ -6,9 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from alignsd.errors import at_least, check_seed
 from alignsd.images import BadImage, read_image
 from alignsd.intervals import bootstrap_mean, wilson
+from alignsd.tables import checked_table
 
+TWO_SIZES = "the two pictures have different sizes"
 Chances = Callable[[np.ndarray, str], np.ndarray]
 
 
@@ -22,7 +25,13 @@ def pairs(images: pd.DataFrame, count: int, adapted: str = "adapted_negative") -
 
     Returns:
         ``prompt_id, prompt, original, adapted``: the last two are files. Same prompt and same seed, joined by id.
+
+    Raises:
+        Problem: if the table was changed by hand, or ``count`` is below 1.
     """
+    at_least(1, "07", study_prompts=count)
+    needed = ("arm", "id", "prompt_id", "sample", "prompt", "file")
+    checked_table(images, "images", "images.parquet", needed)
     sides = [images[images["arm"] == arm].set_index("id") for arm in ("original", adapted)]
     both = sides[0][["prompt_id", "sample", "prompt", "file"]].join(sides[1]["file"].rename("adapted"), how="inner")
     first = both.sort_values(["prompt_id", "sample"]).drop_duplicates("prompt_id")
@@ -52,7 +61,12 @@ def hold(pairs: pd.DataFrame, folder: Path, chances: Chances | None, voters: int
 
     Each prompt has a generator of its own, so the other prompts do not move its votes. A pair with a bad picture keeps its
     row, with the reason as status and no votes; where there are no people (``chances`` None) no pair has votes.
+
+    Raises:
+        Problem: if ``voters`` is below 1, or the seed is out of range.
     """
+    check_seed(seed)
+    at_least(1, "07", voters=voters)
     if chances is None:
         return pairs[["prompt_id"]].assign(original=0, adapted=0, voters=0, status="nobody was asked")
     rows = []
@@ -62,6 +76,9 @@ def hold(pairs: pd.DataFrame, folder: Path, chances: Chances | None, voters: int
             shown = read_image(folder / row.original), read_image(folder / row.adapted)
         except BadImage as error:
             rows.append((row.prompt_id, 0, 0, 0, error.reason))
+            continue
+        if shown[0].shape != shown[1].shape:
+            rows.append((row.prompt_id, 0, 0, 0, TWO_SIZES))
             continue
         won = vote(shown, row.prompt, chances, voters, rng)
         rows.append((row.prompt_id, voters - won, won, voters, "ok"))

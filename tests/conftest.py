@@ -1,8 +1,11 @@
 """Fixtures that several test modules use."""
 
+import ctypes
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +35,24 @@ def kit(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("ALIGNSD_ROOT", str(tmp_path))
     monkeypatch.delenv("ALIGNSD_OUTPUT", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def as_ordinary_user():
+    """Runs Python code that cannot write what is read-only, even if root runs the tests."""
+
+    def drop() -> None:
+        if os.geteuid() == 0:
+            for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+                ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
+
+    def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True,
+                              text=True, timeout=300, env=os.environ | environment, preexec_fn=drop)
+
+    if sys.platform != "linux" and os.geteuid() == 0:
+        pytest.skip("root may write everything")
+    return run
 
 
 @pytest.fixture

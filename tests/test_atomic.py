@@ -1,12 +1,15 @@
 import errno
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from alignsd.atomic import made, read_table, remove_folder, replacing, write_json, write_table
+from alignsd.atomic import made, read_table, remove_folder, replacing, sweep, write_json, write_table
 from alignsd.errors import Problem
 
 
@@ -127,3 +130,51 @@ def test_a_link_is_not_emptied(tmp_path):
     assert (tmp_path / "stage" / "kept.txt").exists()
     remove_folder(tmp_path / "shared")
     assert not (tmp_path / "shared").exists()
+
+
+@pytest.fixture
+def dead() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_temporary_files_of_dead_processes_are_swept(tmp_path, dead):
+    names = [f".part-000003.{dead}.part.zip", f"deep/er/.a b.{dead}.part.png",
+             f".no_suffix.{dead}.part", f".x.y.{dead}.part.tar.gz", f".huge.{10**30}.part.txt", f".line\nbreak.{dead}.part.txt"]
+    kept = [f".living.{os.getpid()}.part.zip", "part-000003.zip", f"visible.{dead}.part.zip",
+            ".hidden", f".a.{dead}.parts.zip", ".a.part.zip", f".a.{dead}x.part.zip", "deep/b.txt"]
+    for name in names + kept:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert len(sweep(tmp_path, deep=False)) == len(names) - 1
+    assert [path.relative_to(tmp_path).as_posix() for path in sweep(tmp_path)] == [names[1]]
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.relative_to(tmp_path).as_posix() for path in left} == set(kept)
+    assert sweep(tmp_path) == [] and sweep(tmp_path / "none") == []
+
+
+def test_a_process_number_that_was_used_again_protects_no_file(tmp_path):
+    path = tmp_path / f".a.{os.getpid()}.part.zip"
+    path.write_text("x")
+    os.utime(path, (0, 0))  # long before this process began
+    assert sweep(tmp_path) == [path]
+
+
+def test_what_lies_behind_a_link_is_not_swept(tmp_path, dead):
+    other = tmp_path / "other" / f".a.{dead}.part.zip"
+    other.parent.mkdir()
+    other.write_text("x")
+    (tmp_path / "stage").mkdir()
+    (tmp_path / "stage" / "link").symlink_to(other.parent)
+    assert sweep(tmp_path / "stage") == [] and other.exists()
+
+
+def test_a_killed_writer_leaves_what_is_swept(tmp_path):
+    code = ("import os, sys; from alignsd.atomic import replacing\n"
+            "with replacing(sys.argv[1]) as part: part.write_text('half'); os.kill(os.getpid(), 9)")
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.zip")])
+    assert len(list(tmp_path.iterdir())) == 1
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import zipfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -121,17 +122,27 @@ def test_a_misspelt_name_is_no_question_of_the_network():
         load_clip("ViT-L-41", device="cpu")
 
 
-def test_openai_s_own_file_is_read_by_its_hash_and_no_other_torchscript(folder, images, tmp_path, monkeypatch):
+def test_openai_s_own_file_is_read_by_its_hash_under_any_name_and_no_other_torchscript(
+    folder, images, tmp_path, monkeypatch
+):
     state = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
-    scripted = {key: value.half() for key, value in state.items()} | {"vocab_size": torch.tensor(49408)}
-    monkeypatch.setattr("torch.jit.load", lambda *_, **__: SimpleNamespace(state_dict=lambda: scripted))
-    (tmp_path / "ViT-L-14.pt").write_bytes(b"an archive")
-    with pytest.raises(Problem, match="ViT-L-14.pt cannot be read as weights"):
-        load_clip(f"{folder}={tmp_path / 'ViT-L-14.pt'}", device="cpu")
-    digest = hashlib.sha256(b"an archive").hexdigest()
-    monkeypatch.setattr("open_clip.get_pretrained_url", lambda *_: f"https://openai/{digest}/ViT-L-14.pt")
-    found = load_clip(f"{folder}={tmp_path / 'ViT-L-14.pt'}", device="cpu")
-    assert np.allclose(embed_images(found, images), embed_images(load_clip(str(folder), device="cpu"), images), atol=1e-2)
+    numbers = {"vocab_size": torch.tensor(49408), "input_resolution": torch.tensor(32)}
+    scripted = {key: value.half() for key, value in state.items()} | numbers
+    monkeypatch.setattr(
+        "torch.jit.load", lambda *_, **__: SimpleNamespace(state_dict=lambda: scripted)
+    )
+    renamed = tmp_path / "clip-large.pt"
+    with zipfile.ZipFile(renamed, "w") as archive:
+        archive.writestr("model/constants.pkl", b"")
+    with pytest.raises(Problem, match="(?s)clip-large.pt cannot be read as weights.*TorchScript"):
+        load_clip(f"{folder}={renamed}", device="cpu")
+    digest = hashlib.sha256(renamed.read_bytes()).hexdigest()
+    monkeypatch.setattr(
+        "open_clip.get_pretrained_url", lambda *_: f"https://openai/{digest}/ViT-L-14.pt"
+    )
+    found = load_clip(f"{folder}={renamed}", device="cpu")
+    expected = embed_images(load_clip(str(folder), device="cpu"), images)
+    assert np.allclose(embed_images(found, images), expected, atol=1e-2)
 
 
 def test_an_unknown_fit_is_refused():

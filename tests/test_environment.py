@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from alignsd import environment, miniature
-from alignsd.environment import Check, check_environment, notebook_map, preset_table, require, table
+from alignsd.environment import Check, check_environment, notebook_map, preset_table, require
 from alignsd.errors import Problem
 
 
@@ -46,10 +46,6 @@ def test_a_shipped_model_that_is_missing_or_another_is_named(monkeypatch, tmp_pa
     (tmp_path / "weights/aesthetic/linear.safetensors").write_bytes(b"cut off")
     (models,) = (check for check in check_environment(1, 0.1) if check.what == "miniature's models")
     assert models.state == "missing" and "judge.safetensors" in models.found and "linear.safetensors" in models.found
-
-
-def test_tables_are_aligned():
-    assert table([("a", "b"), ("ccc", "d")], ["x", "yy"]).splitlines() == ["x    yy", "-------", "a    b", "ccc  d"]
 
 
 def test_map_and_presets_come_from_the_notebooks_themselves(notebook):

@@ -4,9 +4,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 
 from alignsd import hpd
+from alignsd.choices import Choice
+from alignsd.discord import File
 from alignsd.figures import collect
 from alignsd.images import save_png
 
@@ -52,3 +55,52 @@ def test_examples_frame_the_chosen_image(choices, tmp_path):
     assert [len(cell) for cell in axes] == [4, 3, 2, 0]
     framed = [[ax.spines["top"].get_visible() for ax in cell] for cell in axes[:3]]
     assert framed == [[False, False, True, False], [True, False, False], [False, True]]
+
+
+def said(number, author, text="", files=(), reply="", bot=False):
+    """A message as it stands in an export."""
+    uploads = [{"id": f"{number}{i}", "url": name, "fileName": name} for i, name in enumerate(files)]
+    return {"id": str(number), "type": "Reply" if reply else "Default", "content": text, "attachments": uploads,
+            "author": {"id": author, "isBot": bot}, "reference": {"messageId": reply} if reply else None}
+
+
+CHANNEL = [
+    said(1, "ann", '!dream "a cat"'),
+    said(2, "bob", '!dream "a dog"'),
+    said(3, "bot", files=["0.png", "1.png"], reply="1", bot=True),
+    said(4, "cy", "what a nice cat", reply="1"),
+    {"id": "no message"},
+    said(5, "bot", files=["2.png", "3.png"], reply="2", bot=True),
+    said(6, "ann", '!dream "a cat"', files=["1.png"]),
+    said(7, "bot", files=["refined.png"], reply="6", bot=True),
+    said(8, "ann", '!dream "a cow"')]
+
+
+def choice(folder, answer="3"):
+    return Choice(answer, "hash", "a cat", (File("0.png", "0.png"), File("1.png", "1.png")), 1, folder)
+
+
+def test_an_exchange_is_the_messages_of_one_choice_without_names(tmp_path):
+    table = collect.exchange(iter(CHANNEL), choice(tmp_path))
+    assert table.rows == [["the person", "a cat", "-"], ["the bot", "-", "0.png, 1.png"], ["the person", "a cat", "1.png"],
+                          ["the bot", "-", "refined.png"]]
+    assert "ann" not in str(table) + table._repr_html_() and table.below == ""
+
+
+def test_an_answer_without_a_request_of_its_own_shows_what_there_is(tmp_path):
+    channel = [said(3, "bot", files=["0.png", "1.png"], bot=True), said(4, "bob", "hello"), said(5, "bot", "talk", bot=True)]
+    assert collect.exchange(channel, choice(tmp_path)).rows == [["the bot", "-", "0.png, 1.png"]]
+
+
+@pytest.mark.parametrize("answer", ["3", "none"])
+def test_no_choice_gives_an_empty_table_that_says_so(tmp_path, answer):
+    table = collect.exchange(CHANNEL, None if answer == "none" else choice(tmp_path, "99"))
+    assert table.rows == [] and table.below.startswith("No choice was completed")
+
+
+def test_offered_pictures_frame_the_chosen_one_and_say_what_is_missing(tmp_path):
+    save_png(tmp_path / "1.png", np.zeros((8, 8, 3), dtype=np.uint8))
+    axes = collect.offered(plt.figure(), [choice(tmp_path)]).findobj(Axes)
+    assert [ax.spines["left"].get_visible() and bool(ax.get_images()) for ax in axes] == [False, True]
+    assert [text.get_text() for text in axes[0].texts] == ["missing file"]
+    assert [text.get_text() for text in collect.offered(plt.figure(), []).texts] == ["no choice to show"]

@@ -8,7 +8,9 @@ from matplotlib import pyplot as plt
 
 from alignsd import figures
 from alignsd.figures import evaluate, finetune, pictures, qualitative
-from alignsd.images import save_png
+from alignsd.images import read_image, save_png
+from alignsd.miniature import WEIGHTS
+from alignsd.miniature.samples import samples
 
 PROMPT = "portrait of a person cheering in the meadow with a hat in a yellow shirt, trending on artstation"
 
@@ -106,3 +108,26 @@ def test_loss_panels_share_an_axis_and_average_full_windows_only():
     left, right = finetune.loss_curves(plt.figure(), loss).axes
     assert left.get_ylim() == right.get_ylim() and (left.get_title(), right.get_title()) == ("adapted", "regularization only")
     assert np.isnan(left.lines[1].get_ydata()).sum() == 4
+
+
+def test_a_sheet_shows_all_pictures_in_order_and_frames_what_the_judge_calls_wrong():
+    shown = {str(i): np.full((4, 4, 3), i, np.uint8) for i in range(11)}
+    fig = pictures.sheet(plt.figure(), shown, {"0": True, "3": False, "10": True}, columns=8)
+    assert [int(ax.get_images()[0].get_array()[0, 0, 0]) for ax in fig.axes[:11]] == list(range(11))
+    assert framed(fig)[:11] == [True] + [False] * 9 + [True]
+    assert [ax.axison for ax in fig.axes] == [True] * 11 + [False] * 5
+
+
+def test_the_shipped_sheet_is_cut_into_its_pictures():
+    drawn = samples()
+    assert len(drawn) == 32 and {picture.shape for picture in drawn.values()} == {(64, 64, 3)}
+    sheet = read_image(WEIGHTS / "samples.png")
+    assert (drawn["0"] == sheet[:64, :64]).all() and (drawn["9"] == sheet[64:128, 64:128]).all()
+
+
+def test_a_picture_that_is_gone_leaves_the_grid_as_it_is(images, tmp_path):
+    (tmp_path / "original-p1-0.png").unlink()
+    (tmp_path / "original-p0-0.png").write_bytes(b"no picture")
+    fig = pictures.picture_grid(plt.figure(), images, tmp_path, ["p0-0", "p1-0", "p2-0"], evaluate.ARMS)
+    said = [[text.get_text() for text in ax.texts] for ax in fig.axes[:3]]
+    assert said[2] == [] and all(len(words) == 1 and words[0] for words in said[:2]) and said[1] == ["missing file"]

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from alignsd import arms, lora, lora_formats
 from alignsd.errors import Problem
@@ -101,7 +102,7 @@ def test_an_adaptation_loads_trains_and_saves(tmp_path, examples):
     by_hand, losses = _tune(examples, steps=2)
     assert [(step, loss) for step, loss, _ in seen] == list(enumerate(losses))
     lora_formats.save_lora(by_hand.unet, tmp_path / "by_hand", about)
-    files = [lora_formats.load_file(tmp_path / name / "pytorch_lora_weights.safetensors") for name in ("adapter", "by_hand")]
+    files = [load_file(tmp_path / name / "pytorch_lora_weights.safetensors") for name in ("adapter", "by_hand")]
     assert files[0] and all(torch.equal(value, files[1][name]) for name, value in files[0].items())
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from alignsd import imagefolder
 from alignsd.errors import Problem
-from alignsd.images import read_image
+from alignsd.images import FOREIGN, read_image
 
 
 def rows(n: int = 4) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def test_unreadable_pictures_are_counted_and_get_no_line(tmp_path):
 
 @pytest.mark.parametrize("name", ["../out.png", "/out.png", "a/../../out.png", "a\\b.png", ""])
 def test_file_names_cannot_lead_out_of_the_folder(tmp_path, name):
-    with pytest.raises(ValueError, match="below the folder"):
+    with pytest.raises(Problem, match="below the folder"):
         imagefolder.write_imagefolder(tmp_path, rows(1).assign(file_name=name), reader([]))
 
 
@@ -64,10 +64,11 @@ def test_bad_lines_and_pictures_are_counted(tmp_path):
     (tmp_path / "positive" / "2.png").unlink()
     extra = ["{", "[1]", json.dumps({"file_name": "positive/0.png"}), json.dumps({"file_name": "../x.png", "text": "x"}), ""]
     with open(tmp_path / "metadata.jsonl", "ab") as file:
-        file.write("\n".join(extra).encode() + b"\n\xff\xfe\n")
+        file.write("\n".join(extra).encode() + b"\n[[\n")
     usable, reasons = imagefolder.read_rows(tmp_path)
     assert usable["file_name"].tolist() == ["positive/0.png", "positive/3.png"]
-    assert reasons == {"picture is damaged": 1, "picture is missing": 1, "line is not JSON": 2,
+    foreign = f"picture cannot be used: {FOREIGN}"
+    assert reasons == {foreign: 1, "picture is missing": 1, "line is not JSON": 2,
                        "line lacks file_name or text": 2, "file_name leads out of the folder": 1}
     with pytest.warns(UserWarning, match="7 of 9 lines left out"):
         imagefolder.read_table(tmp_path)

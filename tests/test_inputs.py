@@ -3,6 +3,7 @@
 import pytest
 
 from alignsd import miniature
+from alignsd.errors import Problem
 from alignsd.inputs import own_inputs
 
 
@@ -52,3 +53,27 @@ def test_what_a_notebook_writes_beside_its_input_does_not_count(kit):
 def test_words_that_are_no_path_do_not_count(kit):
     words = {"identifier": "Weird image. ", "model": "CompVis/stable-diffusion-v1-4", "odd": "~none", "zero": "\0", "no": ""}
     assert own_inputs(words) == {}
+
+
+def test_what_an_operating_system_leaves_does_not_count_and_a_dead_link_does_no_harm(kit):
+    (kit / "data").mkdir()
+    (kit / "data/a.zip").write_bytes(b"12")
+    before = own_inputs({"parts": "data"})
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._a.zip"):
+        (kit / "data" / name).write_text("x")
+    (kit / "data/__MACOSX").mkdir()
+    (kit / "data/__MACOSX/a.zip").write_text("x")
+    assert own_inputs({"parts": "data"}) == before
+    (kit / "data/link").symlink_to(kit / "nowhere")
+    assert own_inputs({"parts": "data"}) != before
+
+
+def test_a_file_that_cannot_be_opened_names_its_parameter(kit, monkeypatch):
+    (kit / "prompts.txt").write_text("a cat")
+
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(Problem, match="(?s)parameter prompts cannot be read.*Permission denied"):
+        own_inputs({"prompts": "prompts.txt"})

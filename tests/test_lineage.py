@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignsd import figures, lineage, runner, stage
-from alignsd.errors import Problem
+from alignsd.errors import Problem, Stopped
 from alignsd.records import read_json
 from alignsd.stage import begin, read_metrics
 
@@ -76,6 +76,15 @@ def test_one_notebook_of_a_variation(three):
     run()
     assert run("trial", parent="mini", settings=["02.steps=20"], only=["02"]) == ["02_second"]
     assert run("trial") == ["03_third"]
+
+
+def test_a_run_without_earlier_stages_is_told_whose_it_can_read(three):
+    with pytest.raises(Stopped, match=r"(?s)01_first of run 'trial' is not finished(?!.*--from-run)"):
+        run("trial", only=["02"], preset="mini")
+    run()
+    with pytest.raises(Stopped, match="alignsd run --run trial --from-run mini"):
+        run("trial", only=["02"], preset="mini")
+    assert run("trial", parent="mini", settings=["02.steps=20"], only=["02"]) == ["02_second"]
 
 
 def test_an_unchanged_variation_reads_everything(three, kit):

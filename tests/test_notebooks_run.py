@@ -1,14 +1,17 @@
 """All notebooks, executed with the fewest steps; what they left is read back."""
 
+import base64
 import io
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from alignsd.execution import TARGETS
 from alignsd.parameters import notebook_names, resolve
 
 SECONDS = 900  # far more than it takes, so that a hanging notebook ends the test and not the patience
@@ -66,6 +70,47 @@ def test_executed_notebooks_do_not_tell_where_they_ran(output):
     for path in (output / "papermill_runs/smoke").glob("*.ipynb"):
         text = path.read_text()
         assert str(output) not in text and sys.prefix + "/" not in text and "ipykernel_" not in text, path.name
+
+
+def shown(output: Path) -> list[tuple[str, dict]]:
+    """Every output of every executed copy, with the id of its cell."""
+    outputs = []
+    for path in sorted((output / "papermill_runs/smoke").glob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            outputs += [(cell["id"], shown) for shown in cell.get("outputs", [])]
+    return outputs
+
+
+def test_executed_notebooks_show_no_words_about_objects_and_no_warnings(output):
+    for cell, found in shown(output):
+        assert found.get("name") != "stderr", f"{cell}: {found['text']}"
+        if found["output_type"] == "execute_result":
+            text = "".join(found["data"]["text/plain"])
+            assert not re.match(r"<[\w.]+[ :]|\[<|array\(", text), f"{cell} shows {text}"
+        assert "application/vnd.jupyter.widget-view+json" not in found.get("data", {}), f"{cell} shows a widget"
+
+
+def test_executed_notebooks_show_tables_as_tables(output):
+    results = dict(shown(output))
+    for cell in ("00-04", "00-08", "00-10", "01-06", "08-39"):
+        assert results[cell]["data"].keys() >= {"text/html", "text/markdown", "text/plain"}, cell
+    assert "<table>" in "".join(results["08-39"]["data"]["text/html"])
+
+
+def test_the_first_notebook_shows_a_picture_that_is_no_empty_frame(output):
+    (picture,) = [found for cell, found in shown(output) if cell == "00-picture"]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode("".join(picture["data"]["image/png"])))).convert("RGB"))
+    assert (pixels != 255).any(axis=2).mean() > 0.4, "most of the figure is pictures"
+
+
+def test_links_of_executed_notebooks_lead_somewhere(output):
+    run = output / "papermill_runs/smoke"
+    for path in run.glob("*.ipynb"):
+        texts = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"]
+        targets = [match["target"] for text in texts for match in TARGETS.finditer(text)]
+        files = [unquote(target.partition("#")[0]) for target in targets if not re.match(r"https?:|#", target)]
+        assert [file for file in files if not (run / file).is_file()] == [], path.name
+        assert [file for file in files if file.endswith(".ipynb") and "/" in file] == [], "the copies link to the copies"
 
 
 def test_stages_hand_over_consistent_numbers(output):

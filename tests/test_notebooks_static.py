@@ -6,10 +6,13 @@ import re
 
 import pytest
 
+from alignsd.execution import TARGETS
 from alignsd.parameters import notebook_names, notebook_path, read_cells, read_parameters
 
 NAMES = notebook_names()
-LINES = 15
+STATEMENTS = 12  # of a cell; a statement may take several lines
+CODE_COLUMNS = 88  # what a JupyterLab window of 1,200 pixels shows
+PARAMETER_COLUMNS = 100
 
 
 def cells(name: str, kind: str | None = None) -> list[dict]:
@@ -80,7 +83,10 @@ def test_every_parameter_is_used(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cells_are_thin(name):
-    assert [c["source"] for c in cells(name, "code") if len(c["source"].splitlines()) > LINES and c in code(name)] == []
+    for tree in trees(name):
+        statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+        imports = [node for node in statements if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert len(statements) - len(imports) <= STATEMENTS, ast.unparse(tree)
     assert nodes(name, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.While) == []
     texts = len(cells(name, "markdown"))
     assert 0.7 <= texts / len(code(name)) <= 1.6, "about one text cell per code cell"
@@ -123,7 +129,52 @@ def test_inputs_name_the_stages_it_needs(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_links_between_notebooks_lead_somewhere(name):
+def test_links_lead_somewhere(name):
+    folder = notebook_path(name).parent
     for cell in cells(name, "markdown"):
-        for target in re.findall(r"\]\((\d\d_[^)#]+)\)", cell["source"]):
-            assert target.removesuffix(".ipynb") in NAMES, target
+        targets = [match["target"] for match in TARGETS.finditer(cell["source"])]
+        files = [target.partition("#")[0] for target in targets if not re.match(r"https?:|#", target)]
+        assert [file for file in files if not (folder / file).is_file()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_line_of_code_is_cut_off_at_the_right_edge(name):
+    for cell in cells(name, "code"):
+        limit = CODE_COLUMNS if cell in code(name) else PARAMETER_COLUMNS
+        assert [line for line in cell["source"].splitlines() if len(line) > limit] == [], cell["id"]
+
+
+DRAWING = ("collect", "evaluate", "finetune", "qualitative", "scheme", "selection", "preference", "plots", "pictures",
+           "picture_grid", "publish", "plt", "fig", "ax")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_cell_that_ends_with_drawing_shows_the_figure_and_no_words_about_it(name):
+    """The value of a cell's last line is shown, and the value of a drawing function is ``<Axes: ...>`` or ``<Figure ...>``."""
+    for cell, tree in zip(code(name), trees(name), strict=True):
+        last = tree.body[-1]
+        if isinstance(last, ast.Expr) and isinstance(last.value, ast.Call) and not cell["source"].rstrip().endswith(";"):
+            function = ast.unparse(last.value.func)
+            module = function.split(".")[0]
+            shows_a_table = function.endswith(("_frame", "collect.exchange", "compare_rules"))
+            assert module not in DRAWING or shows_a_table, f"end {function}(...) with a semicolon"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_run_that_begin_opened_is_the_run_that_is_used(name):
+    """A variation has a name of its own, which only ``stage.run`` knows."""
+    assert "run" not in {node.id for node in nodes(name, ast.Name)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_are_displayed_and_not_printed(name):
+    printed = [ast.unparse(n) for n in nodes(name, ast.Call) if getattr(n.func, "id", "") == "print"]
+    assert [text for text in printed if re.search(r"table|Table|frame", text)] == []
+
+
+def test_a_picture_comes_before_the_first_table():
+    """00, 02 and 07 showed a screen of code and numbers before the first picture."""
+    for name in ("00_start_here", "02_train_hps", "07_evaluate"):
+        begun = next(i for i, cell in enumerate(code(name)) if "begin(" in cell["source"])
+        first = code(name)[begun + 1]["source"]
+        assert "plt.figure" in first and first.rstrip().endswith(";"), name

@@ -58,7 +58,7 @@ def test_versions_and_licence_agree():
     assert "Apache License" in (root() / "LICENSE").read_text()
 
 
-@pytest.mark.parametrize("target", ["help", "demo", "test", "lab", "figures", "clean"])
+@pytest.mark.parametrize("target", ["help", "demo", "test", "browser", "lab", "figures", "clean"])
 def test_makefile_describes_each_target(target):
     assert re.search(rf"^{target}:.*## \w+", (root() / "Makefile").read_text(), flags=re.MULTILINE)
 

@@ -4,12 +4,14 @@ import json
 import re
 import subprocess
 
+import nbformat
 import pytest
 
 from alignsd import scorecard
+from alignsd.execution import linked
 from alignsd.miniature import people
 from alignsd.parameters import notebook_names, notebook_path, resolve
-from alignsd.paths import root
+from alignsd.paths import notebooks, root
 from alignsd.stage import code_sha256, source_sha256
 
 RUN = root() / "papermill_runs" / "mini"
@@ -32,8 +34,9 @@ def test_executed_notebook_is_of_the_present_source(name):
 
 @pytest.mark.parametrize("name", notebook_names())
 def test_executed_notebook_shows_results_and_no_error(name):
-    source, cells = read(notebook_path(name))["cells"], read(RUN / f"{name}.ipynb")["cells"]
-    assert ["".join(c["source"]) for c in cells] == ["".join(c["source"]) for c in source]
+    source = linked(nbformat.read(notebook_path(name), as_version=4), notebooks(), RUN)  # with a copy's links
+    cells = read(RUN / f"{name}.ipynb")["cells"]
+    assert ["".join(c["source"]) for c in cells] == [c.source for c in source.cells]
     outputs = [o for c in cells for o in c.get("outputs", [])]
     assert outputs and not [o for o in outputs if o["output_type"] == "error"]
     assert all(c["execution_count"] for c in cells if c["cell_type"] == "code"), "a cell was not run"

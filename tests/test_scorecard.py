@@ -1,6 +1,7 @@
 """The scorecard's rule on made-up numbers, and its claims on made-up tables."""
 
 import json
+import re
 from math import inf
 from pathlib import Path
 
@@ -135,11 +136,32 @@ def test_numbers_have_the_digits_they_deserve():
     assert scorecard.span({"value": 74.0, "low": 9.5, "high": None}) == "74.0 [9.5, -]"
 
 
-def test_the_printed_table_has_every_claim_and_verdict(tables):
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_printed_table_has_every_claim_and_verdict(tables, width):
     rows = scorecard.score(tables)
-    text = scorecard.table(rows, width=200)
-    assert all(row["claim"].replace(" %", "\u00a0%") in text for row in rows)
+    text = scorecard.table(rows, width)
+    words = re.sub(r"\s+", " ", text)
+    assert max(len(line) for line in text.splitlines()) <= width
     assert text.splitlines()[-1].startswith(f"{sum(row['verdict'] == 'reproduced' for row in rows)} reproduced, ")
+    for row in rows:
+        assert row["verdict"] in words
+        assert all(word in words for word in row["claim"].split())
+
+
+def test_the_printed_table_fits_a_terminal_that_knows_ascii_only(tables):
+    text = scorecard.table(scorecard.score(tables))
+    assert text.isascii() and max(len(line) for line in text.splitlines()) <= 100
+    assert "43.5 against 32.9 %)" in re.sub(r"\s+", " ", text)
+    assert not [line for line in text.splitlines() if line.strip().startswith("%")], "a number and its % stay together"
+
+
+def test_a_notebook_shows_the_scorecard_as_a_table(tables):
+    rows = scorecard.score(tables)
+    shown = scorecard.as_table(rows)
+    assert shown.headings == ["claim", "paper", "this run [95 % interval]", "n", "verdict"]
+    assert [cells[-1] for cells in shown.rows] == [row["verdict"] for row in rows]
+    assert shown._repr_html_().count("<tr>") == len(rows) + 1
+    assert str(shown) == scorecard.table(rows)
 
 
 def test_reading_back(tables, tmp_path):

@@ -1,6 +1,9 @@
 """Figures of the collected choices: images per choice, position of the chosen image, prompt lengths, examples."""
 
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,10 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from alignsd.choices import Choice
+from alignsd.discord import Message, message_of
 from alignsd.figures import BLUE, GREY, ORANGE
-from alignsd.figures.pictures import CHOSEN, frame_legend, shortened, show
-from alignsd.images import read_image
+from alignsd.figures.pictures import CHOSEN, frame_legend, shortened, show, show_file, show_nothing
+from alignsd.grids import picture
+from alignsd.images import BadImage
 from alignsd.intervals import wilson
+from alignsd.views import Table
+
+EXCHANGE = ("who", "prompt", "pictures")  # columns of the table of an exchange
 
 # Measured on the released test file (PAPER.md, section 2): images per choice, and how often each of 4 positions is chosen.
 REAL_IMAGES = {2: 97, 3: 166, 4: 4737}
@@ -75,13 +84,69 @@ def examples(fig: Figure, choices: pd.DataFrame, folder: Path, columns: int = 2)
     frame_legend(fig, CHOSEN)
     cells = fig.subfigures(-(-len(choices) // columns), columns, squeeze=False).flat
     for cell, row in zip(cells, choices.to_dict("records"), strict=False):
-        cell.suptitle(shortened(row["prompt"], 68), fontsize=8.5)
+        cell.suptitle(shortened(row["prompt"], 68), fontsize=8.5, parse_math=False)
         for index, (ax, path) in enumerate(zip(cell.subplots(1, 4), row["file_path"] + [None] * 4, strict=False)):
             if path is None:
                 ax.set_visible(False)
             else:
-                show(ax, read_image(folder / path), CHOSEN if index == row["human_preference"] else None)
+                show_file(ax, folder / path, CHOSEN if index == row["human_preference"] else None)
     return fig
+
+
+def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
+    """Draw choices as they stand in the export, one per row: the prompt above, a frame around the picture that was chosen.
+
+    Args:
+        fig: where to draw; about 1.7 inches of height per choice.
+        choices: from ``choices.parse``; a handful.
+    """
+    if not choices:
+        fig.text(0.5, 0.5, "no choice to show", ha="center")
+        return fig
+    frame_legend(fig, CHOSEN)
+    for cell, choice in zip(fig.subfigures(len(choices), 1, squeeze=False)[:, 0], choices, strict=True):
+        cell.suptitle(shortened(choice.prompt, 110), fontsize=9, parse_math=False)
+        for index, (ax, file) in enumerate(zip(cell.subplots(1, len(choice.files), squeeze=False)[0], choice.files, strict=True)):
+            try:
+                show(ax, picture(choice.folder, file), CHOSEN if index == choice.chosen else None)
+            except BadImage as error:
+                show_nothing(ax, error)
+    return fig
+
+
+def exchange(records: Iterable[Any], choice: Choice | None) -> Table:
+    """Return the messages between the bot and the person that made one choice, one per row, without names.
+
+    Args:
+        records: messages as they stand in the export, from ``discord.raw_messages``; a few dozen.
+        choice: from ``choices.parse`` of the same messages; None gives an empty table.
+    """
+    messages = _messages(records) if choice else []
+    answer = next((message for message in messages if message.id == choice.message_id), None)
+    if answer is None:
+        return Table([], EXCHANGE, below="No choice was completed in the messages read so far.")
+    request = next((message for message in messages if message.id == answer.reply_to), None)
+    told = {answer.id, answer.reply_to} - {""}
+    for message in messages:
+        by_person = request is not None and message.user == request.user
+        repeats_request = by_person and message.files and message.text == request.text
+        if repeats_request or (message.reply_to in told and (message.bot or by_person)):
+            told.add(message.id)
+    return Table([_told(message) for message in messages if message.id in told], EXCHANGE)
+
+
+def _messages(records: Iterable[Any]) -> list[Message]:
+    messages = []
+    for record in records:
+        with suppress(ValueError):  # malformed: it is counted where the whole channel is read
+            messages.append(message_of(record))
+    return messages
+
+
+def _told(message: Message) -> tuple[str, str, str]:
+    who = "the bot" if message.bot else "the person"
+    files = ", ".join(file.name for file in message.files)
+    return who, message.text or "-", files or "-"
 
 
 def _bars(ax: Axes, shift: float, counts: np.ndarray, n: int, colour: str, label: str) -> None:

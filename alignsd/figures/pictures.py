@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
-from alignsd.figures import BLUE, VERMILLION
-from alignsd.images import read_image
+from alignsd.figures import BLUE, VERMILLION, drawable
+from alignsd.images import BadImage, read_image
 
 LABEL = 8  # points; prompts and numbers at pictures
 FRAMES = {"flawed": ("the judge sees a flaw", VERMILLION, "-"), "chosen": ("the image that the person chose", BLUE, "-"),
@@ -20,8 +20,13 @@ FLAWED, CHOSEN, POSITIVE, NEGATIVE = FRAMES
 
 
 def shortened(text: str, width: int, lines: int = 1) -> str:
-    """Returns ``text`` broken between words into at most ``lines`` lines of ``width`` characters; an ellipsis ends what was cut."""
-    return fill(text, width, max_lines=lines, placeholder=" …")
+    """Return any text, drawable, in at most ``lines`` lines of ``width`` characters; an ellipsis ends what was cut.
+
+    Lines are broken between words, and within a word that is longer than a line.
+    """
+    enough = width * (lines + 1)  # characters; a text of megabytes need not be wrapped to its end
+    words = " ".join(drawable(text).split())
+    return fill(words[:enough], width, max_lines=lines, placeholder=" …")
 
 
 def column_title(prompt: str) -> str:
@@ -38,6 +43,42 @@ def show(ax: Axes, image: np.ndarray, frame: str | None = None) -> None:
     if frame is not None:
         _, colour, line = FRAMES[frame]
         ax.spines[:].set(color=colour, linestyle=line, linewidth=2.8)
+
+
+def show_file(ax: Axes, path: Path, frame: str | None = None) -> None:
+    """Show the picture of a file as ``show`` does; a picture that is missing or damaged leaves its place empty, and says so."""
+    try:
+        show(ax, read_image(path), frame)
+    except BadImage as error:
+        show_nothing(ax, error)
+
+
+def show_nothing(ax: Axes, error: BadImage) -> None:
+    """Say in the place of a picture why there is none."""
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
+    ax.text(0.5, 0.5, shortened(error.reason, 14, 4), ha="center", va="center", fontsize=LABEL, transform=ax.transAxes,
+            parse_math=False)
+
+
+def sheet(fig: Figure, pictures: Mapping[str, np.ndarray], flawed: Mapping[str, bool], columns: int = 8) -> Figure:
+    """Draw many pictures in the order given, side by side, and frame those in which the judge sees a flaw.
+
+    Args:
+        fig: where to draw; about 1.1 inches of height per row.
+        pictures: name -> pixels.
+        flawed: name -> the judge's verdict; empty frames nothing.
+        columns: pictures side by side.
+    """
+    frame_legend(fig, FLAWED)
+    rows = -(-len(pictures) // columns)
+    places = list(fig.subplots(rows, columns, squeeze=False).flat)
+    for ax in places:
+        ax.set_axis_off()
+    for ax, (name, pixels) in zip(places, pictures.items(), strict=False):
+        ax.set_axis_on()
+        show(ax, pixels, FLAWED if flawed.get(name) else None)
+    return fig
 
 
 def frame_legend(fig: Figure, *frames: str, extra: str = "") -> None:
@@ -76,11 +117,11 @@ def lattice(fig: Figure | SubFigure, cells: pd.DataFrame, folder: Path, rows: Ma
         if (row, column) not in files:
             ax.set_axis_off()
             continue
-        show(ax, read_image(folder / files[row, column]), FLAWED if flawed and flawed.get((row, column)) else None)
+        show_file(ax, folder / files[row, column], FLAWED if flawed and flawed.get((row, column)) else None)
     for ax, title in zip(axes[0], columns.values(), strict=True):
-        ax.set_title(title, fontsize=LABEL, va="bottom")
+        ax.set_title(title, fontsize=LABEL, va="bottom", parse_math=False)
     for ax, name in zip(axes[:, 0], rows.values(), strict=True):
-        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
     return axes
 
 

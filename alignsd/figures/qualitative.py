@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alignsd.figures.evaluate import ADAPTED, ARMS, ORIGINAL
-from alignsd.figures.pictures import FLAWED, column_title, frame_legend, lattice, picture_grid, side_by_side
+from alignsd.figures.pictures import FLAWED, column_title, frame_legend, lattice, picture_grid, shortened, side_by_side
 
 
 def groups_by_original(images: pd.DataFrame, metrics: pd.DataFrame, size: int) -> dict[str, list[str]]:
@@ -75,5 +75,5 @@ def failures(fig: Figure, wrong: pd.DataFrame, images: pd.DataFrame, folder: Pat
     titles = {key: column_title(prompt) for key, prompt in rows["prompt"].items()}
     axes = lattice(fig, cells, folder, {"": ""}, titles)
     for ax, flaw in zip(axes[0], wrong["flaw"], strict=True):
-        ax.set_xlabel(flaw or "", fontsize=9)
+        ax.set_xlabel(shortened(flaw or "", 24, 2), fontsize=9, parse_math=False)
     return fig

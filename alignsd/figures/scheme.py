@@ -2,10 +2,12 @@
 
 from matplotlib.axes import Axes
 
-from alignsd.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
+from alignsd.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, drawable
+from alignsd.figures.pictures import shortened
 
 Steps = dict[str, list[tuple[str, str]]]
 LINE = 1.55  # from one row of boxes to the next
+LONGEST_IDENTIFIER = 18  # characters; a longer text does not fit into a box
 
 
 def steps(image_groups: int, text_layers: int, alpha: float, identifier: str) -> Steps:
@@ -16,7 +18,10 @@ def steps(image_groups: int, text_layers: int, alpha: float, identifier: str) ->
         alpha: the threshold of notebook 04.
         identifier: what notebook 05 puts in front of the negatives' captions.
     """
-    weird = f'"{identifier}"'
+    words = drawable(identifier)
+    if len(words) > LONGEST_IDENTIFIER:
+        words = shortened(words, LONGEST_IDENTIFIER)
+    weird = f'"{words}"'
     return {
         "1. Train the Human Preference Score (HPS)": [
             ("prompt and\n2-4 images", GREY), (f"CLIP; the last {image_groups}\nimage groups and {text_layers}\ntext layers learn", BLUE),
@@ -37,7 +42,7 @@ def scheme(ax: Axes, steps: Steps) -> Axes:
         y = -LINE * line
         ax.text(-0.42, y + 0.5, title, ha="left", va="bottom", weight="bold")
         for x, (text, colour) in enumerate(boxes):
-            ax.text(x, y, text, ha="center", va="center", fontsize=9, color=BLACK,
+            ax.text(x, y, text, ha="center", va="center", fontsize=9, color=BLACK, parse_math=False,
                     bbox={"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": colour, "linewidth": 2})
         for x in range(len(boxes) - (2 if line == 1 else 1)):  # the selection's two outcomes stand side by side
             _arrow(ax, [(x + 0.465, y), (x + 0.535, y)])

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from alignsd.figures import BLACK, BLUE, GREY, VERMILLION, pictures
 from alignsd.figures.hps import distribution
@@ -30,6 +31,7 @@ def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMI
     ax.axvline(limit, color=VERMILLION, linestyle="--", label=f"limit {limit:g}: {int((values < limit).sum())} images below")
     ax.set(xlabel="greatest difference of neighbouring pixels, 0-255", ylabel="images", yscale="symlog")
     ax.set_ylim(0, 6 * ax.get_ylim()[1])
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # 1,000 in place of a power of ten, which is a formula
     ax.legend(loc="upper left")
     return ax
 
@@ -42,16 +44,18 @@ def ranked_pictures(fig: Figure, groups: pd.DataFrame, found: dict[str, np.ndarr
         groups: ``prompt``, ``image``, ``hps``, and ``role`` if known (framed); a few prompts.
         found: image id to pixels.
     """
-    prompts = [(prompt, rows.sort_values(["hps", "image"])) for prompt, rows in groups.groupby("prompt", sort=False)]
+    prompts = _by_prompt(groups)
     if not prompts:
         fig.text(0.5, 0.5, "no picture to show", ha="center")
         return fig
-    axes = fig.subplots(len(prompts), max(len(rows) for _, rows in prompts), squeeze=False)
-    for line, (prompt, rows) in zip(axes, prompts, strict=True):
-        for ax, row in zip(line, rows.to_dict("records"), strict=False):
+    axes = fig.subplots(len(prompts), max(len(rows) for rows in prompts.values()), squeeze=False)
+    for line, (prompt, rows) in zip(axes, prompts.items(), strict=True):
+        ranked = sorted(rows, key=lambda row: (row["hps"], row["image"]))
+        for ax, row in zip(line, ranked, strict=False):
             show(ax, found[row["image"]], _frame(row.get("role", "")))
             ax.set_title(f"{row['hps']:.2f}", fontsize=LABEL)
-        line[0].set_ylabel(shortened(prompt, 26, 3), rotation=0, ha="right", va="center", fontsize=LABEL)
+        label = shortened(prompt, 26, 3)
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=LABEL, parse_math=False)
         for ax in line[len(rows):]:
             ax.set_axis_off()
     return fig
@@ -123,7 +127,7 @@ def pair_grid(fig: Figure, pairs: pd.DataFrame, found: dict[str, np.ndarray], co
         found: image id to pixels.
         columns: pairs side by side.
     """
-    prompts = list(pairs.groupby("prompt", sort=True))
+    prompts = sorted(_by_prompt(pairs).items())
     if not prompts:
         fig.text(0.5, 0.5, "no prompt gave both a positive and a negative", ha="center")
         return fig
@@ -134,11 +138,11 @@ def pair_grid(fig: Figure, pairs: pd.DataFrame, found: dict[str, np.ndarray], co
         for place, ax in enumerate(axes.flat):
             ax.set_visible(line * columns + place % columns < len(prompts))
         for pair, (prompt, rows) in zip(axes.T, prompts[line * columns:(line + 1) * columns], strict=False):
-            for row in rows.to_dict("records"):
+            for row in rows:
                 ax = pair[int(row["role"] != POSITIVE)]
                 show(ax, found[row["image"]], _frame(row["role"]))
                 ax.set_xlabel(f"HPS {row['hps']:.2f}", fontsize=LABEL)
-            pair[0].set_title(shortened(prompt, 24, 3), fontsize=LABEL, va="bottom")
+            pair[0].set_title(shortened(prompt, 24, 3), fontsize=LABEL, va="bottom", parse_math=False)
     return fig
 
 
@@ -162,6 +166,14 @@ def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
     ax.set(ylabel="flawed by the judge, %", ylim=(0, min(112, high.max() + 12)))
     ax.grid(axis="x", visible=False)
     return ax
+
+
+def _by_prompt(table: pd.DataFrame) -> dict[str, list[dict]]:
+    """Return the rows of each prompt, in the table's order; pandas cannot group by a prompt that no file can hold."""
+    rows_of: dict[str, list[dict]] = {}
+    for row in table.to_dict("records"):
+        rows_of.setdefault(row["prompt"], []).append(row)
+    return rows_of
 
 
 def _frame(role: str) -> str | None:

@@ -15,10 +15,12 @@ import pandas as pd
 from PIL import Image, ImageFilter
 
 from alignsd.atomic import replacing, write_json, write_table
-from alignsd.diffusiondb import METADATA, SAMPLERS
-from alignsd.errors import Problem
+from alignsd.diffusiondb import METADATA, OK, SAMPLERS, list_part, read_members
+from alignsd.errors import Problem, check_seed
 from alignsd.imagefolder import write_imagefolder
+from alignsd.images import BadImage
 from alignsd.miniature import world
+from alignsd.reading import read_json
 
 FIRST_REGULARIZATION = 20_000_000  # number of the web's first regularization picture, far from those of the pretraining
 PER_SEED = 1_000_000  # pictures of the web set aside for each seed
@@ -40,10 +42,16 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
+        check_seed(self.seed)
         if not (1 <= self.parts <= self.prompts <= world.MOST_CAPTIONS and 1 <= self.fewest <= self.most):
             raise Problem("Such a corpus cannot be made.", found=str(asdict(self)), cause="a parameter of 03",
                           expected=f"1 <= parts <= prompts <= {world.MOST_CAPTIONS} and 1 <= fewest <= most pictures",
                           fix="change prompts, parts or the pictures per prompt")
+        shares = {name: getattr(self, name) for name in ("few_share", "blurred_share", "scattered_share")}
+        wrong = {name: share for name, share in shares.items() if not 0 <= share <= 1}
+        if wrong:
+            raise Problem("Such a corpus cannot be made.", found=str(wrong), cause="a parameter of 03",
+                          expected="shares from 0 to 1", fix="change " + " and ".join(wrong))
 
 
 def plan(recipe: Recipe) -> pd.DataFrame:
@@ -112,17 +120,18 @@ def write_corpus(folder: Path, recipe: Recipe, model: str, steps: int, guidance:
         for part in missing:
             rows = metadata[metadata["part_id"] == part]
             write_part(folder / "images" / f"{part_name(part)}.zip", rows, _drawn(pipeline, rows, steps, guidance))
-    with Image.open(io.BytesIO(_first_image(folder / "images" / f"{part_name(1)}.zip"))) as image:
-        metadata = metadata.assign(width=image.width, height=image.height).astype({"width": "uint16", "height": "uint16"})
+    height, width = _first_picture(folder / "images" / f"{part_name(1)}.zip").shape[:2]
+    metadata = metadata.assign(width=width, height=height).astype({"width": "uint16", "height": "uint16"})
     write_table(folder / "metadata.parquet", metadata[list(METADATA)])
     return metadata[list(METADATA)]
 
 
 def _refuse_other(folder: Path, made_from: dict[str, Any]) -> None:
     record = folder / "made_from.json"
-    if record.exists() and json.loads(record.read_text(encoding="utf-8")) != made_from:
+    found = read_json(record) if record.exists() else made_from
+    if found != made_from:
         raise Problem(f"{folder.name} holds a corpus made from another recipe.", expected=str(made_from),
-                      found=record.read_text(encoding="utf-8"), cause="a parameter of 03 was changed",
+                      found=str(found), cause="a parameter of 03 was changed",
                       fix="alignsd clean --run <run> --from 03")
     write_json(record, made_from)
 
@@ -169,9 +178,21 @@ def write_part(path: Path, rows: pd.DataFrame, images: Iterator[np.ndarray]) -> 
         archive.writestr(zipfile.ZipInfo(f"{path.stem}.json"), json.dumps(entries))
 
 
-def _first_image(path: Path) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        return archive.read(next(name for name in archive.namelist() if name.endswith(".png")))
+def _first_picture(path: Path) -> np.ndarray:
+    """Return the first picture of a part that can be used."""
+    contents = list_part(path)
+    usable = contents[contents["status"] == OK]
+    read = read_members(path, usable["member"].tolist())
+    first = next((picture for picture in read if not isinstance(picture, BadImage)), None)
+    if first is None:
+        raise Problem(
+            f"{path.name} holds no picture.",
+            expected="pictures that the miniature drew",
+            found=f"{len(usable)} that can be used",
+            cause="the part was changed by hand",
+            fix="alignsd run --run <run> --force 03",
+        )
+    return first
 
 
 def write_regularization(folder: Path, n: int, seed: int, minimum_rating: float = 6.5, clip: str = "miniature/clip",

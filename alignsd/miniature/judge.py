@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from alignsd.errors import Problem
 from alignsd.miniature import world
 from alignsd.miniature.renderer import SIZE
 from alignsd.miniature.tower import FEATURES, Tower
+from alignsd.weights import read_tensors, short
 
 CLASSES = {name: len(values) for name, values in world.ATTRIBUTES.items()} | {"flaw": len(world.FLAWS)}
 
@@ -74,16 +73,30 @@ def to_tensor(pictures: np.ndarray) -> Tensor:
 
 
 def load_judge(path: Path) -> Judge:
-    """Loads a judge from its safetensors file.
+    """Load a judge from its safetensors file.
 
     Raises:
-        Problem: if there is no such file, or it holds no judge.
+        Problem: if there is no such file, or it holds no judge, or numbers that are not finite.
     """
     judge = Judge()
     try:
-        judge.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise Problem(f"The judge {Path(path).name} cannot be loaded.", expected="miniature/judge, or a safetensors file of a judge",
-                      found=str(error).splitlines()[0], cause="a misspelt name, a damaged file, or weights of another model",
-                      fix="set the notebook's judge to miniature/judge, or to empty; git checkout alignsd/miniature/weights") from error
+        state = read_tensors(path, "a judge")
+    except Problem as problem:
+        raise _not_loaded(path, problem.found, problem.cause) from problem
+    try:
+        judge.load_state_dict({name: value.float() for name, value in state.items()})
+    except RuntimeError as error:
+        cause = "a misspelt name, or weights of another model"
+        raise _not_loaded(path, "tensors of other names or shapes", cause) from error
     return judge.eval()
+
+
+def _not_loaded(path: Path, found: str, cause: str) -> Problem:
+    return Problem(
+        f"The judge {short(Path(path).name)} cannot be loaded.",
+        expected="miniature/judge, or a safetensors file of a judge",
+        found=found,
+        cause=cause,
+        fix="set the notebook's judge to miniature/judge, or to empty; "
+        "git checkout alignsd/miniature/weights",
+    )

@@ -1,0 +1,15 @@
+"""The sheet of pictures that lies beside the shipped models: ``samples.png``, drawn by them and not chosen."""
+
+import numpy as np
+
+from alignsd.images import read_image
+from alignsd.miniature import WEIGHTS
+from alignsd.miniature.renderer import SIZE
+
+
+def samples() -> dict[str, np.ndarray]:
+    """Return the pictures of the sheet in the order in which they were drawn: number -> ``(64, 64, 3)`` uint8."""
+    sheet = read_image(WEIGHTS / "samples.png")
+    rows = [sheet[top : top + SIZE] for top in range(0, sheet.shape[0], SIZE)]
+    pictures = [row[:, left : left + SIZE] for row in rows for left in range(0, sheet.shape[1], SIZE)]
+    return {str(number): picture for number, picture in enumerate(pictures)}
