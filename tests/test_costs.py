@@ -131,3 +131,39 @@ def test_the_miniature_needs_no_more_disk_than_it_has_not_written(machine, monke
         file.truncate(int(0.75 * needed * 2**30))
     cli._look_ahead("trial", mini, ["08"])
     assert machine == []
+
+
+BAD_MEASUREMENTS = ["", "{", "null", "[]", "5", "{}", '{"measured_with": 1, "measured": []}', '{"measured": [1]}', "[" * 99_999]
+
+
+@pytest.mark.parametrize("content", BAD_MEASUREMENTS)
+def test_a_damaged_measurement_is_made_anew(values, machine, tmp_path, content):
+    known = tmp_path / "cost.json"
+    known.write_text(content)
+    assert "in all" in costs.before_a_run(values, "auto", known, ["05"])
+    assert len(machine) == 1 and json.loads(known.read_text())["measured"][0]["seconds"] == 3.6
+    costs.before_a_run(values, "auto", known, ["05"])
+    assert len(machine) == 1, "a whole measurement is kept"
+    kept = json.loads(known.read_text())
+    kept["measured"][0]["seconds"] = -1
+    known.write_text(json.dumps(kept))
+    costs.before_a_run(values, "auto", known, ["05"])
+    assert len(machine) == 2, "no work takes less than no time"
+
+
+def test_what_cannot_be_looked_at_takes_no_space(values, tmp_path):
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    (tmp_path / "run" / "deep" / "a.bin").write_bytes(b"x" * 2**20)
+    (tmp_path / "run" / "gone").symlink_to(tmp_path / "nowhere")
+    assert costs.held(tmp_path / "run") == pytest.approx(1 / 1024) and costs.held(tmp_path / "none") == 0
+
+
+def test_only_shards_count_as_shards(values, tmp_path):
+    for name in ("1.tar", "._1.tar", "2.TAR"):
+        (tmp_path / name).write_bytes(b"x" * 2**20)
+    (tmp_path / "folder.tar").mkdir()
+    (tmp_path / "gone.tar").symlink_to(tmp_path / "nowhere")
+    with_shards = values | {"05": values["05"] | {"regularization": str(tmp_path)}}
+    without = values | {"05": values["05"] | {"regularization": str(tmp_path / "none")}}
+    more = costs.space(with_shards, 30)["05"] - costs.space(without, 30)["05"]
+    assert more == pytest.approx(2 / 1024)

@@ -34,3 +34,7 @@ def test_diffusiondb_s_table(tmp_path):
     with pytest.raises(Problem, match="no such file at .*metadata-large.parquet") as problem:
         read_metadata(tmp_path / "metadata-large.parquet")
     assert "--prompts-first" in str(problem.value) and "poloclub/diffusiondb" in str(problem.value)
+
+
+def test_an_endless_line_is_cut():
+    assert told(OSError("x" * 10**6)) == "x" * 300

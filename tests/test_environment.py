@@ -71,3 +71,18 @@ def test_a_gpu_that_is_too_small_or_absent_is_missing(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: small)
     states = {gib: {c.what: c for c in check_environment(1, 0.1, gpu_memory=gib)}["device"].state for gib in (0, 8, 20)}
     assert states == {0: "ok", 8: "ok", 20: "missing"}
+
+
+@pytest.mark.parametrize("card", ["", "{", "[]", "null", '{"sha256": 5}', '{"sha256": null}', "[" * 9999])
+def test_a_damaged_card_of_the_models_is_missing_models(monkeypatch, tmp_path, card):
+    monkeypatch.setattr("alignsd.miniature.WEIGHTS", tmp_path)
+    (tmp_path / "model_card.json").write_text(card)
+    (models,) = (check for check in check_environment(1, 0.1) if check.what == "miniature's models")
+    assert models.state == "missing" and models.fix == "git checkout alignsd/miniature/weights"
+
+
+def test_memory_is_measured_on_every_system(monkeypatch):
+    """Windows has no ``os.sysconf``."""
+    monkeypatch.delattr(environment.os, "sysconf", raising=False)
+    (memory,) = (check for check in check_environment(0.1, 0.1) if check.what == "memory")
+    assert memory.state == "ok" and float(memory.found.removesuffix(" GiB")) > 0.1
