@@ -22,11 +22,15 @@ from alignsd.paths import notebooks, output, root, shown
 
 # A progress bar as tqdm writes it: on stderr, line over line, or as a widget that no longer works without its kernel.
 BAR = re.compile(r"\d%\|")
-# Code within a text cell, whose brackets are no links: a block between fences, or a span between backticks.
-CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|(`+)(?!`).+?(?<!`)\2(?!`))", re.DOTALL | re.MULTILINE)
-# Where a link leads: [words](target "title"), [name]: target, and HTML's href="target" and src="target".
+# Code within a text cell, whose brackets are no links: between fences, or between backticks.
+CODE = re.compile(
+    r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|(`+)(?!`).+?(?<!`)\2(?!`))",
+    re.DOTALL | re.MULTILINE,
+)
+# Where a link leads: [words](target "title"), [name]: target, HTML's href="target", src="target".
 TARGETS = re.compile(
-    r"""(?P<before>\]\(\s*<?|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*<?|\b(?:href|src)\s*=\s*["'])(?P<target>[^\s<>"')]+)""",
+    r"""(?P<before>\]\(\s*<?|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*<?|\b(?:href|src)\s*=\s*["'])"""
+    r"""(?P<target>[^\s<>"')]+)""",
     re.MULTILINE,
 )
 
@@ -76,7 +80,7 @@ def execute(source: Path, target: Path, parameters: Mapping[str, Any]) -> None:
 
 
 def refresh_prose(source: Path, executed: Path) -> None:
-    """Replace the text cells of an executed copy by those of its source; the code cells must be the same."""
+    """Replace the text cells of an executed copy by those of its source, whose code is the same."""
     new = linked(nbformat.read(source, as_version=4), source.parent, executed.parent)
     old = nbformat.read(executed, as_version=4)
     outputs = iter([cell for cell in old.cells if cell.cell_type == "code" and not _is_injected(cell)])
@@ -101,12 +105,14 @@ def linked(notebook: nbformat.NotebookNode, base: Path, copies: Path) -> nbforma
 def relinked(markdown: str, base: Path, copies: Path) -> str:
     """Return Markdown whose relative links lead, from a run's folder, to where they led before.
 
-    A link to a notebook's source leads to the executed copy, if the run's folder holds one. Links with a scheme, links
-    within the page, absolute paths, links to nothing and whatever stands in code are left alone.
+    A link to a notebook's source leads to the executed copy, if the run's folder holds one. Links
+    with a scheme, links within the page, absolute paths, links to nothing and whatever stands in
+    code are left alone.
 
     Args:
         markdown: the text of a cell.
-        base: the folder for which the links are written: that of the sources, or ``copies`` to renew the links of a copy.
+        base: the folder for which the links are written: that of the sources, or ``copies`` to
+            renew the links of a copy.
         copies: the folder of the run's executed copies.
     """
 
@@ -123,7 +129,8 @@ def _target(target: str, base: Path, copies: Path) -> str:
         return target
     place = base / unquote(path)
     copy = copies / place.name
-    if place.suffix == ".ipynb" and place.parent.resolve() == notebooks().resolve() and copy.exists():
+    is_source = place.suffix == ".ipynb" and place.parent.resolve() == notebooks().resolve()
+    if is_source and copy.exists():
         place = copy
     try:
         if not place.exists():
@@ -144,7 +151,7 @@ def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
 
 
 def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
+    """Return an executed notebook without papermill's metadata, bars and paths of this machine."""
     notebook.metadata = nbformat.from_dict({key: notebook.metadata[key] for key in ("kernelspec", "language_info")
                                             if key in notebook.metadata})
     for cell in notebook.cells:
@@ -171,7 +178,7 @@ def _renew_links_beside(target: Path) -> None:
 
 
 def _renew_links(copy: Path) -> None:
-    """Let an executed copy link to the copies beside it; a copy that does already, or is damaged, is left alone."""
+    """Let an executed copy link to the copies beside it; a damaged copy is left alone."""
     try:
         notebook = nbformat.read(copy, as_version=4)
     except (OSError, ValueError, AttributeError, TypeError):  # no JSON, or no notebook

@@ -73,7 +73,7 @@ def read(path: Path) -> list[dict]:
 
 
 def table(rows: list[dict], width: int = 100) -> str:
-    """Return the scorecard as text for a terminal of ``width`` characters, with a count of the verdicts below."""
+    """Return the scorecard as text for a terminal of ``width`` characters."""
     return as_table(rows).text(width)
 
 
@@ -94,7 +94,10 @@ def as_table(rows: list[dict]) -> Table:
 def markdown(rows: list[dict]) -> list[str]:
     """Returns the scorecard as lines of a Markdown table."""
     lines = ["| claim | paper | this run [95 % interval] | n | verdict |", "|---|---|---|---|---|"]
-    cells = [(row["claim"], published(row["paper"]), span(row), _count(row), row["verdict"]) for row in rows]
+    cells = [
+        (row["claim"], published(row["paper"]), span(row), _count(row), row["verdict"])
+        for row in rows
+    ]
     return lines + [f"| {' | '.join(row)} |" for row in cells]
 
 
