@@ -1,4 +1,4 @@
-"""Loading without the progress bars of other libraries: as widgets, these bars are lost when a notebook is closed."""
+"""Loading models without the progress bars of other libraries, which a saved notebook loses."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ from pathlib import Path
 def no_library_bars(model: str) -> None:
     """Switch the bars of diffusers, transformers and the hub off, before a model is loaded.
 
-    In JupyterLab these bars are widgets. A saved notebook that is opened again shows "Error displaying widget: model not
-    found" in their place. The bars stay off: two threads may load models at the same time.
+    In JupyterLab these bars are widgets. A saved notebook that is opened again shows "Error
+    displaying widget: model not found" in their place. The bars stay off: two threads may load
+    models at the same time.
 
     Args:
-        model: a path, or a name on the hub. A model that is no file or folder may have to be fetched first, so that one
-            printed line says what is going on.
+        model: a path, or a name on the hub. A model that is no file or folder may have to be
+            fetched first, so that one printed line says what is going on.
     """
     from diffusers.utils import logging as of_diffusers
     from huggingface_hub import utils as hub
@@ -21,4 +22,5 @@ def no_library_bars(model: str) -> None:
     of_transformers.disable_progress_bar()
     hub.disable_progress_bars()
     if not Path(model).exists():
-        print(f"Loading {model} from the Hugging Face hub. The first time, this takes as long as the download.", flush=True)
+        print(f"Loading {model} from the Hugging Face hub.", end=" ")
+        print("The first time, this takes as long as the download.", flush=True)

@@ -53,11 +53,15 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 SILENT = logging.getLogger("alignsd.silent")  # for libraries that log the errors they raise
 SILENT.addHandler(logging.NullHandler())
 SILENT.propagate = False
-# Code within a text cell, whose brackets are no links: a block between fences, or a span between backticks.
-CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|(`+)(?!`).+?(?<!`)\2(?!`))", re.DOTALL | re.MULTILINE)
-# Where a link leads: [words](target "title"), [name]: target, and HTML's href="target" and src="target".
+# Code within a text cell, whose brackets are no links: between fences, or between backticks.
+CODE = re.compile(
+    r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|(`+)(?!`).+?(?<!`)\2(?!`))",
+    re.DOTALL | re.MULTILINE,
+)
+# Where a link leads: [words](target "title"), [name]: target, HTML's href="target", src="target".
 TARGETS = re.compile(
-    r"""(?P<before>\]\(\s*<?|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*<?|\b(?:href|src)\s*=\s*["'])(?P<target>[^\s<>"')]+)""",
+    r"""(?P<before>\]\(\s*<?|^[ ]{0,3}\[[^\]\n]+\]:[ \t]*<?|\b(?:href|src)\s*=\s*["'])"""
+    r"""(?P<target>[^\s<>"')]+)""",
     re.MULTILINE,
 )
 
@@ -533,12 +537,14 @@ def linked(notebook: nbformat.NotebookNode, base: Path, copies: Path) -> nbforma
 def relinked(markdown: str, base: Path, copies: Path) -> str:
     """Return Markdown whose relative links lead, from a run's folder, to where they led before.
 
-    A link to a notebook's source leads to the executed copy, if the run's folder holds one. Links with a scheme, links
-    within the page, absolute paths, links to nothing and whatever stands in code are left alone.
+    A link to a notebook's source leads to the executed copy, if the run's folder holds one. Links
+    with a scheme, links within the page, absolute paths, links to nothing and whatever stands in
+    code are left alone.
 
     Args:
         markdown: the text of a cell.
-        base: the folder for which the links are written: that of the sources, or ``copies`` to renew the links of a copy.
+        base: the folder for which the links are written: that of the sources, or ``copies`` to
+            renew the links of a copy.
         copies: the folder of the run's executed copies.
     """
 
@@ -555,7 +561,8 @@ def _target(target: str, base: Path, copies: Path) -> str:
         return target
     place = base / unquote(path)
     copy = copies / place.name
-    if place.suffix == ".ipynb" and place.parent.resolve() == notebooks().resolve() and copy.exists():
+    is_source = place.suffix == ".ipynb" and place.parent.resolve() == notebooks().resolve()
+    if is_source and copy.exists():
         place = copy
     try:
         if not place.exists():
@@ -576,7 +583,7 @@ def _outside_code(markdown: str, change: Callable[[str], str]) -> str:
 
 
 def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return an executed notebook without papermill's metadata, progress bars, and paths of this machine in its text outputs."""
+    """Return an executed notebook without papermill's metadata, bars and paths of this machine."""
     notebook.metadata = nbformat.from_dict({key: notebook.metadata[key] for key in ("kernelspec", "language_info")
                                             if key in notebook.metadata})
     for cell in notebook.cells:
@@ -603,7 +610,7 @@ def _renew_links_beside(target: Path) -> None:
 
 
 def _renew_links(copy: Path) -> None:
-    """Let an executed copy link to the copies beside it; a copy that does already, or is damaged, is left alone."""
+    """Let an executed copy link to the copies beside it; a damaged copy is left alone."""
     try:
         notebook = nbformat.read(copy, as_version=4)
     except (OSError, ValueError, AttributeError, TypeError):  # no JSON, or no notebook

@@ -101,7 +101,7 @@ def _no_scorecard(path: Path, found: str) -> Problem:
 
 
 def table(rows: list[dict], width: int = 100) -> str:
-    """Return the scorecard as text for a terminal of ``width`` characters, with a count of the verdicts below."""
+    """Return the scorecard as text for a terminal of ``width`` characters."""
     return as_table(rows).text(width)
 
 
@@ -122,7 +122,10 @@ def as_table(rows: list[dict]) -> Table:
 def markdown(rows: list[dict]) -> list[str]:
     """Returns the scorecard as lines of a Markdown table."""
     lines = ["| claim | paper | this run [95 % interval] | n | verdict |", "|---|---|---|---|---|"]
-    cells = [(row["claim"], published(row["paper"]), span(row), _count(row), row["verdict"]) for row in rows]
+    cells = [
+        (row["claim"], published(row["paper"]), span(row), _count(row), row["verdict"])
+        for row in rows
+    ]
     return lines + [f"| {' | '.join(row)} |" for row in cells]
 
 

@@ -10,17 +10,20 @@ GAP = "  "  # between two columns of a table in text
 NO_BREAK_SPACE = "\u00a0"
 SMALLEST_COLUMN = 8  # characters; a column of text is not made narrower
 REPLACEMENT = "\ufffd"
-TURNS_DIRECTION = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-# JupyterLab typesets what stands between two dollar signs, unless an element around it has one of these classes.
+TURNS_DIRECTION = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+# JupyterLab typesets what stands between two dollar signs, unless a class of its element says no.
 NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 MARKDOWN_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&-])")
 
 
 def readable(value: object) -> str:
-    """Return any value as text that can be shown on one line, whatever characters a prompt holds.
+    """Return any value as text that can be shown on one line.
 
-    Every character of white space becomes a space. Marks that turn the direction of writing are left out, since they
-    would also turn the text after them. Other control characters and halves of surrogate pairs become U+FFFD.
+    Every character of white space becomes a space. Marks that turn the direction of writing are
+    left out, since they would also turn the text after them. Other control characters and halves
+    of surrogate pairs become U+FFFD.
     """
     characters = []
     for character in str(value):
@@ -39,7 +42,8 @@ def readable(value: object) -> str:
 class Table:
     """Rows of text under headings.
 
-    A notebook shows a table whose columns wrap, in the colours of the reader's theme. ``print`` shows text.
+    A notebook shows a table whose columns wrap, in the colours of the reader's theme.
+    ``print`` shows text.
 
     Args:
         rows: one sequence of cells per row; a cell is shown as ``readable`` returns it.
@@ -64,12 +68,14 @@ class Table:
         self.below = readable(below)
         for row in self.rows:
             if len(row) != len(self.headings):
-                raise ValueError(f"a row has {len(row)} cells under {len(self.headings)} headings: {row}")
+                raise ValueError(
+                    f"a row has {len(row)} cells under {len(self.headings)} headings: {row}"
+                )
 
     def text(self, width: int = 100) -> str:
         """Return the table as lines of at most ``width`` characters; cells that are too long wrap.
 
-        A single word longer than its column is broken. Very many columns may need more than ``width``.
+        A single word longer than its column is broken. Very many columns may need more room.
         """
         widths = self._widths(width)
         lines = self._lines(self.headings, widths)
@@ -111,7 +117,7 @@ class Table:
         return f'<{tag} style="{style}">{html.escape(text)}</{tag}>'
 
     def _widths(self, width: int) -> list[int]:
-        """Return the columns' widths: the longest cell's, or less for the widest columns until all fit."""
+        """Return the columns' widths: the widest columns give way until all columns fit."""
         columns = zip(self.headings, *self.rows, strict=True)
         widths = [max(len(cell) for cell in column) for column in columns]
         room = width - len(GAP) * (len(widths) - 1)

@@ -20,7 +20,9 @@ def bars_are_on():
 
 def test_no_library_shows_a_bar_afterwards(tmp_path, capsys):
     no_library_bars(str(tmp_path))
-    assert not of_diffusers.is_progress_bar_enabled() and not of_transformers.is_progress_bar_enabled()
+    assert (
+        not of_diffusers.is_progress_bar_enabled() and not of_transformers.is_progress_bar_enabled()
+    )
     assert hub.are_progress_bars_disabled()
     assert capsys.readouterr().out == "", "a folder of this machine is not fetched"
 

@@ -19,7 +19,16 @@ from matplotlib.text import Text
 from alignsd import figures
 from alignsd.choices import Choice
 from alignsd.discord import File
-from alignsd.figures import NO_GLYPH, collect, drawable, finetune, pictures, qualitative, scheme, selection
+from alignsd.figures import (
+    NO_GLYPH,
+    collect,
+    drawable,
+    finetune,
+    pictures,
+    qualitative,
+    scheme,
+    selection,
+)
 from alignsd.images import save_png
 from alignsd.views import REPLACEMENT
 
@@ -66,16 +75,34 @@ def draw(kind: str, prompt: str, folder) -> plt.Figure:
     """One figure of each function that draws text of a prompt, or of a parameter."""
     fig = plt.figure(figsize=(6, 3), dpi=40)
     pixels = {"a": np.zeros((8, 8, 3), np.uint8), "b": np.zeros((8, 8, 3), np.uint8)}
-    rows = pd.DataFrame([{"prompt": prompt, "image": name, "hps": 20.0, "role": role}
-                         for name, role in (("a", "positive"), ("b", "negative"))], dtype=object)
-    drawn = pd.DataFrame([{"arm": "original", "id": "a", "prompt": prompt, "file": "0.png"}], dtype=object)
+    rows = pd.DataFrame(
+        [
+            {"prompt": prompt, "image": name, "hps": 20.0, "role": role}
+            for name, role in (("a", "positive"), ("b", "negative"))
+        ],
+        dtype=object,
+    )
+    drawn = pd.DataFrame(
+        [{"arm": "original", "id": "a", "prompt": prompt, "file": "0.png"}], dtype=object
+    )
     if kind == "examples":
-        collect.examples(fig, pd.DataFrame([{"prompt": prompt, "file_path": ["0.png", "1.png"], "human_preference": 0}], dtype=object),
-                         folder)
+        collect.examples(
+            fig,
+            pd.DataFrame(
+                [{"prompt": prompt, "file_path": ["0.png", "1.png"], "human_preference": 0}],
+                dtype=object,
+            ),
+            folder,
+        )
     elif kind == "offered":
-        collect.offered(fig, [Choice("1", "u", prompt, (File("0.png", "0.png"), File("1.png", "1.png")), 1, folder)])
+        collect.offered(
+            fig,
+            [Choice("1", "u", prompt, (File("0.png", "0.png"), File("1.png", "1.png")), 1, folder)],
+        )
     elif kind == "failures":
-        qualitative.failures(fig, pd.DataFrame([{"id": "a", "flaw": prompt}], dtype=object), drawn, folder)
+        qualitative.failures(
+            fig, pd.DataFrame([{"id": "a", "flaw": prompt}], dtype=object), drawn, folder
+        )
     elif kind == "ranked":
         selection.ranked_pictures(fig, rows, pixels)
     elif kind == "pairs":
@@ -83,8 +110,13 @@ def draw(kind: str, prompt: str, folder) -> plt.Figure:
     elif kind == "grid":
         pictures.picture_grid(fig, drawn, folder, ["a"], {"original": "original"})
     elif kind == "strip":
-        steps = pd.DataFrame([{"step": 0, "index": f"0-{side}", "prompt": prompt, "file": "0.png"} for side in ("plain", "weird")],
-                             dtype=object)
+        steps = pd.DataFrame(
+            [
+                {"step": 0, "index": f"0-{side}", "prompt": prompt, "file": "0.png"}
+                for side in ("plain", "weird")
+            ],
+            dtype=object,
+        )
         finetune.sample_strip(fig, steps, folder)
     elif kind == "scheme":
         scheme.scheme(fig.subplots(), scheme.steps(2, 2, 2.0, prompt))
@@ -99,7 +131,11 @@ def check(kind: str, prompt: str, folder) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             fig.canvas.draw()
-        formulas = [text.get_text() for text in fig.findobj(Text) if text.get_parse_math() and is_math_text(text.get_text())]
+        formulas = [
+            text.get_text()
+            for text in fig.findobj(Text)
+            if text.get_parse_math() and is_math_text(text.get_text())
+        ]
         assert formulas == []
     finally:
         plt.close(fig)
@@ -134,9 +170,19 @@ def test_drawable_keeps_what_the_font_can_draw_and_nothing_else(text):
     assert [c for c in kept if c != " "] == [c for c in plain if c != " "]
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("a $5 bill", "a $5 bill"), ("café – naïve “x” …", "café – naïve “x” …"), ("кот", "кот"), ("猫 x", f"{NO_GLYPH} x"),
-    ("👨‍👩‍👧", 3 * NO_GLYPH), ("\ud800", REPLACEMENT), ("a\u202eb", "ab"), ("Weird image. ", "Weird image. ")])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a $5 bill", "a $5 bill"),
+        ("café – naïve “x” …", "café – naïve “x” …"),
+        ("кот", "кот"),
+        ("猫 x", f"{NO_GLYPH} x"),
+        ("👨‍👩‍👧", 3 * NO_GLYPH),
+        ("\ud800", REPLACEMENT),
+        ("a\u202eb", "ab"),
+        ("Weird image. ", "Weird image. "),
+    ],
+)
 def test_drawable(text, expected):
     assert drawable(text) == expected
 
@@ -150,7 +196,10 @@ def test_a_saved_figure_holds_the_prompt_as_it_was(folder, tmp_path):
     assert path.exists() and path.with_suffix(".pdf").exists()
 
 
-@pytest.mark.parametrize("name", ["surrogate", "control characters", "right to left", "chinese", "combining", "private use"])
+@pytest.mark.parametrize(
+    "name",
+    ["surrogate", "control characters", "right to left", "chinese", "combining", "private use"],
+)
 def test_figures_with_odd_prompts_are_saved(folder, tmp_path, name):
     prompt = ODD[name]
     with warnings.catch_warnings():
@@ -167,9 +216,13 @@ def test_a_prompt_of_any_length_takes_no_more_room_than_it_has(prompt, width, li
 
 def test_a_picture_that_is_missing_leaves_its_place_with_the_reason(folder):
     fig = plt.figure()
-    rows = pd.DataFrame([{"prompt": "a cat", "file_path": ["0.png", "gone.png"], "human_preference": 0}])
+    rows = pd.DataFrame(
+        [{"prompt": "a cat", "file_path": ["0.png", "gone.png"], "human_preference": 0}]
+    )
     collect.examples(fig, rows, folder)
-    texts = [[text.get_text() for text in ax.texts] for ax in fig.findobj(plt.Axes) if ax.get_visible()]
+    texts = [
+        [text.get_text() for text in ax.texts] for ax in fig.findobj(plt.Axes) if ax.get_visible()
+    ]
     assert texts == [[], ["missing file"]] or texts[0] == [] and "missing" in texts[1][0]
 
 

@@ -7,8 +7,22 @@ import pytest
 
 from alignsd.views import NO_BREAK_SPACE, REPLACEMENT, Table, readable
 
-LONG = "a person standing in the meadow with a hat in a purple shirt, by a famous artist, soft light, highly detailed " * 2
-ODD = ["<b>bold</b>", "a | b", "*a* _b_ `c`", "$x_1$ and $y$", "[a](b)", "# a", "a & b", '"quoted"', "a\\b", "<!-- -->"]
+LONG = (
+    "a person standing in the meadow with a hat in a purple shirt, by a famous artist, soft light, highly detailed "
+    * 2
+)
+ODD = [
+    "<b>bold</b>",
+    "a | b",
+    "*a* _b_ `c`",
+    "$x_1$ and $y$",
+    "[a](b)",
+    "# a",
+    "a & b",
+    '"quoted"',
+    "a\\b",
+    "<!-- -->",
+]
 
 
 def test_columns_are_aligned_and_numbers_are_flush_right():
@@ -18,7 +32,10 @@ def test_columns_are_aligned_and_numbers_are_flush_right():
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
 def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(width):
-    rows = [(LONG, "1.5", "2.00 [1.00, 3.00]", "7", "not reproduced"), ("short", "-", "-", "-", "reproduced")]
+    rows = [
+        (LONG, "1.5", "2.00 [1.00, 3.00]", "7", "not reproduced"),
+        ("short", "-", "-", "-", "reproduced"),
+    ]
     text = Table(rows, ["claim", "paper", "this run", "n", "verdict"]).text(width)
     assert max(len(line) for line in text.splitlines()) <= width
     first = "\n".join(text.splitlines()[2:])
@@ -40,13 +57,17 @@ def test_markup_in_a_cell_is_text_in_html(cell):
     shown = Table([(cell, "x")], ["a", "b"])._repr_html_()
     (found,) = re.findall(r"<td[^>]*>(.*?)</td><td", shown)
     assert html.unescape(found) == cell and "<" not in found
-    assert "mathjax_ignore" in shown and "tex2jax_ignore" in shown, "dollar signs must not begin a formula"
+    assert "mathjax_ignore" in shown and "tex2jax_ignore" in shown, (
+        "dollar signs must not begin a formula"
+    )
 
 
 @pytest.mark.parametrize("cell", ODD)
 def test_markup_in_a_cell_is_text_in_markdown(cell):
     mistune = pytest.importorskip("mistune")
-    rendered = mistune.create_markdown(plugins=["table"])(Table([(cell, "x")], ["a", "b"])._repr_markdown_())
+    rendered = mistune.create_markdown(plugins=["table"])(
+        Table([(cell, "x")], ["a", "b"])._repr_markdown_()
+    )
     (found,) = re.findall(r"<td>(.*?)</td>\s*<td>x", rendered, re.DOTALL)
     assert html.unescape(found) == cell, rendered
 
@@ -69,9 +90,19 @@ def test_a_row_with_a_cell_too_few_is_refused():
         Table([("a",)], ["x", "y"])
 
 
-@pytest.mark.parametrize(("value", "expected"), [
-    ("a\nb\tc\r\u2028d", "a b c  d"), ("a\x00b\x1b[31m", f"a{REPLACEMENT}b{REPLACEMENT}[31m"), ("\ud800 cat", f"{REPLACEMENT} cat"),
-    ("a \u202ecat\u202c", "a cat"), (3.5, "3.5"), (None, "None"), ("Weird image. ", "Weird image. "), ("猫 🐱", "猫 🐱")])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a\nb\tc\r\u2028d", "a b c  d"),
+        ("a\x00b\x1b[31m", f"a{REPLACEMENT}b{REPLACEMENT}[31m"),
+        ("\ud800 cat", f"{REPLACEMENT} cat"),
+        ("a \u202ecat\u202c", "a cat"),
+        (3.5, "3.5"),
+        (None, "None"),
+        ("Weird image. ", "Weird image. "),
+        ("猫 🐱", "猫 🐱"),
+    ],
+)
 def test_readable(value, expected):
     assert readable(value) == expected
 

@@ -45,16 +45,17 @@ STYLE = {
 
 
 def use_style() -> None:
-    """Set the look of all figures and tables that follow; a notebook calls this once, before its first figure."""
+    """Set the look of all figures and tables that follow; a notebook calls this once."""
     plt.rcParams.update(STYLE)
-    pd.set_option("display.html.use_mathjax", False)  # in a table too, dollar signs are dollar signs
+    pd.set_option("display.html.use_mathjax", False)  # dollar signs in a table, too
 
 
 def drawable(value: object) -> str:
-    """Return any value as one line of text that matplotlib can draw: a prompt may hold every character there is.
+    """Return any value as one line of text that matplotlib can draw.
 
-    Beyond what ``views.readable`` does, a character that the font lacks (most emoji, a Chinese word) becomes an empty
-    square. The joiners of emoji, and marks without a width that the font lacks, are left out. Draw the text with
+    A prompt may hold every character there is. Beyond what ``views.readable`` does, a character
+    that the font lacks (most emoji, a Chinese word) becomes an empty square. The joiners of emoji,
+    and marks without a width that the font lacks, are left out. Draw the text with
     ``parse_math=False``, so that dollar signs in it do not begin a formula.
     """
     glyphs = _glyphs()
@@ -91,8 +92,8 @@ def label_preset(fig: Figure, run: str, note: str = "simulated people and pictur
     if (engine := fig.get_layout_engine()) is not None and hasattr(engine, "set"):
         strip = 0.2 / fig.get_figheight()  # 0.2 inches kept free
         engine.set(rect=(0, strip, 1, 1 - strip))
-    fig.text(0.995, 0.05 / fig.get_figheight(), words, ha="right", va="bottom", fontsize=8, color="#555555",
-             parse_math=False)
+    look = {"ha": "right", "va": "bottom", "fontsize": 8, "color": "#555555"}
+    fig.text(0.995, 0.05 / fig.get_figheight(), words, parse_math=False, **look)
     return fig
 
 
@@ -160,7 +161,8 @@ def publish(fig: Figure, name: str, data: dict, stage_files: list[str], *, run: 
 def plain(value):
     """Return ``value`` (tables, arrays, numpy scalars, lists, dicts) as JSON knows it.
 
-    NaN and infinity become None. Half of a surrogate pair, which no file can hold, is written as ``\\ud800``.
+    NaN and infinity become None. Half of a surrogate pair, which no file can hold, is written as
+    ``\\ud800``.
     """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")

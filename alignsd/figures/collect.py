@@ -94,7 +94,7 @@ def examples(fig: Figure, choices: pd.DataFrame, folder: Path, columns: int = 2)
 
 
 def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
-    """Draw choices as they stand in the export, one per row: the prompt above, a frame around the picture that was chosen.
+    """Draw choices of the export, one per row, each with a frame around the chosen picture.
 
     Args:
         fig: where to draw; about 1.7 inches of height per choice.
@@ -104,9 +104,11 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
         fig.text(0.5, 0.5, "no choice to show", ha="center")
         return fig
     frame_legend(fig, CHOSEN)
-    for cell, choice in zip(fig.subfigures(len(choices), 1, squeeze=False)[:, 0], choices, strict=True):
-        cell.suptitle(shortened(choice.prompt, 110), fontsize=9, parse_math=False)
-        for index, (ax, file) in enumerate(zip(cell.subplots(1, len(choice.files), squeeze=False)[0], choice.files, strict=True)):
+    rows = fig.subfigures(len(choices), 1, squeeze=False)[:, 0]
+    for row, choice in zip(rows, choices, strict=True):
+        row.suptitle(shortened(choice.prompt, 110), fontsize=9, parse_math=False)
+        places = row.subplots(1, len(choice.files), squeeze=False)[0]
+        for index, (ax, file) in enumerate(zip(places, choice.files, strict=True)):
             try:
                 show(ax, picture(choice.folder, file), CHOSEN if index == choice.chosen else None)
             except BadImage as error:
@@ -115,7 +117,7 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
 
 
 def exchange(records: Iterable[Any], choice: Choice | None) -> Table:
-    """Return the messages between the bot and the person that made one choice, one per row, without names.
+    """Return the messages between the bot and the person that made one choice, without names.
 
     Args:
         records: messages as they stand in the export, from ``discord.raw_messages``; a few dozen.

@@ -20,9 +20,10 @@ FLAWED, CHOSEN, POSITIVE, NEGATIVE = FRAMES
 
 
 def shortened(text: str, width: int, lines: int = 1) -> str:
-    """Return any text, drawable, in at most ``lines`` lines of ``width`` characters; an ellipsis ends what was cut.
+    """Return any text, drawable, in at most ``lines`` lines of ``width`` characters.
 
-    Lines are broken between words, and within a word that is longer than a line.
+    An ellipsis ends what was cut. Lines are broken between words, and within a word that is longer
+    than a line.
     """
     enough = width * (lines + 1)  # characters; a text of megabytes need not be wrapped to its end
     words = " ".join(drawable(text).split())
@@ -46,7 +47,7 @@ def show(ax: Axes, image: np.ndarray, frame: str | None = None) -> None:
 
 
 def show_file(ax: Axes, path: Path, frame: str | None = None) -> None:
-    """Show the picture of a file as ``show`` does; a picture that is missing or damaged leaves its place empty, and says so."""
+    """Show the picture of a file, or in its place why the picture is missing or damaged."""
     try:
         show(ax, read_image(path), frame)
     except BadImage as error:
@@ -57,12 +58,18 @@ def show_nothing(ax: Axes, error: BadImage) -> None:
     """Say in the place of a picture why there is none."""
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
-    ax.text(0.5, 0.5, shortened(error.reason, 14, 4), ha="center", va="center", fontsize=LABEL, transform=ax.transAxes,
-            parse_math=False)
+    reason = shortened(error.reason, 14, 4)
+    look = {"ha": "center", "va": "center", "fontsize": LABEL}
+    ax.text(0.5, 0.5, reason, transform=ax.transAxes, parse_math=False, **look)
 
 
-def sheet(fig: Figure, pictures: Mapping[str, np.ndarray], flawed: Mapping[str, bool], columns: int = 8) -> Figure:
-    """Draw many pictures in the order given, side by side, and frame those in which the judge sees a flaw.
+def sheet(
+    fig: Figure,
+    pictures: Mapping[str, np.ndarray],
+    flawed: Mapping[str, bool],
+    columns: int = 8,
+) -> Figure:
+    """Draw many pictures in the order given, and frame those in which the judge sees a flaw.
 
     Args:
         fig: where to draw; about 1.1 inches of height per row.
@@ -117,7 +124,8 @@ def lattice(fig: Figure | SubFigure, cells: pd.DataFrame, folder: Path, rows: Ma
         if (row, column) not in files:
             ax.set_axis_off()
             continue
-        show_file(ax, folder / files[row, column], FLAWED if flawed and flawed.get((row, column)) else None)
+        frame = FLAWED if flawed and flawed.get((row, column)) else None
+        show_file(ax, folder / files[row, column], frame)
     for ax, title in zip(axes[0], columns.values(), strict=True):
         ax.set_title(title, fontsize=LABEL, va="bottom", parse_math=False)
     for ax, name in zip(axes[:, 0], rows.values(), strict=True):

@@ -7,7 +7,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alignsd.figures.evaluate import ADAPTED, ARMS, ORIGINAL
-from alignsd.figures.pictures import FLAWED, column_title, frame_legend, lattice, picture_grid, shortened, side_by_side
+from alignsd.figures.pictures import (
+    FLAWED,
+    column_title,
+    frame_legend,
+    lattice,
+    picture_grid,
+    shortened,
+    side_by_side,
+)
 
 
 def groups_by_original(images: pd.DataFrame, metrics: pd.DataFrame, size: int) -> dict[str, list[str]]:

@@ -31,7 +31,7 @@ def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMI
     ax.axvline(limit, color=VERMILLION, linestyle="--", label=f"limit {limit:g}: {int((values < limit).sum())} images below")
     ax.set(xlabel="greatest difference of neighbouring pixels, 0-255", ylabel="images", yscale="symlog")
     ax.set_ylim(0, 6 * ax.get_ylim()[1])
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # 1,000 in place of a power of ten, which is a formula
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # a power of ten is a formula
     ax.legend(loc="upper left")
     return ax
 
@@ -55,7 +55,8 @@ def ranked_pictures(fig: Figure, groups: pd.DataFrame, found: dict[str, np.ndarr
             show(ax, found[row["image"]], _frame(row.get("role", "")))
             ax.set_title(f"{row['hps']:.2f}", fontsize=LABEL)
         label = shortened(prompt, 26, 3)
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=LABEL, parse_math=False)
+        look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": LABEL}
+        line[0].set_ylabel(label, parse_math=False, **look)
         for ax in line[len(rows):]:
             ax.set_axis_off()
     return fig
@@ -142,7 +143,8 @@ def pair_grid(fig: Figure, pairs: pd.DataFrame, found: dict[str, np.ndarray], co
                 ax = pair[int(row["role"] != POSITIVE)]
                 show(ax, found[row["image"]], _frame(row["role"]))
                 ax.set_xlabel(f"HPS {row['hps']:.2f}", fontsize=LABEL)
-            pair[0].set_title(shortened(prompt, 24, 3), fontsize=LABEL, va="bottom", parse_math=False)
+            title = shortened(prompt, 24, 3)
+            pair[0].set_title(title, fontsize=LABEL, va="bottom", parse_math=False)
     return fig
 
 
@@ -169,7 +171,10 @@ def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
 
 
 def _by_prompt(table: pd.DataFrame) -> dict[str, list[dict]]:
-    """Return the rows of each prompt, in the table's order; pandas cannot group by a prompt that no file can hold."""
+    """Return the rows of each prompt, in the table's order.
+
+    pandas cannot group by a prompt that no file can hold, such as half of a surrogate pair.
+    """
     rows_of: dict[str, list[dict]] = {}
     for row in table.to_dict("records"):
         rows_of.setdefault(row["prompt"], []).append(row)

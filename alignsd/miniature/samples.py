@@ -1,4 +1,4 @@
-"""The sheet of pictures that lies beside the shipped models: ``samples.png``, drawn by them and not chosen."""
+"""The sheet of pictures beside the shipped models, ``samples.png``: drawn by them, not chosen."""
 
 import numpy as np
 
@@ -8,8 +8,10 @@ from alignsd.miniature.renderer import SIZE
 
 
 def samples() -> dict[str, np.ndarray]:
-    """Return the pictures of the sheet in the order in which they were drawn: number -> ``(64, 64, 3)`` uint8."""
+    """Return the sheet's pictures as they were drawn: number -> ``(64, 64, 3)`` uint8."""
     sheet = read_image(WEIGHTS / "samples.png")
     rows = [sheet[top : top + SIZE] for top in range(0, sheet.shape[0], SIZE)]
-    pictures = [row[:, left : left + SIZE] for row in rows for left in range(0, sheet.shape[1], SIZE)]
+    pictures = [
+        row[:, left : left + SIZE] for row in rows for left in range(0, sheet.shape[1], SIZE)
+    ]
     return {str(number): picture for number, picture in enumerate(pictures)}
