@@ -17,7 +17,7 @@ from typing import Any
 READER_FOLDER = "ALIGNSD_READER_FOLDER"
 SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "lab")
 TARGETS = ("help", "demo", "test", "browser", "lab", "figures", "clean")
-TERMINAL = "in a terminal (JupyterLab: File, New, Terminal): "
+TERMINAL = "in a terminal (File, New, Terminal): "
 
 # No path, no option and no longer word ends with the name: alignsd/paths.py, -m pip, remake.
 BEFORE = r"(?<![\w./-])(?<!-m )"
@@ -28,7 +28,7 @@ ANY = re.compile("|".join(pattern.pattern for pattern in (ALIGNSD, MAKE, PIP)))
 
 
 def remember_reader() -> None:
-    """Note that the reader sits at a terminal, and in which folder, for the kernels started later."""
+    """Note that the reader sits at a terminal and in which folder, for the kernels to come."""
     try:
         os.environ[READER_FOLDER] = os.getcwd()
     except OSError:  # the folder was deleted

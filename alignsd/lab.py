@@ -32,7 +32,7 @@ FIRST = "00_start_here"
 ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses one option under two names
 ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy was given
 SPINCOUNT = "1000"  # kernels of several notebooks share the cores; waiting threads soon sleep
-# Defaults of JupyterLab for this repository; what a reader has chosen in JupyterLab's settings holds.
+# Defaults of JupyterLab here; what a reader has chosen in JupyterLab's settings holds.
 LAB_SETTINGS = {
     # A link to a document opens the text as it is meant to be read, not its source.
     "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
@@ -90,7 +90,7 @@ def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
         arguments: passed on to JupyterLab.
 
     Raises:
-        Problem: if JupyterLab is not installed, a notebook is unknown, or ``lab/`` cannot be written.
+        Problem: if JupyterLab is missing, a notebook is unknown, or ``lab/`` cannot be written.
     """
     if importlib.util.find_spec("jupyterlab") is None:
         raise Problem(
@@ -111,8 +111,8 @@ def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
 def prepare(fresh: Sequence[str] = ()) -> Copies:
     """Bring the working copies and the run that the copies write into up to date.
 
-    A copy that the reader has not edited follows its source. An edited copy stays, unless the reader
-    asks for a fresh copy; then the old copy is renamed. Outputs are no edit.
+    A copy that the reader has not edited follows its source. An edited copy stays, unless the
+    reader asks for a fresh copy; then the old copy is renamed. Outputs are no edit.
 
     Args:
         fresh: numbers or names of the notebooks of which the reader wants a fresh copy.
@@ -181,7 +181,7 @@ def set_aside(name: str) -> Path:
 
 
 def note_run() -> None:
-    """Note from which run the working copies read what their own run lacks, unless that is noted."""
+    """Note from which run the copies read what their own run lacks, unless that is noted."""
     noted = run_dir(RUN) / "run.json"
     if not noted.exists():
         write_json(noted, {"preset": "mini", "parent": PARENT})

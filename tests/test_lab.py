@@ -341,7 +341,7 @@ def test_git_ignores_nothing_that_is_or_may_be_committed():
 
 
 def documents() -> list[Path]:
-    """Return the texts that a reader opens: documents, sources of the notebooks, executed copies."""
+    """Return the texts that a reader opens: documents, notebooks and executed copies."""
     patterns = ["*.md", "docs/*.md", "alignsd/**/*.md", "notebooks/*.ipynb"]
     patterns.append("papermill_runs/mini/*.ipynb")
     return sorted(path for pattern in patterns for path in root().glob(pattern))
@@ -376,4 +376,5 @@ def test_links_lead_to_files_from_the_working_copies_too():
 def test_the_link_checker_sees_links():
     text = 'a [b](../c.md#d) `[x](y)` [e](https://f) ![g](h.png) <a href="i.md"> [j](#k)'
     assert targets(text) == ["../c.md", "h.png", "i.md"]
-    assert "../../docs/scorecard.md" in targets(prose(root() / "papermill_runs/mini/08_figures.ipynb"))
+    executed = root() / "papermill_runs/mini/08_figures.ipynb"
+    assert "../../docs/scorecard.md" in targets(prose(executed))
