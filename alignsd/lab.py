@@ -23,7 +23,7 @@ from alignsd.atomic import replacing, write_json
 from alignsd.commands import READER_FOLDER, pasteable, scripts
 from alignsd.errors import Problem
 from alignsd.parameters import notebook_names, notebook_path
-from alignsd.paths import root, run_dir, shown
+from alignsd.paths import output, root, run_dir, shown
 from alignsd.reading import read_json
 
 RUN = "lab"  # the run into which the working copies write
@@ -218,7 +218,7 @@ def command(arguments: Sequence[str]) -> list[str]:
     line += [f"{name}={value}" for name, value in options.items() if name not in given]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         line.append("--allow-root")  # containers and codespaces, where nobody else is there
-    return [*line, *(argument for argument in arguments if argument not in line)]
+    return [*line, *arguments]
 
 
 def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
@@ -229,6 +229,9 @@ def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
     """
     own = dict(environment)
     own.pop(READER_FOLDER, None)  # the reader of the kernels' messages sits at a notebook
+    for name, place in (("ALIGNSD_ROOT", root), ("ALIGNSD_OUTPUT", output)):
+        if own.get(name):
+            own[name] = str(place())  # kernels and terminals start in other folders
     folders = [*map(str, scripts()), *own.get("PATH", os.defpath).split(os.pathsep)]
     own["PATH"] = os.pathsep.join(dict.fromkeys(folders))
     own.setdefault("GOMP_SPINCOUNT", SPINCOUNT)

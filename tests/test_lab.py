@@ -258,6 +258,15 @@ def test_what_the_reader_has_set_is_kept(kit):
     assert environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)[-1] == "/mine"
 
 
+def test_folders_that_were_named_from_here_are_the_same_from_elsewhere(kit, monkeypatch):
+    monkeypatch.chdir(kit)
+    monkeypatch.setenv("ALIGNSD_ROOT", ".")
+    monkeypatch.setenv("ALIGNSD_OUTPUT", "out")
+    environment = lab.surroundings(os.environ)
+    assert environment["ALIGNSD_ROOT"] == str(kit)
+    assert Path(environment["ALIGNSD_OUTPUT"]).is_absolute()
+
+
 @pytest.mark.parametrize("home", ["", "/nonexistent/home", "/dev/null"])
 def test_without_a_home_jupyterlab_gets_one(kit, monkeypatch, home):
     def no_home():
