@@ -34,8 +34,6 @@ ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy wa
 SPINCOUNT = "1000"  # kernels of several notebooks share the cores; waiting threads soon sleep
 # Defaults of JupyterLab here; what a reader has chosen in JupyterLab's settings holds.
 LAB_SETTINGS = {
-    # A link to a document opens the text as it is meant to be read, not its source.
-    "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
     # A long line of code is wrapped where the window is narrow, so that no code is cut off.
     "@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": True}},
     # The versions are pinned, and a window that asks about news would lie over the first notebook.

@@ -234,12 +234,9 @@ class Window:
         return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell")
 
     def _wait_until_ready(self) -> None:
-        self.page.evaluate(
-            "async () => await window.jupyterapp.shell.currentWidget.sessionContext.ready"
-        )
         self.page.wait_for_function(
             """() => window.jupyterapp.shell.currentWidget.sessionContext
-                .session?.kernel?.status === 'idle'"""
+                ?.session?.kernel?.status === 'idle'"""
         )
 
 
