@@ -22,7 +22,7 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpec
 from alignsd.atomic import replacing, write_json
 from alignsd.commands import READER_FOLDER, pasteable, scripts
 from alignsd.errors import Problem
-from alignsd.parameters import notebook_names, notebook_path
+from alignsd.parameters import notebook_names, notebook_path, read_parameters
 from alignsd.paths import output, root, run_dir, shown
 from alignsd.reading import read_json
 
@@ -160,10 +160,15 @@ def fingerprint(cells: Sequence[Mapping[str, Any]]) -> str:
 
 
 def working_copy(name: str) -> dict[str, Any]:
-    """Return a notebook's content with the working copies' run in its parameters cell."""
+    """Return a notebook's content with the working copies' run in its parameters cell.
+
+    Raises:
+        Problem: if the source is damaged or has no parameters cell.
+    """
+    read_parameters(notebook_path(name))
     notebook = read_json(notebook_path(name))
     for cell in notebook["cells"]:
-        if "parameters" in cell["metadata"].get("tags", []):
+        if "parameters" in cell.get("metadata", {}).get("tags", []):
             source = "".join(cell["source"])
             source = re.sub(r"\Arun = ([\"']).*?\1", f'run = "{RUN}"', source)
             cell["source"] = source.splitlines(keepends=True)

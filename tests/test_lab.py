@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ipykernel.kernelspec import RESOURCES
 from typer.testing import CliRunner
 
@@ -157,6 +159,35 @@ def test_a_copy_that_is_no_notebook_is_kept_as_the_readers(two, damage):
     assert lab.prepare().kept == ("05_train",)
     assert lab.copy_path("05_train").read_bytes() == content
     assert lab.prepare(["05"]).made == ("05_train",)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=8,
+)
+CELL = st.fixed_dictionaries({}, optional={"cell_type": JSON, "source": JSON, "metadata": JSON})
+DAMAGED = JSON | st.fixed_dictionaries({"cells": JSON | st.lists(CELL | JSON)})
+
+
+@given(content=DAMAGED)
+def test_whatever_stands_in_a_copy_is_kept(two, content):
+    lab.prepare(["05"])
+    text = json.dumps(content)
+    lab.copy_path("05_train").write_text(text)
+    assert lab.prepare() == lab.Copies((), ("05_train",), ())
+    assert lab.copy_path("05_train").read_text() == text
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"cells": []}', '{"cells": [3]}'])
+def test_a_damaged_source_is_told_and_harms_no_copy(two, damage):
+    lab.prepare()
+    edit(lab.copy_path("05_train"), "steps = 3", "steps = 4")
+    edited = lab.copy_path("05_train").read_bytes()
+    two.write_text(damage)
+    with pytest.raises(Problem, match="05_train"):
+        lab.prepare()
+    assert lab.copy_path("05_train").read_bytes() == edited
 
 
 @pytest.mark.parametrize(
