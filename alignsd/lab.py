@@ -6,6 +6,7 @@ to the same place from a copy as from its source. The copies write into a run of
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -177,10 +178,9 @@ def working_copy(name: str) -> dict[str, Any]:
 
 def set_aside(name: str) -> Path:
     """Rename the working copy of a notebook and return its new path; no file is replaced."""
-    number = 1
-    while (aside := folder() / f"{name}-old{number}.ipynb").exists():
-        number += 1
-    return copy_path(name).rename(aside)
+    places = (folder() / f"{name}-old{number}.ipynb" for number in itertools.count(1))
+    free = next(place for place in places if not place.exists())
+    return copy_path(name).rename(free)
 
 
 def note_run() -> None:
