@@ -17,7 +17,7 @@ from typing import Any
 READER_FOLDER = "ALIGNSD_READER_FOLDER"
 SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "lab")
 TARGETS = ("help", "demo", "test", "browser", "lab", "figures", "clean")
-TERMINAL = "in a terminal (JupyterLab: File, New, Terminal): "
+TERMINAL = "in a terminal (File, New, Terminal): "
 
 # No path, no option and no longer word ends with the name: alignsd/paths.py, -m pip, remake.
 BEFORE = r"(?<![\w./-])(?<!-m )"
@@ -28,11 +28,8 @@ ANY = re.compile("|".join(pattern.pattern for pattern in (ALIGNSD, MAKE, PIP)))
 
 
 def remember_reader() -> None:
-    """Note that the reader sits at a terminal, and in which folder, for the kernels started later."""
-    try:
-        os.environ[READER_FOLDER] = os.getcwd()
-    except OSError:  # the folder was deleted
-        os.environ[READER_FOLDER] = ""
+    """Note that the reader sits at a terminal and in which folder, for the kernels to come."""
+    os.environ[READER_FOLDER] = _present_folder()
 
 
 def in_notebook() -> bool:
@@ -157,10 +154,16 @@ def _reader_folder() -> Path | None:
     """Return the folder of the reader's shell; None if there is none, as at a notebook."""
     if in_notebook():
         return None
-    if READER_FOLDER not in os.environ:
-        remember_reader()
-    noted = os.environ[READER_FOLDER]
-    return Path(noted) if noted else None
+    folder = os.environ.get(READER_FOLDER) or _present_folder()
+    return Path(folder) if folder else None
+
+
+def _present_folder() -> str:
+    """Return the folder of this process, or an empty text if the folder was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _repository() -> Path | None:

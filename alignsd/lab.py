@@ -6,6 +6,7 @@ to the same place from a copy as from its source. The copies write into a run of
 
 import hashlib
 import importlib.util
+import itertools
 import json
 import os
 import re
@@ -22,8 +23,8 @@ from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpec
 from alignsd.atomic import replacing, write_json
 from alignsd.commands import READER_FOLDER, pasteable, scripts
 from alignsd.errors import Problem
-from alignsd.parameters import notebook_names, notebook_path
-from alignsd.paths import root, run_dir, shown
+from alignsd.parameters import notebook_names, notebook_path, read_parameters
+from alignsd.paths import output, root, run_dir, shown
 from alignsd.reading import read_json
 
 RUN = "lab"  # the run into which the working copies write
@@ -32,10 +33,8 @@ FIRST = "00_start_here"
 ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses one option under two names
 ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy was given
 SPINCOUNT = "1000"  # kernels of several notebooks share the cores; waiting threads soon sleep
-# Defaults of JupyterLab for this repository; what a reader has chosen in JupyterLab's settings holds.
+# Defaults of JupyterLab here; what a reader has chosen in JupyterLab's settings holds.
 LAB_SETTINGS = {
-    # A link to a document opens the text as it is meant to be read, not its source.
-    "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
     # A long line of code is wrapped where the window is narrow, so that no code is cut off.
     "@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": True}},
     # The versions are pinned, and a window that asks about news would lie over the first notebook.
@@ -90,7 +89,7 @@ def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
         arguments: passed on to JupyterLab.
 
     Raises:
-        Problem: if JupyterLab is not installed, a notebook is unknown, or ``lab/`` cannot be written.
+        Problem: if JupyterLab is missing, a notebook is unknown, or ``lab/`` cannot be written.
     """
     if importlib.util.find_spec("jupyterlab") is None:
         raise Problem(
@@ -111,8 +110,8 @@ def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
 def prepare(fresh: Sequence[str] = ()) -> Copies:
     """Bring the working copies and the run that the copies write into up to date.
 
-    A copy that the reader has not edited follows its source. An edited copy stays, unless the reader
-    asks for a fresh copy; then the old copy is renamed. Outputs are no edit.
+    A copy that the reader has not edited follows its source. An edited copy stays, unless the
+    reader asks for a fresh copy; then the old copy is renamed. Outputs are no edit.
 
     Args:
         fresh: numbers or names of the notebooks of which the reader wants a fresh copy.
@@ -162,10 +161,15 @@ def fingerprint(cells: Sequence[Mapping[str, Any]]) -> str:
 
 
 def working_copy(name: str) -> dict[str, Any]:
-    """Return a notebook's content with the working copies' run in its parameters cell."""
+    """Return a notebook's content with the working copies' run in its parameters cell.
+
+    Raises:
+        Problem: if the source is damaged or has no parameters cell.
+    """
+    read_parameters(notebook_path(name))
     notebook = read_json(notebook_path(name))
     for cell in notebook["cells"]:
-        if "parameters" in cell["metadata"].get("tags", []):
+        if "parameters" in cell.get("metadata", {}).get("tags", []):
             source = "".join(cell["source"])
             source = re.sub(r"\Arun = ([\"']).*?\1", f'run = "{RUN}"', source)
             cell["source"] = source.splitlines(keepends=True)
@@ -174,14 +178,13 @@ def working_copy(name: str) -> dict[str, Any]:
 
 def set_aside(name: str) -> Path:
     """Rename the working copy of a notebook and return its new path; no file is replaced."""
-    number = 1
-    while (aside := folder() / f"{name}-old{number}.ipynb").exists():
-        number += 1
-    return copy_path(name).rename(aside)
+    places = (folder() / f"{name}-old{number}.ipynb" for number in itertools.count(1))
+    free = next(place for place in places if not place.exists())
+    return copy_path(name).rename(free)
 
 
 def note_run() -> None:
-    """Note from which run the working copies read what their own run lacks, unless that is noted."""
+    """Note from which run the copies read what their own run lacks, unless that is noted."""
     noted = run_dir(RUN) / "run.json"
     if not noted.exists():
         write_json(noted, {"preset": "mini", "parent": PARENT})
@@ -218,7 +221,7 @@ def command(arguments: Sequence[str]) -> list[str]:
     line += [f"{name}={value}" for name, value in options.items() if name not in given]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         line.append("--allow-root")  # containers and codespaces, where nobody else is there
-    return [*line, *(argument for argument in arguments if argument not in line)]
+    return [*line, *arguments]
 
 
 def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
@@ -229,6 +232,9 @@ def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
     """
     own = dict(environment)
     own.pop(READER_FOLDER, None)  # the reader of the kernels' messages sits at a notebook
+    for name, place in (("ALIGNSD_ROOT", root), ("ALIGNSD_OUTPUT", output)):
+        if own.get(name):
+            own[name] = str(place())  # kernels and terminals start in other folders
     folders = [*map(str, scripts()), *own.get("PATH", os.defpath).split(os.pathsep)]
     own["PATH"] = os.pathsep.join(dict.fromkeys(folders))
     own.setdefault("GOMP_SPINCOUNT", SPINCOUNT)

@@ -74,7 +74,7 @@ def test_without_activation_the_command_is_named_from_where_the_reader_is(enviro
     assert commands.pasteable("alignsd run 02") == f"{environment}/alignsd run 02"
 
 
-def test_another_environments_command_of_the_same_name_is_not_meant(environment, monkeypatch, tmp_path):
+def test_another_environments_command_is_not_meant(environment, monkeypatch, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "alignsd").write_text("#!/bin/sh\n")
@@ -108,14 +108,16 @@ def test_pip_is_the_environments_and_finds_its_files(environment):
     python = "here/.venv/bin/python"
     requirements = root() / "requirements.txt"
     asked = "pip install -r requirements.txt, or pip install --no-deps -e . there"
-    told = f"{python} -m pip install -r {requirements}, or {python} -m pip install --no-deps -e {root()} there"
+    told = f"{python} -m pip install -r {requirements}, or "
+    told += f"{python} -m pip install --no-deps -e {root()} there"
     assert commands.pasteable(asked) == told
     assert commands.pasteable("python -m pip install x") == "python -m pip install x"
 
 
 def test_make_is_told_where_the_makefile_is(environment):
-    told = commands.pasteable("make clean deletes earlier stages; make demo PYTHON=python3.12")
-    assert told == f"make -C {root()} clean deletes earlier stages; make -C {root()} demo PYTHON=python3.12"
+    told = commands.pasteable("make clean deletes stages; make demo PYTHON=python3.12")
+    make = f"make -C {root()}"
+    assert told == f"{make} clean deletes stages; {make} demo PYTHON=python3.12"
 
 
 @pytest.mark.parametrize(
@@ -144,8 +146,7 @@ def test_sentences_around_a_command_stay(environment):
 
 def test_without_the_notebooks_a_message_still_has_its_text(environment, monkeypatch, tmp_path):
     monkeypatch.setenv("ALIGNSD_ROOT", str(tmp_path / "none"))
-    problem = Problem("a", expected="b", found="c", cause="d", fix="pip install --no-deps -e . there")
-    assert "pip install --no-deps -e . there" in str(problem)
+    assert "pip install --no-deps -e . there" in str(problem("pip install --no-deps -e . there"))
 
 
 def test_a_deleted_folder_of_the_reader_does_no_harm(environment, monkeypatch, tmp_path):
@@ -184,7 +185,7 @@ def test_at_a_notebook_the_notebook_that_helps_is_linked(environment, monkeypatc
     assert link["text/markdown"] == "Open [03_score.ipynb](03_score.ipynb)"
 
 
-def test_a_kernel_that_a_command_started_writes_to_a_terminal(environment, monkeypatch, at_notebook):
+def test_a_kernel_of_a_command_writes_to_a_terminal(environment, monkeypatch, at_notebook):
     monkeypatch.setenv(commands.READER_FOLDER, str(environment.parent.parent))
     lines = problem("alignsd run 03", notebook="03_score")._render_traceback_()
     assert lines[-1] == "  fix:      .venv/bin/alignsd run 03" and at_notebook == []
@@ -194,16 +195,19 @@ def test_a_real_kernel_is_a_notebook_to_its_reader():
     """The display and the text as a kernel sends them, with no part of the kernel replaced."""
     from jupyter_client.manager import start_new_kernel
 
-    code = "from alignsd.errors import Problem\nraise Problem('No.', expected='a', found='b', cause='c', "
-    code += "fix='alignsd run 03', notebook='03_score')"
+    code = """
+from alignsd.errors import Problem
+raise Problem("No.", expected="a", found="b", cause="c", fix="alignsd run 03", notebook="03_score")
+"""
     variables = {k: v for k, v in os.environ.items() if k != commands.READER_FOLDER}
     manager, client = start_new_kernel(env=variables | {"PYTHONPATH": str(root())})
     messages = []
     try:
-        reply = client.execute_interactive(code, output_hook=messages.append, timeout=60)["content"]
+        answer = client.execute_interactive(code, output_hook=messages.append, timeout=60)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+    reply = answer["content"]
     assert reply["status"] == "error" and "run all cells of 03_score.ipynb" in reply["evalue"]
     kinds = [m["msg_type"] for m in messages if m["msg_type"] in ("display_data", "error")]
     assert kinds == ["display_data", "error"], "the link stands above the message"
@@ -214,11 +218,13 @@ def test_a_real_kernel_is_a_notebook_to_its_reader():
 def test_what_the_command_tells_can_be_pasted(tmp_path):
     """The command that a message names is run as it stands, by a shell in the reader's folder."""
     line = [sys.executable, "-m", "alignsd", "scorecard", "--run", "nothing-of-this-name"]
-    variables = os.environ | {"PYTHONPATH": str(root()), "PATH": "/usr/bin:/bin", "ALIGNSD_OUTPUT": str(tmp_path)}
-    variables |= {"ALIGNSD_ROOT": str(root())}
-    done = subprocess.run(line, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    folders = {"ALIGNSD_ROOT": str(root()), "ALIGNSD_OUTPUT": str(tmp_path)}
+    paths = {"PYTHONPATH": str(root()), "PATH": "/usr/bin:/bin"}
+    options = {"cwd": tmp_path, "env": os.environ | folders | paths}
+    done = subprocess.run(line, capture_output=True, text=True, **options)
     assert done.returncode == 1
     (fix,) = [text for text in done.stderr.splitlines() if text.startswith("  fix:")]
     command = re.search(r"\S*(?:alignsd|-m alignsd) run", fix).group().removesuffix(" run")
-    told = subprocess.run(f"{command} --help", shell=True, cwd=tmp_path, env=variables, capture_output=True, text=True)
+    line = f"{command} --help"
+    told = subprocess.run(line, shell=True, capture_output=True, text=True, **options)
     assert told.returncode == 0 and "Usage" in told.stdout, fix

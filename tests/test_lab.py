@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ipykernel.kernelspec import RESOURCES
 from typer.testing import CliRunner
 
@@ -159,6 +161,35 @@ def test_a_copy_that_is_no_notebook_is_kept_as_the_readers(two, damage):
     assert lab.prepare(["05"]).made == ("05_train",)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+    max_leaves=8,
+)
+CELL = st.fixed_dictionaries({}, optional={"cell_type": JSON, "source": JSON, "metadata": JSON})
+DAMAGED = JSON | st.fixed_dictionaries({"cells": JSON | st.lists(CELL | JSON)})
+
+
+@given(content=DAMAGED)
+def test_whatever_stands_in_a_copy_is_kept(two, content):
+    lab.prepare(["05"])
+    text = json.dumps(content)
+    lab.copy_path("05_train").write_text(text)
+    assert lab.prepare() == lab.Copies((), ("05_train",), ())
+    assert lab.copy_path("05_train").read_text() == text
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"cells": []}', '{"cells": [3]}'])
+def test_a_damaged_source_is_told_and_harms_no_copy(two, damage):
+    lab.prepare()
+    edit(lab.copy_path("05_train"), "steps = 3", "steps = 4")
+    edited = lab.copy_path("05_train").read_bytes()
+    two.write_text(damage)
+    with pytest.raises(Problem, match="05_train"):
+        lab.prepare()
+    assert lab.copy_path("05_train").read_bytes() == edited
+
+
 @pytest.mark.parametrize(
     "damage", ["", "{", "null", "[]", '{"05_train": 3}', '{"05_train": null}', "{}"]
 )
@@ -258,6 +289,15 @@ def test_what_the_reader_has_set_is_kept(kit):
     assert environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)[-1] == "/mine"
 
 
+def test_folders_that_were_named_from_here_are_the_same_from_elsewhere(kit, monkeypatch):
+    monkeypatch.chdir(kit)
+    monkeypatch.setenv("ALIGNSD_ROOT", ".")
+    monkeypatch.setenv("ALIGNSD_OUTPUT", "out")
+    environment = lab.surroundings(os.environ)
+    assert environment["ALIGNSD_ROOT"] == str(kit)
+    assert Path(environment["ALIGNSD_OUTPUT"]).is_absolute()
+
+
 @pytest.mark.parametrize("home", ["", "/nonexistent/home", "/dev/null"])
 def test_without_a_home_jupyterlab_gets_one(kit, monkeypatch, home):
     def no_home():
@@ -341,7 +381,7 @@ def test_git_ignores_nothing_that_is_or_may_be_committed():
 
 
 def documents() -> list[Path]:
-    """Return the texts that a reader opens: documents, sources of the notebooks, executed copies."""
+    """Return the texts that a reader opens: documents, notebooks and executed copies."""
     patterns = ["*.md", "docs/*.md", "alignsd/**/*.md", "notebooks/*.ipynb"]
     patterns.append("papermill_runs/mini/*.ipynb")
     return sorted(path for pattern in patterns for path in root().glob(pattern))
@@ -376,4 +416,5 @@ def test_links_lead_to_files_from_the_working_copies_too():
 def test_the_link_checker_sees_links():
     text = 'a [b](../c.md#d) `[x](y)` [e](https://f) ![g](h.png) <a href="i.md"> [j](#k)'
     assert targets(text) == ["../c.md", "h.png", "i.md"]
-    assert "../../docs/scorecard.md" in targets(prose(root() / "papermill_runs/mini/08_figures.ipynb"))
+    executed = root() / "papermill_runs/mini/08_figures.ipynb"
+    assert "../../docs/scorecard.md" in targets(prose(executed))

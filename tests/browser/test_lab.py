@@ -1,0 +1,183 @@
+"""The first hour in JupyterLab, as a reader spends it, in a clone of the repository."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alignsd.parameters import notebook_names
+from alignsd.paths import root
+
+jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
+
+START = "lab/00_start_here.ipynb"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser, reason = jupyterlab.launch(playwright)
+        if browser is None:
+            pytest.skip(reason)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def window(browser, tmp_path_factory):
+    """A window on JupyterLab, which shows the first notebook."""
+    if shutil.which("git") is None or not (root() / ".git").exists():
+        pytest.skip("not a clone")
+    folder = tmp_path_factory.mktemp("lab")
+    repository, home = folder / "repository", folder / "home"
+    for new in (repository, home):
+        new.mkdir()
+    jupyterlab.clone(root(), repository)
+    with jupyterlab.serving(repository, home) as server:
+        window = jupyterlab.Window(browser, server)
+        window.start()
+        yield window
+    shutil.rmtree(folder)
+
+
+def alignsd(window, *arguments: str) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "alignsd", *arguments]
+    return subprocess.run(
+        line,
+        cwd=window.server.repository,
+        env=window.server.variables,
+        capture_output=True,
+        text=True,
+    )
+
+
+def ask(window, command: str, answer: Path) -> str:
+    """Return what a command prints in a terminal of JupyterLab."""
+    window.type_in_terminal(f"{command} > {shlex.quote(str(answer))}.part 2>&1")
+    window.type_in_terminal(f"mv {shlex.quote(str(answer))}.part {shlex.quote(str(answer))}")
+    jupyterlab.until(answer.exists, f"an answer to {command}", 60)
+    return answer.read_text()
+
+
+def test_jupyterlab_opens_the_working_copy_of_the_first_notebook(window):
+    path = window.page.evaluate("window.jupyterapp.shell.currentWidget.context.path")
+    assert path == START
+    assert window.page.locator(".jp-RenderedMarkdown h1").first.inner_text().startswith("00 ·")
+    listed = window.page.locator(".jp-DirListing-itemName").all_inner_texts()
+    assert [name for name in listed if name] == [f"{name}.ipynb" for name in notebook_names()]
+
+
+def test_code_is_not_cut_off_in_a_window_of_1200_pixels(window):
+    window.open(START)
+    assert window.page.viewport_size["width"] == 1200
+    cells = window.cells()
+    seen = 0
+    for index in range(cells.count()):
+        cell = cells.nth(index)
+        cell.scroll_into_view_if_needed()
+        code = cell.locator(".jp-InputArea-editor .cm-scroller")
+        if "jp-CodeCell" in cell.get_attribute("class"):
+            code.locator(".cm-line").first.wait_for()
+            width, room = code.evaluate("e => [e.scrollWidth, e.clientWidth]")
+            assert width <= room, f"{width - room} pixels are cut off: {code.inner_text()}"
+            seen += 1
+    assert seen == sum(cell["cell_type"] == "code" for cell in window.notebook()["cells"])
+
+
+def test_the_first_notebook_runs_without_a_red_or_pink_output(window):
+    window.open(START)
+    window.run_all()
+    assert window.warnings() == []
+    code = [cell for cell in window.notebook()["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in code), "a cell was not run"
+    results = window.server.repository / "papermill_runs/lab/stages/00_start_here/metrics.json"
+    assert json.loads(results.read_text())["missing"] == 0
+
+
+def test_a_saved_notebook_opens_again_with_its_outputs(window):
+    window.open(START)
+    window.save()
+    window.close()
+    window.open(START)
+    window.page.locator(".jp-OutputArea-output").first.wait_for()
+    text = window.page.locator(".jp-NotebookPanel").inner_text()
+    assert "Error displaying widget" not in text and "Traceback" not in text
+    assert window.outputs() and window.warnings() == []
+
+
+def test_a_link_to_a_document_opens_the_document(window):
+    window.open("lab/08_figures.ipynb")
+    link = window.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) a[href*='docs/scorecard.md']")
+    link.first.scroll_into_view_if_needed()
+    link.first.click()
+    document = window.page.locator(".jp-MarkdownViewer h1").first
+    document.wait_for()
+    assert "scorecard" in document.inner_text().lower()
+
+
+def test_a_link_to_a_notebook_opens_the_working_copy(window):
+    window.open("lab/04_select_images.ipynb")
+    visible = window.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    visible.locator("a", has_text="03_score_diffusiondb").first.click()
+    window.page.wait_for_function(
+        "window.jupyterapp.shell.currentWidget?.context?.path === 'lab/03_score_diffusiondb.ipynb'"
+    )
+
+
+def test_a_message_links_the_notebook_that_helps(window):
+    window.open("lab/05_finetune_stable_diffusion.ipynb")
+    parts = "expected='', found='', cause='', fix='', notebook='02_train_hps'"
+    fault = f"from alignsd.errors import Problem\nraise Problem('No.', {parts})\n"
+    window.edit_cell('run = "lab"', fault + 'run = "lab"')
+    window.run_all()
+    error, *_ = window.outputs("error")  # cells that were sent before the error arrived may follow
+    assert error["traceback"][0] == "No."
+    visible = window.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    visible.locator(".jp-OutputArea a", has_text="02_train_hps").first.click()
+    window.page.wait_for_function(
+        "window.jupyterapp.shell.currentWidget?.context?.path === 'lab/02_train_hps.ipynb'"
+    )
+
+
+def test_a_duplicate_made_in_the_file_browser_does_no_harm(window):
+    item = window.page.locator(".jp-DirListing-item", has_text="04_select_images")
+    item.first.click(button="right")
+    window.page.locator(".lm-Menu-itemLabel", has_text="Duplicate").click()
+    copy = window.server.repository / "lab/04_select_images-Copy1.ipynb"
+    jupyterlab.until(copy.exists, "the duplicate")
+    done = alignsd(window, "run", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    plan = [line for line in done.stdout.splitlines() if not line.startswith((" ", "*"))]
+    assert len(plan) == len(notebook_names())
+
+
+def test_a_terminal_finds_the_command(window, tmp_path):
+    program = ask(window, "command -v alignsd", tmp_path / "program").strip()
+    assert program and Path(program).parent.samefile(Path(sys.executable).parent)
+    told = ask(window, "alignsd lab --fresh 07", tmp_path / "told")
+    assert "07_evaluate-old1.ipynb" in told and "runs already" in told
+
+
+def test_the_kernel_is_of_the_environment_that_runs_jupyterlab(window):
+    window.open(START)
+    window.edit_cell('run = "lab"', 'import sys; print(sys.executable)\nrun = "lab"')
+    window.run_all()
+    printed = "".join(window.outputs("stream")[0]["text"])
+    assert os.path.samefile(printed.strip(), sys.executable)
+
+
+def test_a_session_leaves_the_repository_as_it_was(window):
+    """The last test: all that was done above was done in this clone."""
+    window.save()
+    status = ["git", "status", "--porcelain", "--untracked-files=all"]
+    done = subprocess.run(status, cwd=window.server.repository, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout == ""
+    kept = alignsd(window, "lab", "--version").stdout
+    assert "Kept as you edited them: 00_start_here" in kept
