@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import ijson
 from tqdm import tqdm
 
 from alignsd import reading
 from alignsd.commands import Told, command_of, mentions_of, told_by, without_call
 from alignsd.errors import Problem
+from alignsd.json_stream import Damaged, entries
 from alignsd.paths import shown, user_path
 
 HOW_MANY, CONDITIONING = {"n", "number", "images"}, {"I", "init_image", "init-image", "init"}
@@ -192,17 +192,15 @@ def raw_messages(path: Path, silent: bool = True) -> Iterator[Any]:
         _refuse_other_formats(path, file)
         size = os.fstat(file.fileno()).st_size
         with tqdm(total=size, desc=f"reading {path.name}", unit="B", unit_scale=True, mininterval=5, disable=silent) as bar:
+            file.seek(0)
             try:
-                if not _has_messages(_from_start(file)):
-                    raise _broken(path, "no list named messages")
-                for record in ijson.items(_from_start(file), "messages.item", use_float=True):
+                for record in entries(file, "messages"):
                     yield record
                     count += 1
                     bar.update(file.tell() - bar.n)
-            except (ijson.JSONError, UnicodeDecodeError) as error:
-                raise _damaged(path, error, count) from error
-            except (ValueError, OverflowError, RecursionError) as error:  # a number or a nesting beyond all bounds
-                raise _broken(path, f"{_one_line(error)} after {count:,} messages") from error
+            except Damaged as error:
+                end = f"the file ends after {count:,} messages"
+                raise _broken(path, end if error.cut else f"{error} after {count:,} messages") from error
 
 
 def messages_in_order(files: Sequence[Path], silent: bool = True) -> Iterator[tuple[Path, Any]]:
@@ -368,20 +366,9 @@ def _refuse_newest_first(path: Path, rising: int, falling: int) -> None:
         )
 
 
-def _from_start(file: BinaryIO) -> BinaryIO:
-    file.seek(0)
-    file.seek(len(BYTE_ORDER_MARK) if file.read(3) == BYTE_ORDER_MARK else 0)
-    return file
-
-
-def _has_messages(file: BinaryIO) -> bool:
-    """Return whether the top level has a list ``messages``; read no further than its start."""
-    return any(prefix == "messages" and event == "start_array" for prefix, event, _ in ijson.parse(file))
-
-
 def _refuse_other_formats(path: Path, file: BinaryIO) -> None:
     """Raise a Problem that names the format, if a file's first bytes show that it is no JSON object."""
-    start = _from_start(file).read(4096)
+    start = file.read(4096).removeprefix(BYTE_ORDER_MARK)
     again = f"export the channel again: {EXPORT}"
     text = start.lstrip().lower()
     if not text and os.fstat(file.fileno()).st_size < 4096:
@@ -404,16 +391,6 @@ def _refuse_other_formats(path: Path, file: BinaryIO) -> None:
     if text.startswith(b"["):
         raise _broken(path, "a list where an object was expected",
                       "another exporter wrote the file, or Discord's own data package, which holds one user's messages alone", again)
-
-
-def _damaged(path: Path, error: Exception, count: int) -> Problem:
-    if isinstance(error, ijson.IncompleteJSONError) and "premature EOF" in str(error):
-        return _broken(path, f"the file ends after {count:,} messages")
-    return _broken(path, f"{_one_line(error)} after {count:,} messages")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
 
 
 def _broken(
