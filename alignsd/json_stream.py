@@ -14,6 +14,9 @@ from typing import Any, BinaryIO
 CHUNK = 2**16  # characters read at a time
 LARGEST_ENTRY = 2**26  # characters; a message of Discord has a few thousand
 SPACES = re.compile(r"[ \t\r\n]*")
+NUMBER = re.compile(r"[-+.eE0-9]*")
+# What a file that was cut may end in: spaces, a part of a word or of an escape, a sign.
+BEGUN = re.compile(r"\s*|t|tr|tru|f|fa|fal|fals|n|nu|nul|-|\\?u?[0-9a-fA-F]{0,4}")
 DECODER = json.JSONDecoder()
 
 
@@ -95,9 +98,15 @@ class _Stream:
         while True:
             try:
                 value, end = DECODER.raw_decode(self.buffer, self.place)
-                if end < len(self.buffer) or self.ended:  # "12" may go on as "123"
+                # "0." may go on as "0.5", which the decoder took for 0.
+                stop = NUMBER.match(self.buffer, end).end() if isinstance(value, int | float) else end
+                if stop < len(self.buffer) or isinstance(value, str | list | dict):
                     self.place = end
                     return value
+                if self.ended:
+                    raise Damaged("the text ends", cut=True)
+            except Damaged:
+                raise
             except json.JSONDecodeError as error:
                 self._refuse_if_hopeless(error)
             except RecursionError as error:
@@ -110,7 +119,7 @@ class _Stream:
         if len(self.buffer) - self.place > LARGEST_ENTRY:
             raise Damaged(f"{error.msg}, or an entry of more than {LARGEST_ENTRY:,} characters") from error
         if self.ended:
-            cut = "Unterminated" in error.msg or error.pos >= len(self.buffer.rstrip()) - len("false")
+            cut = "Unterminated" in error.msg or BEGUN.fullmatch(self.buffer, error.pos) is not None
             raise Damaged("the text ends" if cut else error.msg, cut) from error
 
     def _read_on(self) -> None:
