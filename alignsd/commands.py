@@ -12,27 +12,34 @@ from typing import Any
 from alignsd.reading import is_text
 
 VERBS = (
-    "dream|imagine|draw|paint|generate|generation|gen|create|diffuse|diffusion|stable|sdxl|sd|txt2img|text2img|t2i|image|"
-    "img|picture|pic|render|make|art|prompt|visualize|midjourney|mj|dalle|flux|craiyon"
+    "dream|imagine|draw|paint|generate|generation|gen|create|diffuse|diffusion|stable|sdxl|sd|"
+    "txt2img|text2img|t2i|image|img|picture|pic|render|make|art|prompt|visualize|midjourney|mj|"
+    "dalle|flux|craiyon"
 )
-COMMAND = re.compile(rf"^[!/.$?%&>;~+=]{{1,2}}(?:{VERBS})\b[:,]? ?(?:prompt ?[:=] ?)?", re.IGNORECASE)
+COMMAND = re.compile(
+    rf"^[!/.$?%&>;~+=]{{1,2}}(?:{VERBS})\b[:,]? ?(?:prompt ?[:=] ?)?", re.IGNORECASE
+)
 OPTIONS = (
-    "number|images|seed|steps|width|height|cfg_scale|guidance_scale|aspect_ratio|sampler|init_image|"
-    "num_images|num_outputs|num_inference_steps|prompt_strength"
+    "number|images|seed|steps|width|height|cfg_scale|guidance_scale|aspect_ratio|sampler|"
+    "init_image|num_images|num_outputs|num_inference_steps|prompt_strength"
 )
-# Telephones turn "--" into a dash. Prose has such dashes too, so that only names of settings follow.
-LONG_DASH = r"(?:--|[—–](?=(?:aspect|ar|version|v|quality|q|stylize|style|seed|steps|s|no|chaos|c|niji|iw|stop|n|w|h)(?![A-Za-z])))"
+# Telephones turn "--" into a long dash. Prose has such dashes too: only names of settings follow.
+DASHED = "aspect|ar|version|v|quality|q|stylize|style|seed|steps|s|no|chaos|c|niji|iw|stop|n|w|h"
+LONG_DASH = rf"(?:--|[—–](?=(?:{DASHED})(?![A-Za-z])))"
 NEXT = rf"(?!--?[A-Za-z]|[—–][a-z]|(?:{OPTIONS}|negative_prompt):)"
 VALUE = rf"(?:-?\d\S*|(?!(?:{OPTIONS}|negative_prompt):)[^\s-]\S*)"
-# A setting is one letter after a dash, a word after two, or a slash command's "name: value"; "t-shirt"
-# and " - " are none. A number may stand right behind the name ("-n4", "--v5"), but "-b52" is a word.
+# A setting is one letter after a dash, a word after two, or a slash command's "name: value";
+# "t-shirt"
+# and " - " are none. A number may stand right behind the name ("-n4", "--v5"), but "-b52" is a
+# word.
 SETTING = re.compile(
     rf" (?:(?:{LONG_DASH}(?:no|neg|negative(?:[_-]prompt)?)[ =]|negative_prompt: ?)"
     rf"(?P<unwanted>{NEXT}\S+(?: {NEXT}\S+)*)"
     r"|-(?P<short>[nsSCWHfgGUv])(?P<digits>\d+(?:\.\d+)?)"
     rf"|{LONG_DASH}(?P<long>[A-Za-z][A-Za-z_-]*)[:=]?(?P<number>\d[\d.:]*)"
     rf"|(?P<option>{OPTIONS}): ?(?P<chosen>{VALUE})?"
-    rf"|(?:-(?P<letter>[A-Za-z])|{LONG_DASH}(?P<word>[A-Za-z][\w-]*))(?:(?: ?= ?| )(?P<value>{VALUE}))?"
+    rf"|(?:-(?P<letter>[A-Za-z])|{LONG_DASH}(?P<word>[A-Za-z][\w-]*))"
+    rf"(?:(?: ?= ?| )(?P<value>{VALUE}))?"
     r")(?=\s|$)"
 )
 SETTINGS_AHEAD = re.compile(r"^(?:(?:-[A-Za-z] ?|--[A-Za-z][A-Za-z_-]*[ =]?)\d[\d.:]*(?: |$))+")
@@ -44,11 +51,41 @@ BOLD = re.compile(r"\*\*(.+?)\*\*", re.DOTALL)
 MENTION = re.compile(r"<@!?([^<>@&\s][^<>@\s]{0,200})>")
 PICKED = re.compile(r"\bimage #(\d{1,3})\b", re.IGNORECASE)
 PROMPT_NAMES = ("prompt", "prompts", "positive", "query", "request", "text")
-PROMPT_LABEL = r"(?:(?:your|full|text|positive|the|original|user) )?prompts?|positive|query|request|text"
-ASKER_LABELS = ("author", "user", "by", "requested_by", "requester", "asked_by", "creator", "artist", "member")
+PROMPT_LABEL = (
+    r"(?:(?:your|full|text|positive|the|original|user) )?prompts?|positive|query|request|text"
+)
+ASKER_LABELS = (
+    "author",
+    "user",
+    "by",
+    "requested_by",
+    "requester",
+    "asked_by",
+    "creator",
+    "artist",
+    "member",
+)
 OTHER_LABELS = (
-    *ASKER_LABELS, "seed", "steps", "model", "sampler", "size", "width", "height", "cfg", "cfg_scale", "scale",
-    "guidance", "guidance_scale", "negative_prompt", "negative", "style", "number", "images", "status", "time",
+    *ASKER_LABELS,
+    "seed",
+    "steps",
+    "model",
+    "sampler",
+    "size",
+    "width",
+    "height",
+    "cfg",
+    "cfg_scale",
+    "scale",
+    "guidance",
+    "guidance_scale",
+    "negative_prompt",
+    "negative",
+    "style",
+    "number",
+    "images",
+    "status",
+    "time",
 )
 # "**Seed:** 5", "**Seed**: 5", and at the start of a line "Prompt: a cat".
 LABEL = re.compile(
@@ -58,12 +95,16 @@ LABEL = re.compile(
 )
 LABEL_IN_BOLD = re.compile(r"^(?P<name>[^\W\d][\w ]{0,30}): ?")
 STATUS = re.compile(
-    r"\W*(?:done|finished|completed?|ready|success|results?|generated|error|failed|queued|processing|generating|"
-    r"here (?:you go|it is|is your|are your)\b.*|your (?:image|picture|art|generation|result|dream|request)s?\b.*)\W*",
+    r"\W*(?:done|finished|completed?|ready|success|results?|generated|error|failed|queued|"
+    r"processing|generating|"
+    r"here (?:you go|it is|is your|are your)\b.*|"
+    r"your (?:image|picture|art|generation|result|dream|request)s?\b.*)\W*",
     re.IGNORECASE,
 )
 # What follows a prompt on its line: "- Image #2", "- <@7>", "by <@7>", "<@7>".
-AFTER_PROMPT = re.compile(r" [-–—|•·] ?image #\d|(?: [-–—|•·]| by)? ?<@[^<>\s]{1,200}>", re.IGNORECASE)
+AFTER_PROMPT = re.compile(
+    r" [-–—|•·] ?image #\d|(?: [-–—|•·]| by)? ?<@[^<>\s]{1,200}>", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +138,8 @@ class Told:
 
 
 def command_of(text: str, told: bool = False) -> tuple[str, dict[str, str]]:
-    """Return the prompt as HPD writes it (lower-case, one line, no quotes) and a command's settings.
+    """Return the prompt as HPD writes it (lower-case, one line, no quotes) and a command's
+    settings.
 
     ``!dream "a cat" -n 4 -S 1``, ``/imagine prompt: a cat --ar 3:2`` and ``/dream prompt: a cat
     number: 4`` give ``a cat``. Only at a command's ends are words taken for settings, so that
@@ -112,15 +154,15 @@ def command_of(text: str, told: bool = False) -> tuple[str, dict[str, str]]:
     command = COMMAND.match(whole)
     if command is None and not told:
         return whole.strip(QUOTES).lower(), {}
-    asked = whole[command.end():] if command else whole
+    asked = whole[command.end() :] if command else whole
     quoted = _quoted(asked) if command else None
     if quoted is not None:
         start, end = quoted
-        settings = f" {asked[:start - 1]} {asked[end + 1:]}"
+        settings = f" {asked[: start - 1]} {asked[end + 1 :]}"
         prompt = asked[start:end].replace('\\"', '"')
     else:
         ahead = SETTINGS_AHEAD.match(asked) if command else None
-        behind = asked[ahead.end():] if ahead else asked
+        behind = asked[ahead.end() :] if ahead else asked
         prompt, settings = _without_settings(behind)
         settings = (f" {ahead[0]}" if ahead else "") + settings
     return prompt.strip(QUOTES).lower(), settings_in(settings)
@@ -145,14 +187,16 @@ def mentions_of(record: dict[str, Any]) -> list[Mention]:
 
 
 def without_call(text: str, mentions: Sequence[Mention]) -> str | None:
-    """Return the text behind a bot's mention at its start (``@Bot a cat``), or None if there is none."""
+    """Return the text behind a bot's mention at its start (``@Bot a cat``), or None if there is
+    none.
+    """
     bots = [mention for mention in mentions if mention.bot]
     tokens = _tokens(bots)
     named = _with_ids(text.strip(), tokens)
     start = MENTION.match(named)
     if start is None or not set(start[1].split(",")) & {bot.id for bot in bots}:
         return None
-    return _with_names(named[start.end():].strip(), tokens)
+    return _with_names(named[start.end() :].strip(), tokens)
 
 
 def told_by(record: dict[str, Any], mentions: Sequence[Mention]) -> Told:
@@ -175,7 +219,9 @@ def told_by(record: dict[str, Any], mentions: Sequence[Mention]) -> Told:
         for entry in embed.get("fields") or ()
     }
     texts = [
-        _with_ids(_lines(embed.get(part) or ""), tokens) for embed in embeds for part in ("title", "description")
+        _with_ids(_lines(embed.get(part) or ""), tokens)
+        for embed in embeds
+        for part in ("title", "description")
     ]
     found = _prompt_in(_with_ids(_lines(record["content"]), tokens), texts, fields)
     prompt, settings = command_of(_with_names(found.prompt, tokens), told=True)
@@ -195,7 +241,9 @@ def told_by(record: dict[str, Any], mentions: Sequence[Mention]) -> Told:
 
 @dataclass(frozen=True)
 class _Found:
-    """Where a prompt was found: ``rest`` is the message without the prompt, ``behind`` what follows it."""
+    """Where a prompt was found: ``rest`` is the message without the prompt, ``behind`` what follows
+    it.
+    """
 
     prompt: str
     rest: str
@@ -206,17 +254,25 @@ class _Found:
 
 
 PROMPT_KEYS = frozenset(
-    [*PROMPT_NAMES] + [f"{which}_prompt" for which in ("your", "full", "text", "positive", "the", "original", "user")]
+    [*PROMPT_NAMES]
+    + [
+        f"{which}_prompt"
+        for which in ("your", "full", "text", "positive", "the", "original", "user")
+    ]
 )
 
 
 def _prompt_in(text: str, texts: Sequence[str], fields: dict[str, str]) -> _Found:
     labels, start, end = _labelled(text)
-    field_prompt = next((value for name, value in fields.items() if name in PROMPT_KEYS and value), "")
+    field_prompt = next(
+        (value for name, value in fields.items() if name in PROMPT_KEYS and value), ""
+    )
     if field_prompt:
         return _Found(field_prompt, text, labels=labels, labelled=True)
     if start < end:
-        return _Found(text[start:end], f"{text[:start]} {text[end:]}", text[end:], labels, labelled=True)
+        return _Found(
+            text[start:end], f"{text[:start]} {text[end:]}", text[end:], labels, labelled=True
+        )
     for other in texts:
         its_labels, start, end = _labelled(other)
         if start < end:
@@ -224,7 +280,14 @@ def _prompt_in(text: str, texts: Sequence[str], fields: dict[str, str]) -> _Foun
     bold, passed_over = _bold_prompt(text)
     if bold is not None:
         start, end = bold
-        return _Found(text[start:end].strip("*"), f"{text[:start]} {text[end:]}", text[end:], labels, False, passed_over)
+        return _Found(
+            text[start:end].strip("*"),
+            f"{text[:start]} {text[end:]}",
+            text[end:],
+            labels,
+            False,
+            passed_over,
+        )
     for other in texts:
         if other and not _is_status(other) and not LABEL.search(other):
             return _Found(other, text, labels=labels, passed_over=passed_over)
@@ -251,7 +314,7 @@ def _value(text: str, start: int, end: int) -> tuple[int, int]:
     """Return where a label's value stands: a block of code, or the first line that is not empty."""
     while start < end and text[start] in " \n*`":
         start += 1
-    fenced = text[max(0, start - 4):start].replace("\n", "").endswith("```")
+    fenced = text[max(0, start - 4) : start].replace("\n", "").endswith("```")
     stop = text.find("```" if fenced else "\n", start, end)
     if stop < 0:
         stop = end
@@ -264,7 +327,9 @@ def _value(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def _bold_prompt(text: str) -> tuple[tuple[int, int] | None, bool]:
-    """Return where the first bold words that can be a prompt stand, and whether others were passed over."""
+    """Return where the first bold words that can be a prompt stand, and whether others were passed
+    over.
+    """
     labels = {match.start() for match in LABEL.finditer(text)}
     passed_over = False
     for match in BOLD.finditer(text):
@@ -276,7 +341,12 @@ def _bold_prompt(text: str) -> tuple[tuple[int, int] | None, bool]:
             return (start, match.end(1)), passed_over
         if MENTION.fullmatch(words):
             continue
-        if match.start() in labels or name in OTHER_LABELS or _is_status(words) or words.endswith(":"):
+        if (
+            match.start() in labels
+            or name in OTHER_LABELS
+            or _is_status(words)
+            or words.endswith(":")
+        ):
             passed_over = True
             continue
         return match.span(1), passed_over
@@ -301,12 +371,16 @@ def _askers(
             if ids:
                 return ids
     inside = {name for match in MENTION.finditer(found.prompt) for name in match[1].split(",")}
-    ids = dict.fromkeys(mention.id for mention in mentions if not mention.bot and mention.id not in inside)
+    ids = dict.fromkeys(
+        mention.id for mention in mentions if not mention.bot and mention.id not in inside
+    )
     return tuple(ids)
 
 
 def _tokens(mentions: Sequence[Mention]) -> dict[str, str]:
-    """Return ``name -> <@id>`` for the names by which a message mentions users; ``<@id,id>`` if two share a name."""
+    """Return ``name -> <@id>`` for the names by which a message mentions users; ``<@id,id>`` if two
+    share a name.
+    """
     ids: dict[str, list[str]] = {}
     for rank in (0, 1):  # names that are shown come before names of accounts
         known = set(ids)
@@ -348,7 +422,7 @@ def _is_status(words: str) -> bool:
 
 
 def _key(name: str) -> str:
-    """Return how a label or a field is called: ``"📝 Negative Prompt:"`` is ``negative_prompt``."""
+    """Return a label's name: ``"📝 Negative Prompt:"`` is ``negative_prompt``."""
     return re.sub(r"^\W+|\W+$", "", name.strip()[:100]).lower().replace(" ", "_")
 
 
@@ -357,10 +431,9 @@ def _quoted(text: str) -> tuple[int, int] | None:
     opening = OPENING_QUOTE.search(text)
     if opening is None:
         return None
-    closing = None
-    for closing in CLOSING_QUOTE.finditer(text, opening.end() + 1):
-        pass  # the last one counts: a prompt may hold quotes
-    return (opening.end(), closing.start()) if closing else None
+    closings = [match.start() for match in CLOSING_QUOTE.finditer(text, opening.end() + 1)]
+    # The last quote closes: a prompt may hold quotes.
+    return (opening.end(), closings[-1]) if closings else None
 
 
 def _without_settings(text: str) -> tuple[str, str]:

@@ -1,4 +1,5 @@
-"""Messages out of a DiscordChatExporter JSON export, read as a stream; ``choices`` makes sense of them.
+"""Messages out of a DiscordChatExporter JSON export, read as a stream; ``choices`` makes sense of
+them.
 
 ``docs/data_formats.md`` gives the fields we read, ``commands`` reads the words of a message.
 """
@@ -24,18 +25,29 @@ from alignsd.json_stream import Damaged, entries
 from alignsd.paths import shown, user_path
 
 HOW_MANY, CONDITIONING = {"n", "number", "images"}, {"I", "init_image", "init-image", "init"}
-# 20 and 19 are Discord's numbers for an answered slash command and a reply; old exporters have no name for them.
+# 20 and 19 are Discord's numbers for an answered slash command and a reply; old exporters have no
+# name for them.
 USERS_AND_BOTS = ("Default", "Reply", "ChatInputCommand", "20", "19")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-PART = re.compile(r"(?P<channel>.*?)(?: \[part (?P<part>\d{1,9})\])?\.json", re.IGNORECASE | re.DOTALL)
-OTHER_KINDS = (".html", ".csv", ".txt", ".json.gz", ".gz", ".zip")  # what exporters write besides JSON
+PART = re.compile(
+    r"(?P<channel>.*?)(?: \[part (?P<part>\d{1,9})\])?\.json", re.IGNORECASE | re.DOTALL
+)
+OTHER_KINDS = (
+    ".html",
+    ".csv",
+    ".txt",
+    ".json.gz",
+    ".gz",
+    ".zip",
+)  # what exporters write besides JSON
 EXPORT = "DiscordChatExporter.Cli export --format Json --media --channel CHANNEL"
 ENOUGH = 20  # messages after which an export that is newest first is told
 
 
 @dataclass(frozen=True)
 class File:
-    """A picture: the name it was uploaded under, and where the exporter put it (a path below the export, or a URL).
+    """A picture: the name it was uploaded under, and where the exporter put it (a path below the
+    export, or a URL).
 
     ``cell`` is ``(k, n)`` if it is the k-th of n pictures, from 0, in one file.
     """
@@ -100,7 +112,8 @@ class Asker:
     folder: Path
 
     def hash(self) -> str:
-        """Return 64 hex digits that stand for the user; the first call makes ``user.key`` beside the export.
+        """Return 64 hex digits that stand for the user; the first call makes ``user.key`` beside
+        the export.
 
         Raises:
             Problem: if the key can be neither read nor made.
@@ -109,9 +122,11 @@ class Asker:
 
 
 def export_files(source: str, simulate: Callable[[], Path]) -> list[Path]:
-    """Return the export's files: a JSON file, all ``*.json`` of a folder, or what ``simulate()`` wrote.
+    """Return the export's files: a JSON file, all ``*.json`` of a folder, or what ``simulate()``
+    wrote.
 
-    The parts of an export stand in their order: ``c.json``, ``c [part 2].json``, ``c [part 10].json``.
+    The parts of an export stand in their order: ``c.json``, ``c [part 2].json``, ``c [part
+    10].json``.
 
     Args:
         source: the file or folder, or ``"miniature"``.
@@ -126,7 +141,11 @@ def export_files(source: str, simulate: Callable[[], Path]) -> list[Path]:
         found, cause, fix = _instead_of_json(path)
     else:
         files = [path] if _is(path, os.path.isfile) else []
-        found, cause, fix = "no such file", "a misspelt path", f"set notebook 01's parameter export; {EXPORT}"
+        found, cause, fix = (
+            "no such file",
+            "a misspelt path",
+            f"set notebook 01's parameter export; {EXPORT}",
+        )
     if not files:
         raise Problem(
             f"There is no Discord export at {_short(source)}.",
@@ -139,10 +158,12 @@ def export_files(source: str, simulate: Callable[[], Path]) -> list[Path]:
 
 
 def user_key(folder: Path) -> bytes:
-    """Return the secret that keys the users' hashes: ``user.key`` beside the export, drawn at random if there is none.
+    """Return the secret that keys the users' hashes: ``user.key`` beside the export, drawn at
+    random if there is none.
 
-    Discord ids can be counted through, so a hash without a secret would hide nobody. The key lies with the export, which
-    holds the ids themselves: keep both to yourself, and share only the data set.
+    Discord ids can be counted through, so a hash without a secret would hide nobody. The key lies
+    with the export, which holds the ids themselves: keep both to yourself, and share only the data
+    set.
 
     Raises:
         Problem: if the key can be neither read nor written, or has fewer than 16 characters.
@@ -173,7 +194,9 @@ def user_key(folder: Path) -> bytes:
 
 
 def hash_user(user: str, key: bytes) -> str:
-    """Return 64 hex digits that stand for a user (HMAC-SHA-256): the same for the same user and key, and one-way."""
+    """Return 64 hex digits that stand for a user (HMAC-SHA-256): the same for the same user and
+    key, and one-way.
+    """
     return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()
 
 
@@ -185,13 +208,21 @@ def raw_messages(path: Path, silent: bool = True) -> Iterator[Any]:
         silent: show no progress bar.
 
     Raises:
-        Problem: if the file cannot be opened, is of another format, ends early, or has no list ``messages``.
+        Problem: if the file cannot be opened, is of another format, ends early, or has no list
+            ``messages``.
     """
     count = 0
     with reading.open_bytes(path) as file:
         _refuse_other_formats(path, file)
         size = os.fstat(file.fileno()).st_size
-        with tqdm(total=size, desc=f"reading {path.name}", unit="B", unit_scale=True, mininterval=5, disable=silent) as bar:
+        with tqdm(
+            total=size,
+            desc=f"reading {path.name}",
+            unit="B",
+            unit_scale=True,
+            mininterval=5,
+            disable=silent,
+        ) as bar:
             file.seek(0)
             try:
                 for record in entries(file, "messages"):
@@ -200,11 +231,14 @@ def raw_messages(path: Path, silent: bool = True) -> Iterator[Any]:
                     bar.update(file.tell() - bar.n)
             except Damaged as error:
                 end = f"the file ends after {count:,} messages"
-                raise _broken(path, end if error.cut else f"{error} after {count:,} messages") from error
+                raise _broken(
+                    path, end if error.cut else f"{error} after {count:,} messages"
+                ) from error
 
 
 def messages_in_order(files: Sequence[Path], silent: bool = True) -> Iterator[tuple[Path, Any]]:
-    """Yield ``(file, message)`` of several exports as one channel, by the time that Discord's ids count.
+    """Yield ``(file, message)`` of several exports as one channel, by the time that Discord's ids
+    count.
 
     Parts, overlapping exports and other channels need no order of their names. Within a file the
     order stays; a message without a number stays behind the one before it. A file is open only
@@ -220,7 +254,9 @@ def messages_in_order(files: Sequence[Path], silent: bool = True) -> Iterator[tu
     first = {path: _first_number(path) if len(files) > 1 else -1 for path in files}
     waiting = deque(sorted(files, key=first.__getitem__))
     rank = 0
-    heads: list[tuple[int, int, Any, Path, Iterator[Any]]] = []  # rank is unique: records are never compared
+    heads: list[
+        tuple[int, int, Any, Path, Iterator[Any]]
+    ] = []  # rank is unique: records are never compared
     while waiting or heads:
         while waiting and (not heads or first[waiting[0]] <= heads[0][0]):
             path = waiting.popleft()
@@ -244,13 +280,17 @@ def message_of(record: Any) -> Message:
         reply = (record.get("reference") or {}).get("messageId") or ""
         texts = [record["id"], author["id"], record["type"], reply]
         texts += [file[name] for file in files for name in ("fileName", "url")]
-        if not all(reading.is_text(text) for text in texts) or not isinstance(author["isBot"], bool):
+        if not all(reading.is_text(text) for text in texts) or not isinstance(
+            author["isBot"], bool
+        ):
             raise TypeError("id, type and file names are texts, isBot is true or false")
         if not isinstance(record["content"], str):
             raise TypeError("content is a text")
         mentions = mentions_of(record)
         called = None if author["isBot"] else without_call(record["content"], mentions)
-        prompt, settings = command_of(record["content"] if called is None else called, told=called is not None)
+        prompt, settings = command_of(
+            record["content"] if called is None else called, told=called is not None
+        )
         told = told_by(record, mentions) if author["isBot"] else Told()
         return Message(
             id=record["id"],
@@ -303,10 +343,22 @@ def _instead_of_json(folder: Path) -> tuple[str, str, str]:
     for kind in OTHER_KINDS:
         count = len(reading.listed(folder, kind))
         if count and kind.endswith((".gz", ".zip")):
-            return f"{count} *{kind} and no *.json", "the export is still packed", "unpack the export (gunzip, unzip)"
+            return (
+                f"{count} *{kind} and no *.json",
+                "the export is still packed",
+                "unpack the export (gunzip, unzip)",
+            )
         if count:
-            return f"{count} *{kind} and no *.json", "the channel was exported in another format", f"export it again: {EXPORT}"
-    return "a folder without *.json", "a misspelt path", f"set notebook 01's parameter export; {EXPORT}"
+            return (
+                f"{count} *{kind} and no *.json",
+                "the channel was exported in another format",
+                f"export it again: {EXPORT}",
+            )
+    return (
+        "a folder without *.json",
+        "a misspelt path",
+        f"set notebook 01's parameter export; {EXPORT}",
+    )
 
 
 def _make_key(path: Path) -> None:
@@ -329,10 +381,14 @@ def _first_number(path: Path) -> int:
 
 
 def _push(heads: list, number: int, rank: int, path: Path, records: Iterator[Any]) -> None:
-    """Put a file's next message among the heads, at its own number but never before the file's last one."""
+    """Put a file's next message among the heads, at its own number but never before the file's last
+    one.
+    """
     for record in records:
         own = number_of(record.get("id")) if isinstance(record, dict) else None
-        heapq.heappush(heads, (number if own is None else max(number, own), rank, record, path, records))
+        heapq.heappush(
+            heads, (number if own is None else max(number, own), rank, record, path, records)
+        )
         return
 
 
@@ -360,37 +416,63 @@ def _refuse_newest_first(path: Path, rising: int, falling: int) -> None:
         raise Problem(
             f"{shown(path)} holds the newest message first.",
             expected="messages in the order in which they were written, oldest first",
-            found=f"{falling:,} of the first {rising + falling + 1:,} messages are older than the message before",
+            found=f"{falling:,} of the first {rising + falling:,} messages are older than the last",
             cause="the channel was exported with --reverse",
             fix=f"export it again without --reverse: {EXPORT}",
         )
 
 
 def _refuse_other_formats(path: Path, file: BinaryIO) -> None:
-    """Raise a Problem that names the format, if a file's first bytes show that it is no JSON object."""
+    """Raise a Problem that names the format, if a file's first bytes show that it is no JSON
+    object.
+    """
     start = file.read(4096).removeprefix(BYTE_ORDER_MARK)
     again = f"export the channel again: {EXPORT}"
     text = start.lstrip().lower()
     if not text and os.fstat(file.fileno()).st_size < 4096:
         raise _broken(path, "an empty file")
-    if start.startswith((b"\x1f\x8b", b"PK\x03\x04", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
-        raise _broken(path, "a packed file", "the export was packed to save space", f"unpack {shown(path)} first (gunzip, unzip)")
+    if start.startswith(
+        (b"\x1f\x8b", b"PK\x03\x04", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+    ):
+        raise _broken(
+            path,
+            "a packed file",
+            "the export was packed to save space",
+            f"unpack {shown(path)} first (gunzip, unzip)",
+        )
     mark = next((name for mark, name in reading.BYTE_ORDER_MARKS if start.startswith(mark)), None)
     if mark or start[:2] in (b"{\0", b"\0{"):
         mark = mark or "UTF-16"
-        raise _broken(path, f"text in the encoding {mark}", "another program saved the file again",
-                      f"iconv -f {mark} -t UTF-8 '{shown(path)}' > utf8.json")
+        raise _broken(
+            path,
+            f"text in the encoding {mark}",
+            "another program saved the file again",
+            f"iconv -f {mark} -t UTF-8 '{shown(path)}' > utf8.json",
+        )
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise _broken(path, "an HTML page", "an export with --format HtmlDark, or a web page saved in its place", again)
+        raise _broken(
+            path,
+            "an HTML page",
+            "an export with --format HtmlDark, or a web page saved in its place",
+            again,
+        )
     if text.startswith((b"authorid,", b'"authorid"', b"author,", b'"author"')):
-        raise _broken(path, "a CSV table", "an export with --format Csv, which has no replies", again)
+        raise _broken(
+            path, "a CSV table", "an export with --format Csv, which has no replies", again
+        )
     if text.startswith((b"=====", b"guild:")):
-        raise _broken(path, "plain text", "an export with --format PlainText, which has no replies", again)
+        raise _broken(
+            path, "plain text", "an export with --format PlainText, which has no replies", again
+        )
     if text.startswith(b"version https://git-lfs"):
         raise _broken(path, "a pointer of Git LFS", "git lfs pull was not run", "git lfs pull")
     if text.startswith(b"["):
-        raise _broken(path, "a list where an object was expected",
-                      "another exporter wrote the file, or Discord's own data package, which holds one user's messages alone", again)
+        raise _broken(
+            path,
+            "a list where an object was expected",
+            "another exporter, or Discord's own data package, which holds one user's messages alone",
+            again,
+        )
 
 
 def _broken(

@@ -1,4 +1,5 @@
-"""Pictures of an answer: read from where the exporter put them, cut out of a grid, and recognized when one is sent back.
+"""Pictures of an answer: read from where the exporter put them, cut out of a grid, and recognized
+when one is sent back.
 
 A grid is one file that holds all pictures of an answer, two by two or in a row along a long side.
 """
@@ -25,21 +26,28 @@ KEPT = 5000  # files whose small copies are kept: at most 60 MB
 OUTSIDE = "picture outside the export's folder"
 # Names that programs give every picture: such a name alone does not say which picture it is.
 EVERY_PICTURE = re.compile(
-    r"(?:image|img|picture|pic|photo|unknown|output|out|result|grid|file|download|untitled)[ _-]?\d{0,3}\.\w{1,5}",
+    r"(?:image|img|picture|pic|photo|unknown|output|out|result|grid|file|download|untitled)"
+    r"[ _-]?\d{0,3}\.\w{1,5}",
     re.IGNORECASE,
 )
-NOT_IN_FOLDER_NAMES = re.compile(r'[<>:"|?*]')  # of Windows; newer exporters and unpackers write "_" instead
+NOT_IN_FOLDER_NAMES = re.compile(
+    r'[<>:"|?*]'
+)  # of Windows; newer exporters and unpackers write "_" instead
 
 
 def cells(files: tuple[File, ...], count: int | None) -> tuple[File, ...]:
-    """Return one file per picture where one file holds ``count`` of them, 2 or 4; other files as they are."""
+    """Return one file per picture where one file holds ``count`` of them, 2 or 4; other files as
+    they are.
+    """
     if len(files) != 1 or count not in (2, 4):
         return files
     return tuple(replace(files[0], cell=(index, count)) for index in range(count))
 
 
 class Thumbnails:
-    """Small copies of pictures, by which pictures are compared; those of the last ``KEPT`` files are kept."""
+    """Small copies of pictures, by which pictures are compared; those of the last ``KEPT`` files
+    are kept.
+    """
 
     def __init__(self) -> None:
         self._of_file = lru_cache(maxsize=KEPT)(_small_copies)
@@ -51,12 +59,17 @@ class Thumbnails:
 
 
 def sent_back(
-    uploads: Sequence[File], folder: Path, given: Sequence[File], given_folder: Path, thumbnails: Thumbnails
+    uploads: Sequence[File],
+    folder: Path,
+    given: Sequence[File],
+    given_folder: Path,
+    thumbnails: Thumbnails,
 ) -> list[int]:
     """Return which of the pictures given in an answer a user's uploads are.
 
-    Pictures with a file of their own are known by its name. Those of a grid have none: whoever goes on with one cuts it out, so
-    the pixels are compared, at 32 x 32. Pictures that cannot be read are alike to nothing.
+    Pictures with a file of their own are known by its name. Those of a grid have none: whoever goes
+    on with one cuts it out, so the pixels are compared, at 32 x 32. Pictures that cannot be read
+    are alike to nothing.
 
     Args:
         uploads: the user's files, in ``folder``.
@@ -75,7 +88,9 @@ def sent_back(
     ]
 
 
-def differ(upload: File, folder: Path, given: File, given_folder: Path, thumbnails: Thumbnails) -> bool:
+def differ(
+    upload: File, folder: Path, given: File, given_folder: Path, thumbnails: Thumbnails
+) -> bool:
     """Return whether two files can both be read and hold different pictures."""
     mine, theirs = thumbnails.of(folder, upload), thumbnails.of(given_folder, given)
     if mine is None or theirs is None:
@@ -92,7 +107,8 @@ def picture(folder: Path, file: File) -> np.ndarray:
     """Read a picture ``(height, width, 3)`` uint8, or cut it out of the grid that holds it.
 
     Raises:
-        BadImage: if it was only linked, is missing, lies outside ``folder``, or is no whole picture.
+        BadImage: if it was only linked, is missing, lies outside ``folder``, or is no whole
+            picture.
     """
     image = read_image(_media(folder, file.url))
     if file.cell is None:
@@ -104,7 +120,9 @@ def picture(folder: Path, file: File) -> np.ndarray:
 
 
 def _cell(image: np.ndarray, index: int, count: int) -> np.ndarray:
-    """Return cell ``index`` of a grid of ``count``: two by two, or in a row if the picture is three times as long as wide."""
+    """Return cell ``index`` of a grid of ``count``: two by two, or in a row if the picture is three
+    times as long as wide.
+    """
     height, width = image.shape[:2]
     square = count == 4 and max(height, width) < 3 * min(height, width)
     if square:
@@ -113,11 +131,13 @@ def _cell(image: np.ndarray, index: int, count: int) -> np.ndarray:
         down = 1 if width >= height else count
     row, column = divmod(index, count // down)
     tall, wide = height // down, width // (count // down)
-    return image[row * tall:(row + 1) * tall, column * wide:(column + 1) * wide]
+    return image[row * tall : (row + 1) * tall, column * wide : (column + 1) * wide]
 
 
 def _small_copies(folder: Path, url: str, count: int) -> list[np.ndarray | None]:
-    """Return a picture, or each cell of a grid of ``count``, at ``SIDE`` x ``SIDE``; None for what cannot be read."""
+    """Return a picture, or each cell of a grid of ``count``, at ``SIDE`` x ``SIDE``; None for what
+    cannot be read.
+    """
     try:
         image = read_image(_media(folder, url))
     except BadImage:
@@ -141,20 +161,30 @@ def _media(folder: Path, url: str) -> Path:
 
     Raises:
         BadImage: if the picture was not downloaded, or lies outside the export's folder: a path
-            that leads out of the folder is not followed, since a foreign export could name any file.
+            that leads out of the folder is not followed, since a foreign export could name any
+            file.
     """
     if url.lower().startswith(("http://", "https://")):
         raise BadImage(LINKED, url)
     places = [place for place in _spellings(_below(folder, url)) if _is_inside(place)]
     if not places:
         raise BadImage(_outside(folder, url), url)
-    return next((folder / place for place in places if _is_file(folder / place)), folder / places[0])
+    return next(
+        (folder / place for place in places if _is_file(folder / place)), folder / places[0]
+    )
 
 
 def _below(folder: Path, url: str) -> str:
     """Return a path without the folder it begins with, if it is an absolute path into the folder."""
-    path, base = PurePosixPath(url.replace("\\", "/")), PurePosixPath(Path(folder).absolute().as_posix())
-    return path.relative_to(base).as_posix() if path.is_absolute() and path.is_relative_to(base) else url
+    path, base = (
+        PurePosixPath(url.replace("\\", "/")),
+        PurePosixPath(Path(folder).absolute().as_posix()),
+    )
+    return (
+        path.relative_to(base).as_posix()
+        if path.is_absolute() and path.is_relative_to(base)
+        else url
+    )
 
 
 def _spellings(url: str) -> Iterator[str]:

@@ -99,7 +99,9 @@ class _Stream:
             try:
                 value, end = DECODER.raw_decode(self.buffer, self.place)
                 # "0." may go on as "0.5", which the decoder took for 0.
-                stop = NUMBER.match(self.buffer, end).end() if isinstance(value, int | float) else end
+                stop = (
+                    NUMBER.match(self.buffer, end).end() if isinstance(value, int | float) else end
+                )
                 if stop < len(self.buffer) or isinstance(value, str | list | dict):
                     self.place = end
                     return value
@@ -117,7 +119,9 @@ class _Stream:
 
     def _refuse_if_hopeless(self, error: json.JSONDecodeError) -> None:
         if len(self.buffer) - self.place > LARGEST_ENTRY:
-            raise Damaged(f"{error.msg}, or an entry of more than {LARGEST_ENTRY:,} characters") from error
+            raise Damaged(
+                f"{error.msg}, or an entry of more than {LARGEST_ENTRY:,} characters"
+            ) from error
         if self.ended:
             cut = "Unterminated" in error.msg or BEGUN.fullmatch(self.buffer, error.pos) is not None
             raise Damaged("the text ends" if cut else error.msg, cut) from error
@@ -128,7 +132,9 @@ class _Stream:
             piece = self.text.read(max(CHUNK, len(self.buffer) - self.place))
         except UnicodeDecodeError as error:
             cut = "unexpected end" in error.reason
-            raise Damaged("the text ends" if cut else f"bytes that are not UTF-8 ({error.reason})", cut) from error
-        self.buffer = self.buffer[self.place:] + piece
+            raise Damaged(
+                "the text ends" if cut else f"bytes that are not UTF-8 ({error.reason})", cut
+            ) from error
+        self.buffer = self.buffer[self.place :] + piece
         self.place = 0
         self.ended = not piece

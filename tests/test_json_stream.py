@@ -11,8 +11,16 @@ from alignsd import json_stream
 from alignsd.json_stream import Damaged, entries
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=8)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
 
 
 def read(text, name="messages"):
@@ -26,9 +34,17 @@ def chunk(request, monkeypatch):
     monkeypatch.setattr(json_stream, "CHUNK", request.param)
 
 
-@given(before=VALUES, messages=st.lists(VALUES, max_size=4), after=VALUES, escaped=st.booleans(), indent=st.sampled_from([None, 1]))
+@given(
+    before=VALUES,
+    messages=st.lists(VALUES, max_size=4),
+    after=VALUES,
+    escaped=st.booleans(),
+    indent=st.sampled_from([None, 1]),
+)
 def test_entries_are_those_of_the_whole_file(chunk, before, messages, after, escaped, indent):
-    text = json.dumps({"a": before, "messages": messages, "b": after}, ensure_ascii=escaped, indent=indent)
+    text = json.dumps(
+        {"a": before, "messages": messages, "b": after}, ensure_ascii=escaped, indent=indent
+    )
     assert read(text) == messages
     assert read(b"\xef\xbb\xbf" + text.encode() + b" \r\n\t") == messages
 
@@ -38,18 +54,33 @@ def test_a_cut_file_gives_what_is_whole_and_says_that_it_is_cut(chunk, messages,
     whole = json.dumps({"messages": messages}, ensure_ascii=False).encode()
     got = []
     with pytest.raises(Damaged) as error:
-        for entry in entries(io.BytesIO(whole[:int(share * len(whole))]), "messages"):
+        for entry in entries(io.BytesIO(whole[: int(share * len(whole))]), "messages"):
             got.append(entry)
     assert error.value.cut
-    assert got == messages[:len(got)]
+    assert got == messages[: len(got)]
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("[]", "'\\['"), ("7", "'7'"), ('{"messages": 3}', "no list"), ('{"other": []}', "no list"), ("{}", "no list"),
-    ('{"messages": [1 2]}', "'2'"), ('{"messages": [1,]}', "Expecting value"), ('{"messages": [1]} {}', "more text"),
-    ('{"messages" [1]}', "'\\['"), ('{3: 4}', "no list"), ('{"messages": [' + "9" * 5000 + "]}", "too many digits"),
-    ('{"messages": [' + "[" * 10**6, "too deeply"), ('{"messages": [' + '{"a":' * 10**6, "too deeply"),
-    (b'{"messages": ["\xff"]}', "not UTF-8"), ("nonsense", "'n'"), ('{"messages": [{"a" 1}]}', "delimiter")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[]", "'\\['"),
+        ("7", "'7'"),
+        ('{"messages": 3}', "no list"),
+        ('{"other": []}', "no list"),
+        ("{}", "no list"),
+        ('{"messages": [1 2]}', "'2'"),
+        ('{"messages": [1,]}', "Expecting value"),
+        ('{"messages": [1]} {}', "more text"),
+        ('{"messages" [1]}', "'\\['"),
+        ("{3: 4}", "no list"),
+        ('{"messages": [' + "9" * 5000 + "]}", "too many digits"),
+        ('{"messages": [' + "[" * 10**6, "too deeply"),
+        ('{"messages": [' + '{"a":' * 10**6, "too deeply"),
+        (b'{"messages": ["\xff"]}', "not UTF-8"),
+        ("nonsense", "'n'"),
+        ('{"messages": [{"a" 1}]}', "delimiter"),
+    ],
+)
 def test_what_is_damaged_says_how(text, words):
     with pytest.raises(Damaged, match=words):
         read(text)
