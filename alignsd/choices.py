@@ -313,7 +313,7 @@ class _Channel:
         self.messages = 0
 
     def add(self, record: Any, folder: Path) -> None:
-        """Take one message in: a request, an answer, a pick, a refinement, or something to count."""
+        """Take one message in: a request, an answer, a pick, a refinement, or a thing to count."""
         self.messages += 1
         try:
             message = message_of(record)

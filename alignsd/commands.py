@@ -412,7 +412,7 @@ def _with_names(text: str, tokens: dict[str, str]) -> str:
 
 
 def _lines(text: str) -> str:
-    """Return a text with single spaces and without empty lines, so that no pattern meets long gaps."""
+    """Return a text with single spaces and without empty lines: no pattern meets long gaps."""
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
 

@@ -470,7 +470,7 @@ def _refuse_other_formats(path: Path, file: BinaryIO) -> None:
         raise _broken(
             path,
             "a list where an object was expected",
-            "another exporter, or Discord's own data package, which holds one user's messages alone",
+            "another exporter, or Discord's own data package, which holds one user's messages",
             again,
         )
 

@@ -63,7 +63,7 @@ def sent_back(
     folder: Path,
     given: Sequence[File],
     given_folder: Path,
-    thumbnails: Thumbnails,
+    thumbnails: Thumbnails | None = None,
 ) -> list[int]:
     """Return which of the pictures given in an answer a user's uploads are.
 
@@ -79,6 +79,7 @@ def sent_back(
     if given[0].cell is None:
         names = {file.name for file in uploads}
         return [index for index, file in enumerate(given) if file.name in names]
+    thumbnails = thumbnails or Thumbnails()
     mine = [small for file in uploads if (small := thumbnails.of(folder, file)) is not None]
     theirs = [thumbnails.of(given_folder, file) for file in given] if mine else []
     return [
@@ -175,7 +176,7 @@ def _media(folder: Path, url: str) -> Path:
 
 
 def _below(folder: Path, url: str) -> str:
-    """Return a path without the folder it begins with, if it is an absolute path into the folder."""
+    """Return a path relative to the folder, if it is an absolute path into the folder."""
     path, base = (
         PurePosixPath(url.replace("\\", "/")),
         PurePosixPath(Path(folder).absolute().as_posix()),
@@ -215,5 +216,5 @@ def _is_file(path: Path) -> bool:
 
 
 def _outside(folder: Path, url: str) -> str:
-    """Return the reason for a picture whose path leads out of the folder: to a file, or to nothing."""
+    """Return why a picture whose path leads out of the folder is not read."""
     return OUTSIDE if _is_file(folder / url.replace("\\", "/")) else MISSING
