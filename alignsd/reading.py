@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from alignsd.errors import Problem
 from alignsd.paths import shown
@@ -104,14 +104,23 @@ def read_bytes(path: Path | str, largest: int = LARGEST_TEXT) -> bytes:
             return path.read_bytes()
     except (OSError, ValueError, MemoryError) as error:
         raise _unreadable(path, error, "a file that can be opened") from error
-    found = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
-    raise Problem(
-        f"{shown(path)} is not a file.",
-        expected="a file",
-        found=found,
-        cause="a path that ends too early, or another name than the one that was meant",
-        fix=f"ls {shown(path)}" if found == "a folder" else "name the right file",
-    )
+    raise _no_file(path, status.st_mode)
+
+
+def open_bytes(path: Path | str) -> BinaryIO:
+    """Return a regular file, opened for reading bytes: for content that is read as a stream.
+
+    Raises:
+        Problem: if the file is missing, a folder, a pipe, or cannot be opened.
+    """
+    path = Path(path)
+    try:
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode):
+            return open(path, "rb")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error, "a file that can be opened") from error
+    raise _no_file(path, status.st_mode)
 
 
 def read_text(path: Path | str, largest: int = LARGEST_TEXT) -> str:
@@ -305,4 +314,15 @@ def _unreadable(path: Path, error: Exception, expected: str) -> Problem:
         found=found,
         cause=cause,
         fix="mend the path; a path that is not absolute is relative to the repository",
+    )
+
+
+def _no_file(path: Path, mode: int) -> Problem:
+    found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+    return Problem(
+        f"{shown(path)} is not a file.",
+        expected="a file",
+        found=found,
+        cause="a path that ends too early, or another name than the one that was meant",
+        fix=f"ls {shown(path)}" if found == "a folder" else "name the right file",
     )
