@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from alignsd import arms, lora, lora_formats
 from alignsd.errors import Problem
