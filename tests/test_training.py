@@ -153,9 +153,16 @@ def _changed(**entries):
     return lambda state: state | entries
 
 
-def _moments(state, **entries):
-    optimizer = state["optimizer"]
-    return state | {"optimizer": optimizer | entries}
+def _moments(checkpoint, **entries):
+    return checkpoint | {"optimizer": checkpoint["optimizer"] | entries}
+
+
+def _without_step(checkpoint):
+    first = checkpoint["optimizer"]["state"][0]
+    return _moments(checkpoint, state={0: {key: first[key] for key in ("exp_avg", "exp_avg_sq")}})
+
+
+FOREIGN = {"step": torch.ones(()), "exp_avg": torch.ones(9), "exp_avg_sq": torch.ones(9)}
 
 
 DAMAGES = {
@@ -177,8 +184,8 @@ DAMAGES = {
     "no groups": lambda s: _moments(s, param_groups=[]),
     "groups of numbers": lambda s: _moments(s, param_groups=[1, 2]),
     "no moments": lambda s: _moments(s, state={}),
-    "moments of another model": lambda s: _moments(s, state={0: {"step": torch.ones(()), "exp_avg": torch.ones(9), "exp_avg_sq": torch.ones(9)}}),
-    "moments without step": lambda s: _moments(s, state={0: {k: v for k, v in s["optimizer"]["state"][0].items() if k != "step"}}),
+    "moments of another model": lambda s: _moments(s, state={0: FOREIGN}),
+    "moments without step": _without_step,
     "another weight decay": lambda s: _moments(s, param_groups=[g | {"weight_decay": 0.5} for g in s["optimizer"]["param_groups"]]),
     "average": _changed(average={"shadow_params": []}),
     "record": _changed(made_from="["),
