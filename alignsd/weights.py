@@ -328,8 +328,12 @@ def _check_archive(path: Path, size: int) -> None:
 
 
 def _loaded(path: Path, lazy: bool = False) -> Any:
+    options = dict(map_location="cpu", weights_only=True)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=lazy)
+        if lazy:
+            return torch.load(path, mmap=True, **options)
+        with open(path, "rb") as file:  # of a path, torch.load would look at the suffix
+            return torch.load(file, **options)
     except Exception as error:  # unpickling foreign bytes raises a dozen unrelated types
         raise _unpickled(error) from error
 

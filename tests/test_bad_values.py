@@ -16,6 +16,8 @@ from alignsd.models import resolve, torch_device
 
 @pytest.mark.parametrize(("call", "words"), [
     (lambda: torch_device("gpu"), "(?s)no device 'gpu'.*parameter device to auto"),
+    (lambda: torch_device("meta"), "no device 'meta'"),
+    (lambda: torch_device("x" * 5000), "no device 'xxx"),
     (lambda: torch_device("cuda:99"), "no device 'cuda:99'"),
     (lambda: hps.steps_for(0, 100, 5), "epochs of notebook 02"),
     (lambda: hps.steps_for(-1.0, 100, 5), "epochs of notebook 02"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from alignsd import accuracy, hps
+from alignsd import images as pictures
 from alignsd.clip import embed_images, embed_texts, load_clip, to_square
 from alignsd.errors import Problem
 from alignsd.images import save_png
@@ -161,3 +162,138 @@ def test_what_a_predictor_lacks_to_the_best_possible_one_by_hand():
 def test_subsets_are_nested_and_never_larger_than_the_data():
     parts = accuracy.subsets(50, [10, 20, 80], seed=0)
     assert set(parts) == {10, 20} and set(parts[10]) <= set(parts[20])
+
+
+PROMPT = "a person in a red shirt waving on the beach"
+PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("picture", "words"), [
+    ((PICTURE / 255).astype(np.float32), "(?s)uint8.*float32.*255"),
+    (PICTURE.astype(np.int64), "int64"),
+    (np.zeros((80, 64, 4), np.uint8), "(?s)3\\).*transparency.*read_image"),
+    (np.zeros((64, 64), np.uint8), "grey"),
+    (np.zeros((3, 64, 64), np.uint8), "colours first"),
+    (np.zeros((0, 64, 3), np.uint8), "0, 64, 3"),
+    (torch.zeros(64, 64, 3), "type Tensor"),
+    ("picture.png", "type str"),
+    (None, "NoneType"),
+])
+def test_pictures_of_other_kinds_are_told(clip, picture, words):
+    with pytest.raises(Problem, match=words):
+        hps.score(clip, [PICTURE, picture], [PROMPT, PROMPT])
+
+
+@pytest.mark.parametrize(("images", "prompts", "words"), [
+    (PICTURE, PROMPT, "a list of images"), (PICTURE, [PROMPT] * 64, "one image and 64"),
+    ([PICTURE], PROMPT, "1 images and one prompt"), (None, [PROMPT], "list"),
+    ([PICTURE, PICTURE], [PROMPT], "2 images and 1 prompts"), ([PICTURE], [None], "no text"),
+    ([PICTURE], [float("nan")], "no text"), ([PICTURE], ["\ud800"], "no text"),
+])
+def test_images_and_prompts_are_lists_of_one_length(clip, images, prompts, words):
+    with pytest.raises(Problem, match=f"(?s){words}"):
+        hps.score(clip, images, prompts)
+
+
+def test_an_array_of_images_is_a_list_of_them(clip):
+    both = hps.score(clip, np.stack([PICTURE, PICTURE]), np.array([PROMPT, PROMPT]))
+    assert both == pytest.approx(hps.score(clip, [PICTURE], [PROMPT]).repeat(2), abs=1e-4)
+
+
+def test_weights_whose_embeddings_overflow_give_no_scores():
+    huge = load_clip("miniature/clip", device="cpu")
+    with torch.no_grad():
+        for value in huge.model.parameters():
+            value.fill_(3e38)
+    with pytest.raises(Problem, match="no finite numbers"):
+        hps.score(huge, [PICTURE], [PROMPT])
+
+
+SETTINGS = dict(epochs=2.0, curve=[10, 30], image_groups=2, text_layers=2, batch=5, learning_rate=5e-5,
+                initial_scale=30.0, weight_decay=3.1e-3, mirror=True, seed=0)
+
+
+@pytest.mark.parametrize("change", [
+    {"batch": 0}, {"batch": -1}, {"epochs": -1.0}, {"epochs": 0.0}, {"epochs": float("nan")}, {"epochs": 1e300},
+    {"epochs": float("inf")}, {"curve": [0]}, {"curve": [10, -3]}, {"curve": ["ten"]}, {"curve": [2.5]}, {"curve": [True]},
+    {"learning_rate": -1.0}, {"learning_rate": float("nan")}, {"learning_rate": float("inf")}, {"weight_decay": -0.1},
+    {"weight_decay": float("nan")}, {"seed": -1}, {"seed": 2**32}, {"initial_scale": float("nan")}, {"initial_scale": 0.0},
+    {"image_groups": -1}, {"text_layers": -2}], ids=str)
+def test_settings_out_of_their_range_are_named_before_anything_starts(toy_choices, clip, change):
+    (name,) = change
+    words = {"initial_scale": "scale of the logits"}.get(name, name)
+    hps.check_settings(**SETTINGS)
+    with pytest.raises(Problem, match=words):
+        hps.check_settings(**SETTINGS | change)
+    recipe = {key: value for key, value in (SETTINGS | change).items() if key in (*RECIPE, "initial_scale")}
+    if name in recipe:
+        with pytest.raises(Problem, match=words):
+            next(hps.train_hps(clip, *toy_choices, steps=1, **recipe))
+    if name == "curve":
+        with pytest.raises(Problem, match="curve"):
+            hps.learning_curve("miniature/clip", toy_choices[0], toy_choices[0], toy_choices[1], change["curve"],
+                               image_groups=1, text_layers=1, epochs=1.0, **recipe)
+
+
+def test_no_choices_are_told(toy_choices, clip):
+    choices, folder = toy_choices
+    with pytest.raises(Problem, match="no choices to train on"):
+        next(hps.train_hps(clip, choices.head(0), folder, steps=1, initial_scale=30, **RECIPE))
+
+
+def test_choices_with_bad_pictures_are_left_out_whole_and_counted(toy_choices):
+    choices, folder = toy_choices
+    same, none = hps.readable_choices(choices, folder)
+    pd.testing.assert_frame_equal(same, choices)
+    assert not none
+    whole = (folder / "1_0.png").read_bytes()
+    (folder / "1_0.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "3_1.png").unlink()
+    (folder / "3_0.png").write_bytes(b"")
+    (folder / "5_0.png").write_text("<html>")
+    left, reasons = hps.readable_choices(choices, folder)
+    assert left["id"].tolist() == [0, 2, 4, 6, 7] and left.index.tolist() == [0, 1, 2, 3, 4]
+    assert reasons == {pictures.DAMAGED: 1, pictures.EMPTY: 1, pictures.FOREIGN: 1}
+    with pytest.raises(Problem, match="8 choices left out .missing file: 8"):
+        hps.readable_choices(choices, folder / "elsewhere")
+
+
+def test_what_a_training_is_made_from_follows_its_rows_alone(toy_choices):
+    choices, _ = toy_choices
+    made = hps.made_from("miniature/clip", choices, SETTINGS)
+    other_columns = choices.assign(user_hash="x", contain_name=False, id=choices["id"].astype(str))
+    assert hps.made_from("miniature/clip", other_columns, SETTINGS) == made
+    assert made["clip"] == "miniature/clip" and made["batch"] == 5 and made["choices"].startswith("8 choices, ")
+    for other in (choices.head(7), choices.iloc[::-1], choices.assign(prompt="b"), choices.assign(human_preference=0)):
+        changed = hps.made_from("miniature/clip", other, SETTINGS)
+        assert {name for name in made if made[name] != changed[name]} == {"choices"}
+
+
+def test_a_training_is_resumed_only_from_what_it_was_made_from(toy_choices, tmp_path):
+    choices, folder = toy_choices
+    for number, rows in enumerate((choices, choices, choices.head(6))):
+        clip = load_clip("miniature/clip", device="cpu")
+        hps.unlock(clip.model, 1, 0)
+        training = hps.train_hps(clip, rows, folder, steps=1, initial_scale=30, **RECIPE, checkpoint=tmp_path / "c.pt",
+                                 made_from=hps.made_from("miniature/clip", rows, RECIPE))
+        if number == 2:
+            with pytest.raises(Problem, match="(?s)another training.*choices = '6 choices"):
+                next(training)
+        else:
+            assert len(list(training)) == 1
+
+
+def test_all_that_hps_is_compared_with_is_opened_before(toy_choices, clip, tmp_path):
+    choices, folder = toy_choices
+    absent = dict(truth=tmp_path / "t.parquet", provenance=tmp_path / "p.parquet")
+    hps.check_inputs(clip, choices, aesthetic="miniature/aesthetic", scorers=[], **absent)
+    with pytest.raises(Problem, match="no score 'HPS v3'"):
+        hps.check_inputs(clip, choices, aesthetic="miniature/aesthetic", scorers=["HPS v3"], **absent)
+    with pytest.raises(Problem, match="no aesthetic predictor"):
+        hps.check_inputs(clip, choices, aesthetic="gone.pth", scorers=[], **absent)
+    torch.save({"weight": torch.ones(1, 768), "bias": torch.ones(1)}, tmp_path / "a.pth")
+    with pytest.raises(Problem, match="(?s)does not fit the CLIP.*768"):
+        hps.check_inputs(clip, choices, aesthetic=str(tmp_path / "a.pth"), scorers=[], **absent)
+    (tmp_path / "t.parquet").write_text("<html>")
+    with pytest.raises(Problem, match="cannot be read"):
+        hps.check_inputs(clip, choices, aesthetic="miniature/aesthetic", scorers=[], **absent)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from alignsd import lora
+from alignsd.errors import Problem
 from alignsd.generation import Job, generate, load_pipeline
 from alignsd.models import training_precision
 
@@ -98,3 +99,44 @@ def test_a_training_step_and_a_sampling_step_of_stable_diffusion_s_own_size():
     out = subprocess.run([sys.executable, "-c", FULL_SIZE], capture_output=True, text=True, check=True)
     loss, learned, still, side, gigabytes = map(float, out.stdout.split())
     assert 0 < loss < float("inf") and learned and still and side == 64 and gigabytes < 6
+
+
+@pytest.mark.parametrize("change", [
+    {"steps": 0}, {"steps": -1}, {"batch": 0}, {"micro_batch": 0}, {"learning_rate": -1.0}, {"learning_rate": float("nan")},
+    {"weight_decay": float("inf")}, {"snr_gamma": -1.0}, {"snr_gamma": float("nan")}, {"identifier_alone": -0.1},
+    {"identifier_alone": 1.5}, {"identifier_alone": float("nan")}, {"seed": -1}, {"seed": 2**32}, {"schedule": "linear"},
+    {"identifier": "\ud800"}], ids=ascii)
+def test_settings_out_of_their_range_are_named(change):
+    (name,) = change
+    lora.check_settings(**RECIPE)
+    with pytest.raises(Problem, match=name):
+        next(lora.finetune(None, None, **RECIPE | change))
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "pickled", "one picture", "whole numbers", "archive", "odd channels"])
+def test_damaged_latents_are_named(tmp_path, damage):
+    path = tmp_path / "00000.npy"
+    good = np.zeros((2, 8, 16, 16), np.float32)
+    arrays = {"one picture": good[:1], "whole numbers": good.astype(int), "odd channels": good[:, :7]}
+    np.save(path, arrays.get(damage, good))
+    if damage == "pickled":
+        np.save(path, np.array([{}, {}], dtype=object))
+    elif damage == "archive":
+        np.savez(tmp_path / "a.npz", good)
+        (tmp_path / "a.npz").replace(path)
+    elif damage in ("empty", "cut", "text"):
+        path.write_bytes({"empty": b"", "cut": path.read_bytes()[:500], "text": b"<html>" * 99}[damage])
+    with pytest.raises(Problem, match="(?s)latents 00000.npy.*delete"):
+        lora._read_latents(path, 2)
+
+
+def test_latents_that_are_not_finite_are_no_matter_of_the_learning_rate(pipeline, examples):
+    examples.files[0][:] = np.nan
+    with pytest.raises(Problem, match="latents of a picture are no finite"):
+        next(lora.finetune(pipeline, examples, **RECIPE))
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1, 7, 1_000_000])
+def test_a_resolution_out_of_its_range_is_told(pipeline, tmp_path, size):
+    with pytest.raises(Problem, match="resolution of notebook 05"):
+        lora.encode_examples(pipeline, None, size, 0, tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
@@ -242,3 +243,86 @@ def test_stable_diffusion_takes_the_lora(rank, expected):
         unet = UNet2DConditionModel(**UNET)
         layers = [module for name, module in unet.named_modules() if name.endswith(lora.ATTENTION)]
         assert lora.add_lora(unet, rank, seed=0) == expected == rank * sum(sum(layer.weight.shape) for layer in layers)
+
+
+def kohya_state(width, modules=("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k",)):
+    return {f"{module}.{kind}": value for module in modules for kind, value in (
+        ("lora_down.weight", torch.ones(4, width)), ("lora_up.weight", torch.ones(320, 4)), ("alpha", torch.tensor(4.0)))}
+
+
+@pytest.mark.parametrize(("state", "words"), [
+    ({"unet:0:up": torch.ones(4, 4), "unet:0:down": torch.ones(4, 4)}, "e.g. unet:0:(up|down).*cloneofsimo"),
+    (kohya_state(1024), "Stable Diffusion 2.x .text width 1024"),
+    (kohya_state(2048), "SDXL"),
+    (kohya_state(4, ["lora_unet_input_blocks_4_1_proj_in"]), "SDXL"),
+    (kohya_state(4, ["lora_te2_text_model_encoder_layers_0_mlp_fc1"]), "SDXL"),
+    (kohya_state(4, ["lora_te_text_model_encoder_layers_0_mlp_fc1"]), "text encoder"),
+    (kohya_state(4, ["lora_unet_double_blocks_0_img_attn_proj"]), "Flux"),
+    ({"lora_unet_mid.hada_w1_a": torch.ones(2, 2)}, "LoHa"),
+    ({"model.diffusion_model.out.weight": torch.ones(2), "first_stage_model.x": torch.ones(2)}, "whole checkpoint"),
+    ({"conv.weight": torch.ones(2, 2)}, "no LoRA: no tensor's name")])
+def test_a_lora_of_another_kind_is_named(tuned, tmp_path, state, words):
+    save_file(state, tmp_path / "x.safetensors")
+    with pytest.raises(Problem, match=f"(?s)no LoRA of this model.*{words}"):
+        lora_formats.read_lora(tmp_path / "x.safetensors", tuned.unet)
+
+
+def test_a_lora_that_changes_nothing_is_told(tuned, tmp_path):
+    torch.save({name: value * ("up" not in name) for name, value in old_format(tuned.unet).items()}, tmp_path / "zero.bin")
+    with pytest.raises(Problem, match="(?s)changes nothing.*all zero"):
+        lora_formats.load_lora(load_pipeline(BASE, "cpu"), tmp_path / "zero.bin")
+
+
+def peft_folder(folder, **options):
+    torch.manual_seed(0)
+    config = LoraConfig(**dict(r=4, lora_alpha=8, target_modules=["to_q", "to_k"]) | options)
+    tuned = get_peft_model(load_pipeline(BASE, "cpu").unet, config)
+    for name, value in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(value, std=0.05)
+    tuned.save_pretrained(folder)
+    return tuned
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"use_rslora": True}, {"alpha_pattern": {"attn2.to_k": 2}}, {"rank_pattern": {"attn1.to_q": 2}},
+    {"rank_pattern": {"^.*attn1.to_q": 8}, "alpha_pattern": {"to_k": 1}, "use_rslora": True}])
+def test_peft_s_folder_means_what_peft_takes_it_for(tmp_path, options):
+    expected = predicted(peft_folder(tmp_path, **options).merge_and_unload())
+    for path in (tmp_path, tmp_path / "adapter_model.safetensors"):
+        pipeline = load_pipeline(BASE, "cpu")
+        lora_formats.load_lora(pipeline, path)
+        assert torch.allclose(predicted(pipeline.unet), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", [
+    {"lora_alpha": None}, {"lora_alpha": "x"}, {"lora_alpha": [1]}, {"lora_alpha": 0}, {"lora_alpha": 1e300},
+    {"lora_alpha": float("nan")}, {"lora_alpha": True}, {"r": 5}, {"alpha_pattern": 5}, {"alpha_pattern": {"[": 4}},
+    {"alpha_pattern": {"(a+)+": 4}}, {"alpha_pattern": {"to_q": None}}, {"rank_pattern": [1]}, {"peft_type": "LOHA"},
+    {"use_dora": True}], ids=str)
+def test_a_configuration_that_makes_no_sense_is_told(tuned, tmp_path, change):
+    lora_formats.save_lora(tuned.unet, tmp_path, {})
+    state = load_file(tmp_path / lora_formats.DIFFUSERS_FILE)
+    words = {"lora_adapter_metadata": json.dumps({f"unet.{k}": v for k, v in change.items()})}
+    save_file(state, tmp_path / "meta.safetensors", words)
+    peft_folder(tmp_path / "peft")
+    config = json.loads((tmp_path / "peft/adapter_config.json").read_text())
+    (tmp_path / "peft/adapter_config.json").write_text(json.dumps(config | change))
+    for path in (tmp_path / "meta.safetensors", tmp_path / "peft/adapter_model.safetensors"):
+        with pytest.raises(Problem, match="cannot be read as a LoRA"):
+            lora_formats.read_lora(path, tuned.unet)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "5", "{", "", "null", '"x"'])
+def test_metadata_that_is_no_configuration_is_told(tuned, tmp_path, text):
+    state = load_file(lora_formats.save_lora(tuned.unet, tmp_path, {}))
+    save_file(state, tmp_path / "meta.safetensors", {"lora_adapter_metadata": text})
+    with pytest.raises(Problem):
+        lora_formats.read_lora(tmp_path / "meta.safetensors", tuned.unet)
+
+
+def test_a_peft_file_without_its_configuration_is_told(tuned, tmp_path):
+    peft_folder(tmp_path)
+    (tmp_path / "adapter_config.json").unlink()
+    with pytest.raises(Problem, match="no adapter_config.json beside"):
+        lora_formats.load_lora(tuned, tmp_path)

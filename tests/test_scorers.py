@@ -1,5 +1,6 @@
 """Every score loads from a file in its authors' format, and says what is missing."""
 
+import shutil
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
 from alignsd import scorers
@@ -52,6 +54,36 @@ def test_an_unknown_score_lists_the_known_ones():
 def test_hps_v1_is_on_no_hub_and_says_where_it_is_told():
     with pytest.raises(Problem, match="docs/data.md"):
         scorers.load_scorer("HPS v1")
+
+
+@pytest.mark.parametrize(("file", "content", "words"), [
+    ("model.safetensors", b"<html>log in</html>", "web page"),
+    ("model.safetensors", b"", "empty file"),
+    ("config.json", b"[" * 100_000, "nested too deeply"),
+    ("config.json", b"[]", "could not be loaded"),
+    ("model.safetensors", None, "could not be loaded"),
+])
+def test_a_damaged_folder_is_told(pickscore, tmp_path, file, content, words):
+    shutil.copytree(pickscore, tmp_path / "p")
+    (tmp_path / "p" / file).unlink()
+    if content is not None:
+        (tmp_path / "p" / file).write_bytes(content)
+    with pytest.raises(Problem, match=words):
+        scorers.load_scorer(f"PickScore={tmp_path / 'p'}", "cpu")
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda name, value: value * float("nan"), "not finite"),
+    (lambda name, value: None if "visual_projection" in name else value, "1 tensors are missing"),
+])
+def test_weights_that_would_give_made_up_scores_are_refused(pickscore, tmp_path, change, words):
+    """transformers itself fills in random numbers for what a file lacks."""
+    shutil.copytree(pickscore, tmp_path / "p")
+    file = tmp_path / "p" / "model.safetensors"
+    changed = {name: change(name, value) for name, value in load_file(file).items()}
+    save_file({name: value for name, value in changed.items() if value is not None}, file, {"format": "pt"})
+    with pytest.raises(Problem, match=words):
+        scorers.load_scorer(f"PickScore={tmp_path / 'p'}", "cpu")
 
 
 @pytest.mark.parametrize("error", [LocalEntryNotFoundError, HTTPError])
