@@ -195,13 +195,13 @@ def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
     for parent, folders, names in os.walk(folder):
         if not deep:
             folders.clear()
-        for name in names:
-            match = TEMPORARY.fullmatch(name)
-            path = Path(parent, name)
-            if match and not _is_written_by(int(match[1]), path):
-                with suppress(OSError):  # a file that cannot be deleted does no harm
-                    path.unlink()
-                    dead.append(path)
+        for match in filter(None, map(TEMPORARY.fullmatch, names)):
+            path = Path(parent, match[0])
+            if _is_written_by(int(match[1]), path):
+                continue
+            with suppress(OSError):  # a file that cannot be deleted does no harm
+                path.unlink()
+                dead.append(path)
     return dead
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -212,6 +213,24 @@ def test_the_reader_s_home_is_neither_needed_nor_read(notebook, kit, monkeypatch
     monkeypatch.setenv("GOMP_SPINCOUNT", "5")
     execute(source, target_of(kit), {})
     assert streams(target_of(kit)).endswith("5\n"), "what the user sets stays"
+
+
+def test_a_kernel_runs_for_a_user_without_a_home_and_without_a_name(notebook, kit):
+    """As in a container with an arbitrary user; how outputs are shortened is tested elsewhere."""
+    source = notebook("01_first", "n = 1  # number", "import os; print(os.environ.get('HOME'), n)")
+    (kit / "sitecustomize.py").write_text(
+        "import pwd\ndef none(uid):\n    raise KeyError('uid not found')\npwd.getpwuid = none\n"
+    )
+    code = (
+        "import sys, pathlib, alignsd.execution as e\ne.published = lambda notebook: notebook\n"
+        "e.execute(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})"
+    )
+    gone = ("HOME", "USER", "LOGNAME")
+    environment = {name: value for name, value in os.environ.items() if name not in gone}
+    environment["PYTHONPATH"] = f"{kit}{os.pathsep}{environment.get('PYTHONPATH', '')}"
+    command = [sys.executable, "-c", code, str(source), str(target_of(kit))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0 and streams(target_of(kit)) == "None 1\n", done.stderr
 
 
 def test_without_a_folder_for_temporary_files_the_reason_is_told(first, kit, monkeypatch):
