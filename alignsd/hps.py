@@ -206,19 +206,22 @@ def made_from(clip: str, choices: pd.DataFrame, recipe: Mapping[str, Any]) -> di
     return {"clip": str(clip), "choices": counted, **recipe}
 
 
-def readable_choices(choices: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Counter[str]]:
+def readable_choices(
+    choices: pd.DataFrame, folder: Path, needed: bool = True
+) -> tuple[pd.DataFrame, Counter[str]]:
     """Open every picture once and leave out each choice with a picture that cannot be used.
 
     Args:
         choices: with a column ``file_path`` (list of paths below ``folder``).
         folder: the data set's folder.
+        needed: whether at least one choice must be left.
 
     Returns:
         The choices whose pictures are all whole, in their order, and how many choices were left out
         for which reason (of their first bad picture; the reasons are those of ``images``).
 
     Raises:
-        Problem: if no choice is left; the message counts the reasons.
+        Problem: if no choice is left that is needed; the message counts the reasons.
     """
     paths = list(dict.fromkeys(path for row in choices["file_path"] for path in row))
     with ThreadPoolExecutor(max_workers=READERS) as reader:
@@ -226,7 +229,7 @@ def readable_choices(choices: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame,
     first = [next((reasons[p] for p in row if reasons[p]), None) for row in choices["file_path"]]
     left_out = Counter(reason for reason in first if reason)
     whole = choices[[reason is None for reason in first]].reset_index(drop=True)
-    if whole.empty:
+    if needed and whole.empty:
         counted = ", ".join(f"{reason}: {count}" for reason, count in left_out.most_common())
         raise Problem(
             "No choice can be used.",
