@@ -269,7 +269,8 @@ def test_the_release_s_lora_layout_draws_what_our_own_draws(output, real):
         former[f"{attention}.processor.to_{layer.removesuffix('.0')}_lora.{matrix}"] = value
     torch.save(former, real / "adapted_model.bin")
     done = alignsd(output, "run", "06", "--preset", str(real / "real.yaml"), "--run", "release", "--set",
-                   f"06.lora={real / 'adapted_model.bin'}")
+                   f"06.lora={real / 'adapted_model.bin'}", "--set", "06.identifier=Weird image. ",
+                   "--set", "06.stable_diffusion=miniature/stable-diffusion")
     assert done.returncode == 0, done.stdout + done.stderr
     drawn = pd.read_parquet(stage(output, "06", "release") / "images.parquet")
     assert "regularization_only" not in set(drawn["arm"])
