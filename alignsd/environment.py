@@ -7,10 +7,11 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
+from alignsd.commands import pasteable
 from alignsd.errors import Problem
 from alignsd.parameters import notebook_names, notebook_path, read_cells, read_preset
 from alignsd.paths import output, root
@@ -48,6 +49,11 @@ def check_environment(memory: float, disk: float, gpu_memory: float = 0.0) -> li
         disk: GiB that a run leaves.
         gpu_memory: GiB that the GPU must have; 0 if none is needed.
     """
+    found = _checks(memory, disk, gpu_memory)
+    return [replace(check, fix=pasteable(check.fix)) for check in found]
+
+
+def _checks(memory: float, disk: float, gpu_memory: float) -> list[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     python = Check("Python", "3.11 or newer", version, "ok") if sys.version_info >= (3, 11) else \
         Check("Python", "3.11 or newer", version, "missing", "make demo PYTHON=python3.12")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from alignsd import reading
-from alignsd.atomic import write_json
 from alignsd.errors import Problem
 from alignsd.parameters import notebook_names
 from alignsd.paths import checked_run, run_dir, runs, shown
@@ -41,11 +40,6 @@ def read_record(run: str, name: str) -> dict[str, Any] | None:
             fix=f"delete {shown(path)} and run its notebook again",
         )
     return record
-
-
-def note_preset(run: str, preset: str) -> None:
-    """Write in the run's folder which preset it is run with, before the first record exists."""
-    write_json(run_dir(run) / "run.json", {"preset": preset})
 
 
 def preset_of(run: str) -> str:

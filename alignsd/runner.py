@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignsd import lineage, locks
+from alignsd import commands, lineage, locks
 from alignsd.atomic import remove_folder, sweep, write_json
 from alignsd.errors import Problem
 from alignsd.inputs import MODEL, PLACE, own_inputs
@@ -303,7 +303,8 @@ def _state(name: str, preset: str, run: str, values: dict[str, Value]) -> tuple[
     if any(_input(line, need) != state for need, state in known.items() if need in notebook_names()):
         return True, "its inputs changed"
     if record.get("package_sha256") not in (None, package_sha256()):
-        return False, f"finished before the package changed; alignsd run --preset {preset} --run {run} --force {name[:2]} redoes it"
+        command = commands.pasteable(f"alignsd run --preset {preset} --run {run} --force {name[:2]}")
+        return False, f"finished before the package changed; {command} redoes it"
     return False, "finished before"
 
 

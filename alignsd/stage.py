@@ -22,6 +22,7 @@ from alignsd.parameters import Value, checked, notebook_names, notebook_path, re
 from alignsd.paths import shown, stage_dir, user_path
 from alignsd.reading import listed, read_json
 from alignsd.records import preset_of
+from alignsd.surroundings import require_docstrings
 
 HEADLESS = "ALIGNSD_HEADLESS"  # set where `alignsd run` starts a kernel: a changed value is refused there, not varied
 TABLES = (".parquet", ".json", ".jsonl")  # what a stage's record vouches for, by suffix
@@ -222,6 +223,7 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = (), re
         Problem: for a parameter of the wrong kind, a needed stage that is not finished, a folder that was made with
             other settings or from other inputs, or a stage that another process is at work on.
     """
+    require_docstrings()
     path = notebook_path(name)
     settings = _settings(path, variables)
     run = _run_to_use(name, settings)

@@ -71,7 +71,7 @@ def texts(fig):
 def test_every_run_but_the_papers_says_so_inside_the_figure(kit):
     assert texts(figures.label_preset(small_figure(), "mini")) == ["preset mini - simulated people and pictures"]
     assert texts(figures.label_preset(small_figure(), "trial", "")) == ["preset mini, run trial"]
-    record = kit / "papermill_runs" / "full" / "01_collect_preferences.json"
+    record = kit / "papermill_runs" / "full" / "run.json"
     record.parent.mkdir(parents=True)
     record.write_text('{"preset": "paper"}')
     assert texts(figures.label_preset(small_figure(), "full")) == []

@@ -149,7 +149,7 @@ def test_a_damaged_note_of_the_holder_does_not_hide_that_there_is_one(path, text
 
 def test_a_folder_that_cannot_be_written_is_told(kit):
     (kit / "papermill_runs").write_text("a file in place of the folder")
-    with pytest.raises(Problem, match=r"(?s)cannot be written.*ALIGNSD_OUTPUT"):
+    with pytest.raises(Problem, match=r"(?s)cannot be written.*is a file, not a folder"):
         locks.hold(locks.run_lock("mini"), "a")
 
 
@@ -160,7 +160,7 @@ def test_a_read_only_folder_is_told(kit, as_ordinary_user):
     done = as_ordinary_user(HOLD, str(locks.run_lock("mini")), "0")
     folder.chmod(0o755)
     assert "Problem" in done.stderr and "cannot be written" in done.stderr, done.stderr
-    assert "read-only folder" in done.stderr
+    assert "a read-only disk or checkout, or a folder that belongs to another user" in done.stderr
 
 
 def test_without_locks_in_the_file_system_a_warning_is_given(path, monkeypatch):

@@ -2,7 +2,8 @@ import pytest
 
 from alignsd.atomic import write_json
 from alignsd.errors import Problem
-from alignsd.records import expected_seconds, known_work, note_preset, preset_of, read_record, record_path
+from alignsd.lineage import note_run
+from alignsd.records import expected_seconds, known_work, preset_of, read_record, record_path
 
 
 def put(run: str, name: str, preset: str, seconds: float) -> None:
@@ -23,7 +24,7 @@ def test_records_are_read_back_and_damage_is_told(kit):
     assert read_record("mini", "01_a") is None and preset_of("mini") == "mini"
     put("quick", "01_a", "smoke", 1)
     assert read_record("quick", "01_a")["seconds"] == 1 and preset_of("quick") == "smoke"
-    note_preset("fresh", "smoke")
+    note_run("fresh", "smoke")
     assert preset_of("fresh") == "smoke", "known before the first notebook ends"
     record_path("quick", "01_a").write_text("{")
     with pytest.raises(Problem, match="(?s)cannot be read.*delete papermill_runs/quick/01_a.json"):
