@@ -5,6 +5,8 @@ INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/alignsd
 # What make lab passes on: make lab ARGS="--no-browser --port 9999"
 ARGS ?=
+# Tests run in so many processes at once, a file in one of them.
+JOBS ?= 2
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 # Without a network apt-get gives up soon.
 APT := -o Acquire::Retries=0 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20
@@ -20,7 +22,7 @@ demo: $(INSTALLED)  ## reproduce the paper in miniature: all notebooks, then the
 
 test: $(INSTALLED) browser  ## style, unit tests, notebook rules, and all notebooks with the fewest steps
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/python -m pytest
+	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile
 
 # Without a browser the tests that need one are skipped, so nothing here may fail.
 browser:  ## install Chromium for the tests in a browser, where apt-get and root can

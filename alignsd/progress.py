@@ -19,6 +19,7 @@ from alignsd.paths import run_dir
 
 FILE = "ALIGNSD_PROGRESS"  # environment variable: file in which a kernel tells how far its bars are
 DELAY = 2.0  # seconds before a bar is shown: short work shows none
+SHORT = 10.0  # seconds; a notebook that takes less says nothing about the pace of the others
 TRUSTED = 5.0  # seconds after which a bar's pace says something
 WINDOW = 30.0  # seconds over which a bar's pace is measured, at least; else the later half
 HEADLESS = 300.0  # seconds between two lines of a run that no terminal shows
@@ -237,8 +238,10 @@ class Progress:
             return None
         whole = self._whole(name, seconds, bars)
         later = sum(self.expected[notebook] for notebook in rest[1:])
-        planned = self.planned + self.expected[name]
-        pace = (self.used + whole) / planned if planned > 0 else 1.0
+        used, planned = self.used, self.planned
+        if self.expected[name] >= SHORT:
+            used, planned = used + whole, planned + self.expected[name]
+        pace = used / planned if planned > 0 else 1.0
         return max(0.0, whole - seconds) + pace * later
 
     def _whole(self, name: str, seconds: float, bars: Sequence[Work]) -> float:
@@ -255,7 +258,7 @@ class Progress:
 
     def done(self, name: str, seconds: float) -> float | None:
         """Take note that a notebook is done; return the seconds left, or None if not known."""
-        if name in self.expected:
+        if self.expected.get(name, 0.0) >= SHORT:
             self.used += seconds
             self.planned += self.expected[name]
         rest = self.todo[self.todo.index(name) + 1 :]

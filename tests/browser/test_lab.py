@@ -165,6 +165,29 @@ def test_a_terminal_finds_the_command(window, tmp_path):
     assert "07_evaluate-old1.ipynb" in told and "runs already" in told
 
 
+def test_a_changed_value_makes_a_variation_and_leaves_the_run_as_it_is(window):
+    """Change alpha in notebook 04 and press Run All: nothing is refused, nothing is overwritten."""
+    runs = window.server.repository / "papermill_runs"
+    done = alignsd(window, "run", "--preset", "smoke", "--run", "base", "01", "02", "03")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (runs / "lab/run.json").write_text('{"preset": "smoke", "parent": "base"}')
+    window.open("lab/04_select_images.ipynb")
+    window.run_all()
+    assert window.warnings() == []
+    made = runs / "lab/stages/04_select_images/metrics.json"
+    before = made.read_bytes()
+    window.edit_cell("alpha = 2.0", "alpha = 1.5")
+    window.run_all()
+    assert window.warnings() == []
+    printed = "".join("".join(output["text"]) for output in window.outputs("stream"))
+    assert "This is a variation of run lab: alpha = 1.5 instead of 2.0." in printed
+    assert "alignsd run --run lab-04-alpha-1.5" in printed
+    variation = runs / "lab-04-alpha-1.5"
+    assert (variation / "stages/04_select_images/metrics.json").exists()
+    assert json.loads((variation / "run.json").read_text())["parent"] == "lab"
+    assert made.read_bytes() == before and not (variation / "stages/03_score_diffusiondb").exists()
+
+
 def test_the_kernel_is_of_the_environment_that_runs_jupyterlab(window):
     window.open(START)
     window.edit_cell('run = "lab"', 'import sys; print(sys.executable)\nrun = "lab"')
