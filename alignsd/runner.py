@@ -287,12 +287,15 @@ def _state(name: str, preset: str, run: str, values: dict[str, Value]) -> tuple[
     folder, source = stage_dir(run, name), notebook_path(name)
     if not (folder / "config.json").exists():
         return True, "not run yet"
-    known = config_of(folder, run, name)["inputs"]
+    config = config_of(folder, run, name)
+    known = config["inputs"]
     present = _present(known, values)
     if any(known[key] != digits for key, digits in present.items() if key.startswith(MODEL)):
         return True, NEW_MODELS
-    refuse_other(folder, configuration(name, values, known | present))
-    if not (folder / "metrics.json").exists():
+    finished = (folder / "metrics.json").exists()
+    rechecked = [] if finished else config.get("rechecked", [])
+    refuse_other(folder, configuration(name, values, known | present), rechecked)
+    if not finished:
         return True, "begun, not finished: goes on with what is there"
     record = read_record(run, name)
     if not (run_dir(run) / source.name).exists() or record is None:

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -230,14 +230,18 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = (), re
     folder = stage_dir(run, name)
     writer = f"alignsd run --run {run}" if os.environ.get(HEADLESS) else "a notebook in JupyterLab"
     lock = locks.hold(locks.stage_lock(run, name), f"{writer}, notebook {name[:2]}")
-    sweep(folder)  # temporary files of a process that was killed
-    inputs = {need: _input_state(run, need, name) for need in needs} | own_inputs(settings)
-    config = configuration(name, settings, inputs)
-    finished = (folder / "metrics.json").exists()
-    if (folder / "config.json").exists():
-        refuse_other(folder, config, () if finished else rechecked)
-    if not finished or not (folder / "config.json").exists():
-        write_json(folder / "config.json", config | {"versions": versions()})
+    with ExitStack() as given_back_on_failure:
+        given_back_on_failure.enter_context(lock)
+        sweep(folder)  # temporary files of a process that was killed
+        inputs = {need: _input_state(run, need, name) for need in needs} | own_inputs(settings)
+        config = configuration(name, settings, inputs)
+        finished = (folder / "metrics.json").exists()
+        if (folder / "config.json").exists():
+            refuse_other(folder, config, () if finished else rechecked)
+        if not finished or not (folder / "config.json").exists():
+            about = {"rechecked": list(rechecked), "versions": versions()}
+            write_json(folder / "config.json", config | about)
+        given_back_on_failure.pop_all()
     return Stage(name, run, folder, settings, tuple(needs), variables, lock, inputs, tuple(rechecked))
 
 

@@ -152,3 +152,20 @@ def test_names_are_strict(two):
         runner.plan("mni", "mini")
     with pytest.raises(Problem, match="cannot name a folder"):
         runner.plan("mini", "../out")
+
+
+def test_an_input_that_is_checked_again_may_appear_or_change_until_the_notebook_is_finished(notebook, kit):
+    """If it failed, hours of training would be lost because a file was put in place."""
+    begin = 'from alignsd.stage import begin\nstage = begin("01_first", globals(), rechecked=["data"])'
+    code = 'stage.path("work.txt").open("a").write("x")\nfrom alignsd.paths import user_path\n' \
+           'assert user_path(data).joinpath("ready").exists()'
+    notebook("01_first", 'data = "data"  # folder', begin, code, "stage.finish({})")
+    (kit / "data").mkdir()
+    with pytest.raises(Stopped, match="AssertionError"):
+        run()
+    (kit / "data" / "ready").write_text("now")
+    assert run() == ["01_first"]
+    assert (kit / "papermill_runs/mini/stages/01_first/work.txt").read_text() == "xx", "what was there is kept"
+    (kit / "data" / "more").write_text("later")
+    with pytest.raises(Problem, match="folder of data"):
+        run()

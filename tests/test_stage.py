@@ -1,8 +1,10 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
-from alignsd import stage
+from alignsd import locks, stage
 from alignsd.errors import Problem
 from alignsd.stage import begin, read_metrics
 
@@ -204,3 +206,14 @@ def test_a_variation_reuses_work_that_fits(notebook, kit):
     assert first.path("checkpoint.pt").read_text() == "made with 0.5"
     variation.write_text("made with another")
     assert reused(colour="blue").read_text() == "made with another", "its own file is never replaced"
+
+
+def test_a_stage_that_could_not_begin_is_not_held(two, kit, monkeypatch):
+    monkeypatch.setenv(stage.HEADLESS, "1")
+    begin("01_first", FIRST).finish({})
+    with pytest.raises(Problem, match="other settings"):
+        begin("01_first", FIRST | {"seed": 1})
+    hold = "import sys; from alignsd import locks; locks.hold(sys.argv[1], 'another process', patience=0)"
+    path = locks.stage_lock("mini", "01_first")
+    done = subprocess.run([sys.executable, "-c", hold, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
