@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -108,25 +109,41 @@ class KilledRun:
         self.preset = folder / "smoke.yaml"
         self.preset.write_text(PRESET)
         self.kills: list[str] = []
+        self.needed: dict[str, float] = {}  # seconds of processor time of a notebook's kernel
         self.moments = random.Random(SEED)
 
     def go(self) -> None:
         whole = start(COMMAND, "run", "--preset", str(self.preset), output=self.folder / "whole")
-        used = 0.0
+        watcher = threading.Thread(target=self._measure, args=(whole,), daemon=True)
+        watcher.start()
         try:
             for name in notebook_names():
                 record = self.folder / f"whole/papermill_runs/smoke/{name}.json"
-                wait_until(lambda path=record: path.exists() or ended(whole), SECONDS, name)
+                wait_until(lambda n=name: n in self.needed or ended(whole), SECONDS, name)
                 if not record.exists():
                     break
-                before, used = used, kernels_time(whole) or used
-                self._kill(name, self._window(name, used - before))
+                self._kill(name, self._window(name, self.needed.get(name, 0.0)))
                 self._finish(name)
             out, error = finish(whole)
             assert whole.returncode == 0, out + error
         finally:
             if not ended(whole):
                 kill_group(whole)
+
+    def _measure(self, whole: subprocess.Popen) -> None:
+        """Note the processor time of each notebook of the whole run the moment it is finished.
+
+        Later would be wrong: the whole run does not wait for the killed one.
+        """
+        used = 0.0
+        for name in notebook_names():
+            record = self.folder / f"whole/papermill_runs/smoke/{name}.json"
+            while not record.exists():
+                if not psutil.pid_exists(whole.pid):
+                    return
+                time.sleep(0.02)
+            before, used = used, kernels_time(whole)
+            self.needed[name] = used - before
 
     def _window(self, name: str, needed: float) -> tuple[float, float]:
         """Return between which processor times of its kernel a notebook is at work."""
