@@ -256,19 +256,24 @@ def leave(task: Task) -> None:
 
 
 def clean(run: str, start: str | None = None) -> Iterator[Path]:
-    """Deletes the stages of a run from notebook ``start`` on and yields the folders deleted.
+    """Delete the stages of a run from notebook ``start`` on and yield the folders deleted.
 
     The executed copies, the records and the figures stay until the next run replaces them.
 
     Raises:
-        Problem: for an unknown notebook, or a run that does not exist.
+        Problem: for an unknown notebook, a run that does not exist, or a run or a stage that another
+            process is at work on.
     """
     if not run_dir(run).is_dir():
         raise Problem(f"There is no run {run!r}.", expected="a folder in papermill_runs", found=shown(run_dir(run)),
                       cause="a misspelt name, or nothing was run yet", fix="ls papermill_runs")
-    for name in _chosen((), start):
-        if stage_dir(run, name).exists():
-            remove_folder(stage_dir(run, name))
+    writer = f"alignsd clean --run {run}"
+    with locks.hold(locks.run_lock(run), writer):
+        for name in _chosen((), start):
+            if not stage_dir(run, name).exists():
+                continue
+            with locks.hold(locks.stage_lock(run, name), writer):
+                remove_folder(stage_dir(run, name))
             yield stage_dir(run, name)
 
 
