@@ -109,7 +109,8 @@ def test_a_finished_notebook_says_that_the_package_changed_since(two, kit, monke
     assert [task.reason for task in runner.plan("mini", "mini")] == ["finished before"] * 2
     monkeypatch.setattr(runner, "package_sha256", lambda: "other")
     (first, _) = runner.plan("mini", "mini")
-    assert not first.todo and first.reason.endswith("package changed; alignsd run --preset mini --run mini --force 01 redoes it")
+    assert not first.todo and "package changed" in first.reason
+    assert first.reason.endswith("alignsd run --preset mini --run mini --force 01 redoes it")
     record = read_record("mini", "01_first")
     del record["package_sha256"]  # as an earlier version wrote it
     (kit / "papermill_runs/mini/01_first.json").write_text(json.dumps(record))
