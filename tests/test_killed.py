@@ -40,7 +40,9 @@ COMMAND = "import sys; from alignsd.cli import main; sys.argv[0] = 'alignsd'; ma
 ONE = """
 import sys
 from alignsd import runner
-(task,) = runner.plan(sys.argv[1], "smoke", only=[sys.argv[2]])
+plan = runner.prepare(sys.argv[1], "smoke", only=[sys.argv[2]])
+runner.note(plan)
+(task,) = plan.tasks
 if task.todo:
     runner.carry_out(task)
 """
