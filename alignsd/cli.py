@@ -12,7 +12,7 @@ import typer
 
 from alignsd import commands, lineage, locks, parameters, runner
 from alignsd.errors import Problem, Stopped
-from alignsd.paths import figures_dir, run_dir, shown
+from alignsd.paths import checked_run, figures_dir, run_dir, shown
 from alignsd.progress import Progress, clock, work_file
 from alignsd.records import expected_seconds, known_work
 from alignsd.signals import Interrupted, handled, interrupt
@@ -27,19 +27,26 @@ def run(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers or names, such as 01 02; all if none.")] = None,
     preset: Annotated[str | None, typer.Option(help="mini, smoke, small, paper, or a .yaml file of yours; mini if not given.")] = None,
     name: Annotated[str | None, typer.Option("--run", help="Name of the run; the preset's if not given.")] = None,
-    parent: Annotated[str, typer.Option("--from-run", help="Vary this run: read its stages, make only what changes.")] = "",
+    parent: Annotated[
+        str | None,
+        typer.Option("--from-run", help="Vary this run: read its stages, make only what changes."),
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="Leave out the notebooks before this one.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A value: 05.steps=200, or seed=1 for all.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and every value, run nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Empty the chosen stages' folders and run them again.")] = False,
 ) -> None:
     """Run notebooks in order; finished ones are left alone."""
-    if parent and not name:
+    for given in (name, parent):
+        if given is not None:
+            checked_run(given)  # an empty name, such as that of an unset variable, means no run
+    if parent and name is None:
         raise Problem("A variation needs a name of its own.", expected="--run NAME --from-run RUN", found=f"--from-run {parent} alone",
                       cause="without --run the results would go to another run's folder",
                       fix=f"alignsd run --run trial --from-run {parent}" + "".join(f" --set {s}" for s in settings or ()))
-    run_name = name or (preset or "mini").rsplit("/", 1)[-1].removesuffix(".yaml")
-    plan = runner.prepare(preset, run_name, notebooks or (), start, settings or (), force, parent)
+    run_name = name or _name_of("mini" if preset is None else preset)
+    chosen = notebooks or ()
+    plan = runner.prepare(preset, run_name, chosen, start, settings or (), force, parent or "")
     if dry_run:
         return _show(plan)
     with _only_writer(plan):
@@ -68,6 +75,7 @@ def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run."
     from alignsd.scorecard import read, table  # imports pandas
 
     variation = lineage.told(name)
+    lineage.check_run(name)
     heading = f"Scorecard of run {name}" + (f" ({variation})" if variation else "")
     text = table(read(run_dir(name) / "scorecard.json"))
     text = text.replace("\u00a0", " ")  # a terminal that is ASCII only has no other space
@@ -181,6 +189,16 @@ def main() -> None:
         sys.exit(end.exit_code)
 
 
+def _name_of(preset: str) -> str:
+    """Return the name of a preset's run: the preset's, without the folder and ending of a file.
+
+    Raises:
+        Problem: if there is no such preset.
+    """
+    parameters.read_preset(preset)
+    return Path(preset).stem if preset.lower().endswith((".yaml", ".yml")) else preset
+
+
 def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
     again = [argument for argument in arguments if argument != "--force"]  # it would start anew
     return f"Stopped by {end.name}. To go on: {shlex.join(['alignsd', *again])}"
@@ -223,6 +241,7 @@ def _carry_out(plan: runner.Plan) -> None:
     progress = Progress(names, todo, expected, known, work_file(plan.run))
     started = time.monotonic()
     print(f"run {plan.run}, preset {plan.preset}", flush=True)
+    _tell_of_empty_parent(plan)
     for task in plan.tasks:
         if not task.todo:
             runner.leave(task)
@@ -233,10 +252,21 @@ def _carry_out(plan: runner.Plan) -> None:
     print(f"all done in {clock(time.monotonic() - started)}")
 
 
+def _tell_of_empty_parent(plan: runner.Plan) -> None:
+    """Say that a variation has nothing to read, as in a fresh clone, which holds no stages."""
+    line = lineage.lineage(plan.run, plan.parent)[1:]
+    if not line or any(any((run_dir(run) / "stages").glob("*/metrics.json")) for run in line):
+        return
+    command = commands.pasteable(f"alignsd run --run {plan.parent}")
+    print(f"run {plan.parent} has no stages on this machine, so run {plan.run} makes all stages itself.")
+    print(f"To make the stages of run {plan.parent} once, for all its variations: {command}", flush=True)
+
+
 def _show(plan: runner.Plan) -> None:
     if plan.parent:
         changes = ", ".join(plan.settings) or "nothing yet"
         print(f"run {plan.run} varies run {plan.parent}; changed: {changes}")
+        _tell_of_empty_parent(plan)
     for task in plan.tasks:
         print(f"{task.name}: {'runs' if task.todo else 'left alone'} ({task.reason})")
         for parameter in parameters.read_parameters(parameters.notebook_path(task.name)).values():

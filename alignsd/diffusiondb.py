@@ -420,7 +420,7 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
                 expected=f"a part of this name in {folder.name}",
                 found="no such file",
                 cause="the part was scored and then moved away",
-                fix="put it back, or score anew: alignsd run --run <run> --force --from 03",
+                fix="put it back, or score anew: alignsd run --run NAME --force --from 03",
             )
         contents = list_part(parts[part])
         member = contents[contents["status"] == OK].set_index("image")["member"]
@@ -431,7 +431,7 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
                 expected=f"{len(wanted)} images that have scores",
                 found=f"{len(names)} of them",
                 cause="the part was replaced",
-                fix="alignsd run --run <run> --force --from 03",
+                fix="alignsd run --run NAME --force --from 03",
             )
         pixels = read_members(parts[part], member.loc[names].tolist())
         yield from (

@@ -139,7 +139,7 @@ def _asked(images: pd.DataFrame) -> pd.Series:
     if strangers := sorted(set(images["id"]) - set(asked.index)):
         raise Problem("Some images have no counterpart in the original arm.", expected="the same ids in every arm",
                       found=f"{len(strangers)} others, e.g. {strangers[0]}", cause="arms drawn from other prompts",
-                      fix="alignsd run --run <run> --force 06")
+                      fix="alignsd run --run NAME --force 06")
     return asked
 
 

@@ -256,7 +256,7 @@ def _refuse_unusable(arms: Mapping[str, pd.Series], reference: np.ndarray, basel
             expected=f"at least one readable picture of the arm {baseline}",
             found=f"pictures of {', '.join(map(str, arms)) or 'no arm'}",
             cause="the pictures were moved away or damaged after they were drawn",
-            fix="draw them anew: alignsd run --run <run> --force --from 06",
+            fix="draw them anew: alignsd run --run NAME --force --from 06",
         )
     broken = [arm for arm, series in arms.items() if not np.isfinite(np.stack(list(series))).all()]
     if len(reference) and not np.isfinite(reference).all():

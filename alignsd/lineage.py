@@ -4,6 +4,7 @@ A run's ``run.json`` names its preset, its parent and the values that were chang
 parent. The parent's files are read where they lie. They are never copied and never changed.
 """
 
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from alignsd.atomic import write_json
 from alignsd.errors import Problem
+from alignsd.parameters import preset_names
 from alignsd.paths import run_dir, runs, shown, stage_dir
 from alignsd.reading import read_json
 
@@ -113,20 +115,37 @@ def runs_with(stage: str) -> list[str]:
     return sorted(names, key=lambda name: name != "mini")
 
 
+def check_run(run: str, purpose: str = "") -> None:
+    """Do nothing if there is a folder of a run.
+
+    Args:
+        run: the run.
+        purpose: what the run is needed for, such as ``" to start from"``.
+
+    Raises:
+        Problem: if there is no such folder. The message names the runs that there are.
+    """
+    if run_dir(run).is_dir():
+        return
+    names = sorted(folder.name for folder in runs().glob("[!.]*/"))
+    guess = next(iter(difflib.get_close_matches(run, names, n=1)), None)
+    preset = f"--preset {run}" if run in preset_names() else f"--run {run}"
+    raise Problem(
+        f"There is no run {run!r}{purpose}.",
+        expected=f"a run in {runs()}: {', '.join(names[:20]) or 'there is none yet'}",
+        found=run,
+        cause="a misspelt name, a run that has not begun, or another ALIGNSD_OUTPUT",
+        fix=f"did you mean {guess}?" if guess else f"make the run first: alignsd run {preset}",
+    )
+
+
 def check_parent(run: str, parent: str) -> None:
     """Do nothing if a run can be a variation of another.
 
     Raises:
         Problem: if the parent does not exist, or the run has another parent or stages without one.
     """
-    if not run_dir(parent).is_dir():
-        raise Problem(
-            f"There is no run {parent!r} to start from.",
-            expected="a folder in papermill_runs",
-            found=shown(run_dir(parent)),
-            cause="a misspelt name, or nothing was run yet",
-            fix=f"alignsd run --run {parent}, or ls {shown(runs())}",
-        )
+    check_run(parent, " to start from")
     known = parent_of(run)
     begun = any((run_dir(run) / "stages").glob("*/config.json"))
     if known and known != parent:

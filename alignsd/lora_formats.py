@@ -193,7 +193,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             expected=f"a file in {short(path.parent.name)}",
             found="no such file",
             cause="the fine-tuning has not finished, or a wrong path",
-            fix="alignsd run --run <run> 05; docs/data.md says where the paper's is",
+            fix="alignsd run --run NAME 05; docs/data.md says where the paper's is",
         )
     return read_tensors(path, "a LoRA", f"get {name} again")
 

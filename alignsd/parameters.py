@@ -137,9 +137,16 @@ def notebook_path(name: str) -> Path:
             expected=", ".join(names),
             found=SHORT.repr(name),
             cause="a misspelt name or number",
-            fix=f"use {_guess(name, names) or 'one of the names above'}",
+            fix=f"use {_nearest_notebook(name, names) or 'one of the names above'}",
         )
     return notebooks() / f"{chosen}.ipynb"
+
+
+def _nearest_notebook(name: str, names: Sequence[str]) -> str | None:
+    """Return the notebook that a misspelt name or number such as ``"2"`` may mean, or None."""
+    number = name.zfill(2)[:2]
+    by_number = [known for known in names if known[:2] == number]
+    return by_number[0] if by_number else _guess(name, names)
 
 
 def notebook_names() -> list[str]:
@@ -288,13 +295,31 @@ def _is_number(value: Any) -> bool:
 
 def _wrong_kind(parameter: Parameter, value: Any, where: str) -> Problem:
     default = parameter.default
+    cause, fix = _why_wrong_kind(default, value)
     return Problem(
         f"Parameter {parameter.name} in {where} is of the wrong kind.",
         expected=f"{type(default).__name__}, such as {default!r} ({parameter.meaning})",
         found=f"{type(value).__name__} {SHORT.repr(value)}",
-        cause="quotes, or YAML that reads 1e-4 as text",
-        fix="write a number without quotes, 1.0e-4 rather than 1e-4, or text in quotes",
+        cause=cause,
+        fix=fix,
     )
+
+
+def _why_wrong_kind(default: Value, value: Any) -> tuple[str, str]:
+    """Return why a value is of another kind than a parameter's default, and what to write instead."""
+    example = f"write a value such as {default!r}"
+    if isinstance(value, str) and _is_number(_literal(value)):
+        cause = "a number in quotes, or 1e-4, which YAML reads as text"
+        return cause, "write the number without quotes, and 1.0e-4 in place of 1e-4"
+    if isinstance(default, bool):
+        return "another value than yes or no", "write True or False with --set, yes or no in a preset"
+    if isinstance(default, int) and isinstance(value, float):
+        return "a fraction; 1e3 is a fraction too", f"write a whole number, such as {default!r}"
+    if isinstance(default, str):
+        return "a value that reads as a number, a list or None", "write the text in quotes"
+    if isinstance(value, str):
+        return "text in place of a value, or a bracket or quote that is missing", example
+    return "a value for another parameter", example
 
 
 def _check_range(parameter: Parameter, number: float, where: str) -> None:
@@ -377,8 +402,9 @@ def _preset_path(preset: str) -> Path:
         f"There is no preset {SHORT.repr(preset)}.",
         expected=", ".join(preset_names()) + ", or a path to a .yaml file",
         found=SHORT.repr(preset),
-        cause="a misspelt name, or a path from another folder",
-        fix=f"--preset {_guess(preset, preset_names()) or 'mini'}; presets/smoke.yaml shows the format",
+        cause="a misspelt name, or a path from another folder: a relative path starts where you type",
+        fix=f"--preset {_guess(Path(preset).stem, preset_names()) or 'mini'}; "
+        f"{shown(PRESETS / 'smoke.yaml')} shows what a file of your own looks like",
     )
 
 

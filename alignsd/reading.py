@@ -313,7 +313,8 @@ def _unreadable(path: Path, error: Exception, expected: str) -> Problem:
         expected=expected,
         found=found,
         cause=cause,
-        fix="mend the path; a path that is not absolute is relative to the repository",
+        fix="mend the path; a relative path of a notebook's parameter starts at the repository, "
+        "that of a command where you type the command",
     )
 
 

@@ -111,7 +111,8 @@ def prepare(preset: str | None, run: str, only: Sequence[str] = (), start: str |
     if parent:
         lineage.check_parent(run, parent)
     parent = parent or lineage.parent_of(run)
-    preset = preset or preset_of(run if lineage.read_run(run) else parent or run)
+    if preset is None:
+        preset = preset_of(run if lineage.read_run(run) else parent or run)
     if parent:
         settings = lineage.merged(lineage.settings_of(run), settings)
         values = applied(settings, _values_of(parent, preset), run)
@@ -264,9 +265,7 @@ def clean(run: str, start: str | None = None) -> Iterator[Path]:
         Problem: for an unknown notebook, a run that does not exist, or a run or a stage that another
             process is at work on.
     """
-    if not run_dir(run).is_dir():
-        raise Problem(f"There is no run {run!r}.", expected="a folder in papermill_runs", found=shown(run_dir(run)),
-                      cause="a misspelt name, or nothing was run yet", fix="ls papermill_runs")
+    lineage.check_run(run)
     writer = f"alignsd clean --run {run}"
     with locks.hold(locks.run_lock(run), writer):
         for name in _chosen((), start):

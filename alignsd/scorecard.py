@@ -95,8 +95,8 @@ def _no_scorecard(path: Path, found: str) -> Problem:
         "There is no scorecard to read.",
         expected=f"{path.name}, a list of rows with {', '.join(KEYS)}",
         found=found,
-        cause="notebook 08 has not run to its end, or the file was edited",
-        fix="alignsd run --run <run> --force 08",
+        cause="notebook 08 has not run to its end in this run, or the file was edited",
+        fix=f"alignsd run --run {path.parent.name} --force 08",
     )
 
 

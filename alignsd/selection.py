@@ -115,7 +115,7 @@ def _refuse_unclear(usable: pd.DataFrame) -> None:
             expected="each image id once",
             found=f"{twice['image'].nunique()} repeated, such as {example} in {places}",
             cause=by_hand if one_part else two_numbers,
-            fix="alignsd run --run <run> --force --from 03" if one_part
+            fix="alignsd run --run NAME --force --from 03" if one_part
                 else "move one of the two parts away and run 03 again",
         )
     missing = usable.loc[~np.isfinite(usable["hps"].astype(float)), "image"]

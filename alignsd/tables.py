@@ -193,7 +193,7 @@ def command_for(stage: str, where: Path | str) -> str:
     try:
         run = Path(where).resolve().relative_to(runs().resolve()).parts[0]
     except (OSError, ValueError, IndexError, RuntimeError, Problem):
-        return f"alignsd run --run <run> --force {number}"
+        return f"alignsd run --run NAME --force {number}"
     from alignsd.records import preset_of
 
     try:

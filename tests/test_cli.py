@@ -50,3 +50,47 @@ def test_scorecard_is_printed_as_a_table(first, kit):
     (kit / "papermill_runs/mini/scorecard.json").write_text(json.dumps([row]))
     assert "A is more than B" in (text := call("scorecard").output) and "1 reproduced" in text
     assert isinstance(call("scorecard", "--run", "none").exception, Problem)
+
+
+@pytest.mark.parametrize("option", ["--run", "--from-run", "--preset"])
+def test_an_empty_name_is_refused_and_not_taken_for_mini(first, kit, option):
+    # An unset variable of a shell gives an empty name.
+    given = ["--run", "trial"] if option == "--from-run" else []
+    done = call("run", *given, option, "", "--dry-run")
+    assert isinstance(done.exception, Problem), done.output
+    assert not (kit / "papermill_runs").exists()
+
+
+@pytest.mark.parametrize("file", ["mine.yml", "mine.YAML"])
+def test_the_run_of_a_preset_file_has_no_ending(first, tmp_path, file):
+    (tmp_path / file).write_text('"01":\n  seed: 5\n')
+    assert "run = 'mine'" in call("run", "--preset", str(tmp_path / file), "--dry-run").output
+
+
+def test_a_run_that_is_not_there_is_told_with_those_that_are(first, kit):
+    (kit / "papermill_runs/trial").mkdir(parents=True)
+    for arguments in (
+        ("scorecard", "--run", "trail"),
+        ("clean", "--run", "trail"),
+        ("run", "--run", "new", "--from-run", "trail", "--dry-run"),
+    ):
+        told = str(call(*arguments).exception)
+        assert "There is no run 'trail'" in told and "did you mean trial?" in told
+        assert f"{kit / 'papermill_runs'}: trial" in told
+    told = str(call("run", "--run", "new", "--from-run", "smoke", "--dry-run").exception)
+    assert "run --preset smoke" in told
+
+
+def test_a_scorecard_that_is_missing_names_its_own_run(first, kit):
+    (kit / "papermill_runs/trial").mkdir(parents=True)
+    assert "run --run trial --force 08" in str(call("scorecard", "--run", "trial").exception)
+
+
+def test_a_variation_of_a_run_without_stages_says_that_it_makes_all_of_them(first, kit):
+    (kit / "papermill_runs/mini").mkdir(parents=True)  # as in a fresh clone
+    arguments = ("run", "--run", "trial", "--from-run", "mini", "--dry-run")
+    assert "run mini has no stages on this machine" in call(*arguments).output
+    stage = kit / "papermill_runs/mini/stages/00_other"
+    stage.mkdir(parents=True)
+    (stage / "metrics.json").write_text("{}")
+    assert "no stages" not in call(*arguments).output

@@ -2,7 +2,7 @@ import pytest
 
 from alignsd import parameters
 from alignsd.errors import Problem, check_seed
-from alignsd.parameters import Parameter, checked, read_parameters, read_preset, resolve
+from alignsd.parameters import Parameter, checked, notebook_path, read_parameters, read_preset, resolve
 
 CELL = 'seed = 0  # seed\nrate = 1e-3  # per step; the paper: 1e-5\nwords = ["a", "b"]  # words\nflag = True  # yes or no'
 
@@ -262,3 +262,29 @@ def test_the_api_refuses_the_same_seeds():
     for seed in (-1, 2**32):
         with pytest.raises(Problem, match="seed"):
             check_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("setting", "cause"),
+    [
+        ("02.seed=1e3", "1e3 is a fraction"),
+        ("02.seed='4'", "a number in quotes"),
+        ("02.seed=many", "text in place of a value"),
+        ("02.flag=3", "yes or no"),
+        ("02.word=3", "reads as a number"),
+        ("02.seed=[1]", "another parameter"),
+    ],
+)
+def test_the_cause_of_a_wrong_kind_is_the_true_one(notebook, setting, cause):
+    notebook("02_second", "seed = 0  # seed\nflag = True  # flag\nword = 'a'  # word")
+    with pytest.raises(Problem) as told:
+        resolve("mini", "trial", [setting])
+    assert cause in told.value.cause
+
+
+@pytest.mark.parametrize("name", ["2", "02_secnd", "02_train"])
+def test_a_misspelt_notebook_is_told_with_the_nearest(notebook, name):
+    notebook("02_second", "seed = 0  # seed")
+    with pytest.raises(Problem) as told:
+        notebook_path(name)
+    assert told.value.fix == "use 02_second"

@@ -139,7 +139,7 @@ def _refuse_other(folder: Path, made_from: dict[str, Any]) -> None:
     if found != made_from:
         raise Problem(f"{folder.name} holds a corpus made from another recipe.", expected=str(made_from),
                       found=str(found), cause="a parameter of 03 was changed",
-                      fix="alignsd clean --run <run> --from 03")
+                      fix="alignsd clean --run NAME --from 03")
     write_json(record, made_from)
 
 
@@ -197,7 +197,7 @@ def _first_picture(path: Path) -> np.ndarray:
             expected="pictures that the miniature drew",
             found=f"{len(usable)} that can be used",
             cause="the part was changed by hand",
-            fix="alignsd run --run <run> --force 03",
+            fix="alignsd run --run NAME --force 03",
         )
     return first
 
