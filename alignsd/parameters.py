@@ -288,12 +288,33 @@ def _is_number(value: Any) -> bool:
 
 def _wrong_kind(parameter: Parameter, value: Any, where: str) -> Problem:
     default = parameter.default
+    cause, fix = _why_wrong_kind(default, value)
     return Problem(
         f"Parameter {parameter.name} in {where} is of the wrong kind.",
         expected=f"{type(default).__name__}, such as {default!r} ({parameter.meaning})",
         found=f"{type(value).__name__} {SHORT.repr(value)}",
-        cause="quotes, or YAML that reads 1e-4 as text",
-        fix="write a number without quotes, 1.0e-4 rather than 1e-4, or text in quotes",
+        cause=cause,
+        fix=fix,
+    )
+
+
+def _why_wrong_kind(default: Value, value: Any) -> tuple[str, str]:
+    """Return the likely cause of a value of the wrong kind, and its mend."""
+    wants_number = _is_number(default)
+    if wants_number and isinstance(value, float):
+        return "a fraction where a whole number is needed", "write a whole number, such as 7"
+    with_comma = isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+(,[0-9]+)+", value.strip())
+    if wants_number and (with_comma or isinstance(value, tuple)):
+        return "a comma in a number", "write 1000 for a thousand and 0.1 for a tenth"
+    if isinstance(default, str) and isinstance(value, bool):
+        return "yes, no, on, off, true and false without quotes are no text", "write text in quotes"
+    if value is None:
+        return "a name without a value, or None or null", 'write the value, "" for empty text'
+    if isinstance(default, str):
+        return "a number, a list or a table where text is needed", "write text in quotes"
+    return (
+        "quotes, or YAML that reads 1e-4 as text",
+        "write a number without quotes, 1.0e-4 rather than 1e-4, or text in quotes",
     )
 
 
