@@ -10,7 +10,7 @@ from torch import Tensor
 from alignsd.errors import Problem
 from alignsd.models import resolve
 from alignsd.reading import natural_key
-from alignsd.weights import is_file, read_tensors, short
+from alignsd.weights import instead_of_file, is_file, read_tensors, short
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def load_aesthetic(name: str) -> Aesthetic:
         raise Problem(
             f"There is no aesthetic predictor {short(repr(name))}.",
             expected="miniature/aesthetic or a file",
-            found="no such file",
+            found=instead_of_file(path),
             cause="a wrong path, or the file was not downloaded: docs/data.md says where it comes from",
             fix="set the notebook's aesthetic parameter to the file",
         )

@@ -11,7 +11,7 @@ from alignsd.generation import Job, generate, image_seed, load_pipeline
 from alignsd.images import save_png
 from alignsd.miniature import world
 from alignsd.paths import user_path
-from alignsd.reading import is_text, read_lines
+from alignsd.reading import is_text, page_or_pointer, read_lines
 
 # arm: adapter, prompt, negative prompt; {i} is the identifier, {p} the prompt
 ARMS = {
@@ -43,20 +43,28 @@ def read_prompts(source: str, count: int, seed: int) -> list[str]:
         return world.captions(count, np.random.default_rng((seed, 0xA4A5)))
     at_least(1, "06", prompt_count=count)
     texts = dict.fromkeys(line.strip() for line in _prompt_lines(source) if line.strip())
+    if not texts:
+        raise Problem(
+            f"There is no prompt in {source}.",
+            expected=f"{count} distinct lines",
+            found="no line, or blank lines alone",
+            cause="an empty file, or another file than the one that was meant",
+            fix="set 06.prompts to a text file with one prompt per line",
+        )
     if len(texts) < count:
         raise Problem(
             f"There are not enough prompts in {source}.",
             expected=f"{count} distinct lines",
             found=f"{len(texts)}",
             cause="a short or repetitive file, or another file than the one that was meant",
-            fix=f"set 06.prompts to a longer file, or --set 06.prompt_count={max(1, len(texts))}",
+            fix=f"set 06.prompts to a longer file, or --set 06.prompt_count={len(texts)}",
         )
     return list(texts)[:count]
 
 
 def _prompt_lines(source: str) -> list[str]:
     try:
-        return read_lines(user_path(source))
+        lines = read_lines(user_path(source))
     except Problem as problem:
         raise Problem(
             "The prompts cannot be read.",
@@ -65,6 +73,16 @@ def _prompt_lines(source: str) -> list[str]:
             cause=problem.cause,
             fix=f"{problem.fix}; or set 06.prompts to another file",
         ) from problem
+    mistaken = page_or_pointer("\n".join(lines[:40]))
+    if mistaken:
+        raise Problem(
+            "The prompts cannot be read.",
+            expected="a text file with one prompt per line",
+            found=mistaken[0],
+            cause=mistaken[1],
+            fix="fetch the file again, or set 06.prompts to another file",
+        )
+    return lines
 
 
 def plan(prompts: list[str], identifier: str, samples: int, seed: int, adapters: Collection[str]) -> pd.DataFrame:

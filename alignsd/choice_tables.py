@@ -17,11 +17,17 @@ import pyarrow.parquet
 
 from alignsd.errors import Problem
 from alignsd.paths import shown
-from alignsd.reading import parse_json, read_bytes, read_json_lines, read_text
+from alignsd.reading import (
+    page_or_pointer,
+    parse_json,
+    read_bytes,
+    read_json_lines,
+    read_text,
+)
 
 SEPARATORS = (",", ";", "\t")
 # A first line that Excel writes and reads.
-NAMED_SEPARATOR = re.compile(r'"?sep=([^"\w\r\n ])"?[ \t]*\n', re.IGNORECASE)
+NAMED_SEPARATOR = re.compile(r'"?sep=([^"\w\r\n ])"?[ \t]*[\r\n]', re.IGNORECASE)
 IMAGE_COLUMN = re.compile(r"image[_ ]?([0-9]{1,2})(_uid|_path|_name|_file|_file_name)?")
 # The columns of the kit's own tables, of Pick-a-Pic, of ImageRewardDB and of HPD v2.
 KNOWN = (
@@ -96,6 +102,9 @@ def _read_separated(path: Path) -> pd.DataFrame:
     text = read_text(path)
     if not text.strip():
         raise _empty(path)
+    mistaken = page_or_pointer(text)
+    if mistaken:
+        raise _no_table(path, "a header and rows", *mistaken, "fetch the file again")
     separator, text = _separator(text)
     rows, faults = [], []
     header = None
@@ -158,6 +167,9 @@ def _read_json(path: Path) -> pd.DataFrame:
     text = read_text(path)
     if not text.strip():
         raise _empty(path)
+    mistaken = page_or_pointer(text)
+    if mistaken:
+        raise _no_table(path, "JSON", *mistaken, "fetch the file again")
     listed = text.lstrip().startswith("[")
     try:
         whole = parse_json(text, shown(path))
@@ -165,7 +177,24 @@ def _read_json(path: Path) -> pd.DataFrame:
         if listed and path.suffix.lower() == ".json":
             raise
         return _read_objects(value for _, value in read_json_lines(path))
+    if isinstance(whole, dict):
+        _refuse_wrapped(path, whole)
     return _read_objects(whole if isinstance(whole, list) else [whole])
+
+
+def _refuse_wrapped(path: Path, record: dict) -> None:
+    """Raise a Problem if an object is no choice, but holds columns or a list of choices."""
+    columns = [name for name, value in record.items() if _is_known(name)]
+    of_prompts = [record[name] for name in columns if name.strip().lower() in ("prompt", "caption")]
+    if any(isinstance(value, (list, dict)) for value in of_prompts):
+        found, cause = "an object of columns", "pandas' to_json without orient"
+        fix = 'write the table with to_json("choices.jsonl", orient="records", lines=True)'
+        raise _no_table(path, "an object per choice", found, cause, fix)
+    lists = [name for name, value in record.items() if isinstance(value, list) and value]
+    if not columns and lists:
+        found, cause = f"a list inside {lists[0]!r:.60}", "the choices lie one level deeper"
+        fix = "write that list alone into a .json file"
+        raise _no_table(path, "a list of choices, or an object per line", found, cause, fix)
 
 
 def _read_objects(values: Iterable[Any]) -> pd.DataFrame:
@@ -228,6 +257,16 @@ def _framed(
     if any(faults):
         table[FAULT] = pd.Series(faults, dtype=object)
     return table
+
+
+def _no_table(path: Path, expected: str, found: str, cause: str, fix: str) -> Problem:
+    return Problem(
+        f"{path.name} cannot be read as a table.",
+        expected=expected,
+        found=found,
+        cause=cause,
+        fix=fix,
+    )
 
 
 def _empty(path: Path) -> Problem:

@@ -20,7 +20,15 @@ from alignsd.miniature import timm_tower  # noqa: F401  open_clip finds the mini
 from alignsd.models import resolve, torch_device
 from alignsd.paths import user_path
 from alignsd.reading import listed, read_json
-from alignsd.weights import check_finite, is_file, is_torchscript, read_tensors, short, without_prefixes
+from alignsd.weights import (
+    check_finite,
+    instead_of_file,
+    is_file,
+    is_torchscript,
+    read_tensors,
+    short,
+    without_prefixes,
+)
 
 FITS = ("pad", "crop")
 # Numbers that OpenAI's state dict keeps beside the tensors of a CLIP.
@@ -220,7 +228,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise Problem(
             f"There are no weights {name}.",
             expected=f"a file of weights at {short(path, 200)}",
-            found="no such file",
+            found=instead_of_file(path),
             cause="a wrong path, or the file was not downloaded: docs/data.md says where it comes from",
             fix="put the file there, or correct the path",
         )

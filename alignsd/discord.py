@@ -347,6 +347,14 @@ def _instead_of_json(folder: Path) -> tuple[str, str, str]:
                 "the channel was exported in another format",
                 f"export it again: {EXPORT}",
             )
+    deeper = reading.listed(folder, ".json", deep=True)
+    if deeper:
+        return (
+            f"no *.json, but {len(deeper):,} in folders below, such as "
+            f"{deeper[0].relative_to(folder).as_posix()}",
+            "the exports lie in folders below",
+            f"give the folder of one channel, such as {shown(deeper[0].parent)}",
+        )
     return (
         "a folder without *.json",
         "a misspelt path",
@@ -420,7 +428,7 @@ def _refuse_other_formats(path: Path, file: BinaryIO) -> None:
     object.
     """
     start = file.read(4096).removeprefix(BYTE_ORDER_MARK)
-    again = f"export the channel again: {EXPORT}"
+    again = f"export the channel again: {EXPORT}; or move {path.name} away if it is no export"
     text = start.lstrip().lower()
     if not text and os.fstat(file.fileno()).st_size < 4096:
         raise _broken(path, "an empty file")
@@ -472,7 +480,8 @@ def _broken(
     path: Path,
     found: str,
     cause: str = "the export was interrupted, or is of another format",
-    fix: str = "export the channel again with --format Json, or give the right file",
+    fix: str = "export the channel again with --format Json, or give the right file; a file that "
+    "is no export is moved out of the folder",
 ) -> Problem:
     return Problem(
         f"{shown(path)} is not a whole DiscordChatExporter export.",

@@ -222,10 +222,12 @@ def table(features: pd.DataFrame, reference: np.ndarray, seed: int, resamples: i
 
     Raises:
         Problem: if no picture of the baseline is there, a feature is not finite, ``seed`` is out of
-            range, or ``resamples`` is below 1.
+            range, ``resamples`` is below 1, or the features are of several networks.
     """
     check_seed(seed)
     at_least(1, "07", fid_resamples=resamples)
+    if features.empty:
+        features = pd.DataFrame(columns=["arm", "id", "features"])
     by_arm = features.groupby("arm", sort=False)
     all_arms = {arm: rows.set_index("id")["features"] for arm, rows in by_arm}
     _refuse_unusable(all_arms, reference, baseline)
@@ -258,6 +260,7 @@ def _refuse_unusable(arms: Mapping[str, pd.Series], reference: np.ndarray, basel
             cause="the pictures were moved away or damaged after they were drawn",
             fix="draw them anew: alignsd run --run NAME --force --from 06",
         )
+    _refuse_other_lengths(arms, reference)
     broken = [arm for arm, series in arms.items() if not np.isfinite(np.stack(list(series))).all()]
     if len(reference) and not np.isfinite(reference).all():
         broken.append("the reference")
@@ -269,6 +272,22 @@ def _refuse_unusable(arms: Mapping[str, pd.Series], reference: np.ndarray, basel
             cause="damaged weights of the network that makes the features",
             fix="set fid_features of notebook 07 to a whole network",
         )
+
+
+def _refuse_other_lengths(arms: Mapping[str, pd.Series], reference: np.ndarray) -> None:
+    """Raise a Problem unless all features are lists of one length."""
+    shapes = {np.shape(value) for series in arms.values() for value in series}
+    if len(reference):
+        shapes.add(np.shape(reference)[1:])
+    if len(shapes) == 1 and len(next(iter(shapes))) == 1:
+        return
+    raise Problem(
+        "The features of the pictures cannot be compared.",
+        expected="one list of numbers per picture, all of one length",
+        found="shapes " + ", ".join(map(str, sorted(shapes))),
+        cause="the features of the pictures and of the reference come from different networks",
+        fix="make both with one network: alignsd run --run <run> --force --from 07",
+    )
 
 
 def _large_enough(arms: Mapping[str, pd.Series], reference: np.ndarray) -> dict[str, pd.Series]:

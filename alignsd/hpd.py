@@ -215,7 +215,7 @@ def _part(folder: Path, part: str, split: str) -> pd.DataFrame:
             return _regrouped(folder, part)
     elif not os.path.exists(path):
         path = _random_path(folder, part)
-    records = _read_list(path)
+    records = [_with_slashes(record, path.parent) for record in _read_list(path)]
     if path.name == f"{part}.json":
         rows, faults = hpd_v2.as_v1(records, folder, part)
     else:
@@ -223,6 +223,23 @@ def _part(folder: Path, part: str, split: str) -> pd.DataFrame:
     if faults:
         raise _faulty(path, records, faults)
     return pd.DataFrame([_with_optional_keys(row) for row in rows], columns=list(KEYS))
+
+
+def _with_slashes(record: Any, folder: Path) -> Any:
+    """Return a row whose pictures have the names of this system: Windows writes ``folder\\a.jpg``."""
+    if not isinstance(record, dict):
+        return record
+    changed = {}
+    for key in ("file_path", "image_path"):
+        names = record.get(key)
+        if isinstance(names, list) and any("\\" in name for name in names if is_text(name)):
+            changed[key] = [_with_slash(name, folder) for name in names]
+    return record | changed if changed else record
+
+
+def _with_slash(name: Any, folder: Path) -> Any:
+    """Return a picture's name; where a file has a back-slash in its name, the name stays."""
+    return name if not is_text(name) or is_picture(folder, name) else name.replace("\\", "/")
 
 
 def _random_path(folder: Path, part: str) -> Path:

@@ -20,12 +20,16 @@ from alignsd import images
 from alignsd.atomic import replacing
 from alignsd.errors import Problem
 from alignsd.images import BadImage, read_image, save_png
-from alignsd.paths import user_path
+from alignsd.paths import shown, user_path
 from alignsd.progress import track
 from alignsd.reading import is_foreign_member, is_text, listed, read_json_lines
 
 METADATA = "metadata.jsonl"
 DAMAGED = "picture is damaged"
+MISSING = "picture is missing"
+NOT_JSON = "line is not JSON"
+LACKS = "line lacks file_name or text"
+PACKED = (".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 LONGEST_NAME = 255  # bytes of a file's name; the limit of the usual file systems
 LONGEST_TEXT = 20_000  # characters of a caption; CLIP reads about 300, and a tokenizer reads all
 Pictures = Iterable[tuple[str, np.ndarray]]
@@ -163,14 +167,66 @@ def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, di
         else:
             reasons[reason] += 1
     if not rows:
-        raise Problem(
-            f"{folder.name} holds no usable picture.",
-            expected="lines with file_name and text",
-            found=", ".join(f"{n} x {reason}" for reason, n in reasons.items()) or "an empty file",
-            cause="nothing was selected, or the pictures were moved away",
-            fix="run the notebook that writes it again",
-        )
+        raise _nothing_usable(folder, reasons)
     return pd.DataFrame(rows), dict(reasons)
+
+
+def _nothing_usable(folder: Path, reasons: Counter) -> Problem:
+    """Return why no line of an imagefolder can be used: the cause of most lines."""
+    layout = 'write one line per picture: {"file_name": "a.png", "text": "a caption"}'
+    causes = {
+        NOT_JSON: ("another program wrote the file, or the file is damaged", layout),
+        LACKS: ("another program wrote the lines: the names of their fields differ", layout),
+        DAMAGED: ("the pictures are damaged", "copy the pictures again"),
+        MISSING: ("the pictures were moved away", f"put the pictures back below {shown(folder)}"),
+    }
+    main_reason = max(reasons, key=reasons.__getitem__, default="")
+    cause, fix = causes.get(
+        main_reason,
+        ("nothing was selected, or the pictures were moved away", "run its notebook again"),
+    )
+    return Problem(
+        f"{folder.name} holds no usable picture.",
+        expected="lines with file_name and text",
+        found=", ".join(f"{n} x {reason}" for reason, n in reasons.items()) or "an empty file",
+        cause=cause,
+        fix=fix,
+    )
+
+
+def _no_imagefolder(folder: Path) -> Problem:
+    """Return why a folder is no imagefolder, by what lies there in place of the metadata."""
+    found = "no such file"
+    cause = "writing it was stopped before the end, or another folder was given"
+    fix = "run the notebook that writes it again; docs/data_formats.md has the layout"
+    files = listed(folder, deep=True) if os.path.isdir(folder) else []
+    names = [file.relative_to(folder).as_posix() for file in files]
+    packed = [name for name in names if name.lower().endswith(PACKED)]
+    deeper = [file for file in files if file.name.lower() in (METADATA, "metadata.csv")]
+    shards = [file for file in files if file.suffix.lower() == ".tar"]
+    if deeper:
+        place = deeper[0].parent
+        found = f"{deeper[0].relative_to(folder).as_posix()} in its place"
+        if deeper[0].name != METADATA:
+            cause = f"the metadata has another name: only {METADATA} is read"
+            fix = f"write the metadata as {shown(place / METADATA)}, one JSON object per line"
+        else:
+            cause, fix = "the imagefolder lies one level deeper", f"give the folder {shown(place)}"
+    elif shards:
+        place = shards[0].parent
+        found = f"{METADATA} is not there, but {shards[0].relative_to(folder).as_posix()}"
+        cause, fix = "the shards lie in a folder below", f"give the folder {shown(place)}"
+    elif packed:
+        found = f"{METADATA} is not there, but {packed[0]}"
+        cause = "the pictures or shards are still packed: only .tar files are unpacked"
+        fix = f"unpack {packed[0]} (gunzip, unzip), and give the folder that holds the files"
+    return Problem(
+        f"{folder.name} is no imagefolder.",
+        expected=METADATA,
+        found=found,
+        cause=cause,
+        fix=fix,
+    )
 
 
 def usable_rows(
@@ -188,20 +244,15 @@ def usable_rows(
         Problem: if there is no ``metadata.jsonl``, or it cannot be read as text.
     """
     if not os.path.lexists(folder / METADATA):
-        raise Problem(
-            f"{folder.name} is no imagefolder.",
-            expected=METADATA,
-            found="no such file",
-            cause="writing it was stopped before the end, or another folder was given",
-            fix="run the notebook that writes it again; docs/data_formats.md has the layout",
-        )
+        raise _no_imagefolder(folder)
     seen: set[str] = set()
     for _, value in read_json_lines(folder / METADATA):
         row, reason = _row(value, folder, check_images)
-        if row is not None and row["file_name"] in seen:
-            row, reason = None, "file_name stands in an earlier line"
         if row is not None:
-            seen.add(row["file_name"])
+            picture = PurePosixPath(row["file_name"]).as_posix()  # ./a.png is a.png
+            if picture in seen:
+                row, reason = None, "file_name stands in an earlier line"
+            seen.add(picture)
         yield row, reason
 
 
@@ -221,7 +272,7 @@ def read_table(folder: Path, check_images: bool = True) -> pd.DataFrame:
 def _row(value: Any, folder: Path, check_image: bool) -> tuple[dict[str, Any] | None, str | None]:
     """Return a line's row, or None and the reason why it cannot be used."""
     if isinstance(value, Problem):
-        return None, "line is not JSON"
+        return None, NOT_JSON
     reason = _fault(value)
     if reason is not None:
         return None, reason
@@ -236,9 +287,9 @@ def _row(value: Any, folder: Path, check_image: bool) -> tuple[dict[str, Any] | 
 def _fault(value: Any) -> str | None:
     """Return why a line's value is no row, before its picture is looked at."""
     if not isinstance(value, dict):
-        return "line lacks file_name or text"
+        return LACKS
     if not isinstance(value.get("file_name"), str) or not isinstance(value.get("text"), str):
-        return "line lacks file_name or text"
+        return LACKS
     texts = [*value, *(item for item in value.values() if isinstance(item, str))]
     if not all(map(is_text, texts)):
         return "line holds half a character"
@@ -277,8 +328,8 @@ def _found(folder: Path, name: str) -> tuple[str | None, str | None]:
         paths = (f"{place}/{spelling}" if place else spelling for spelling in spellings)
         place = next((path for path in paths if os.path.exists(folder / path)), None)
         if place is None:
-            return None, "picture is missing"
-    return (place, None) if os.path.isfile(folder / place) else (None, "picture is missing")
+            return None, MISSING
+    return (place, None) if os.path.isfile(folder / place) else (None, MISSING)
 
 
 def regularization_folder(

@@ -23,7 +23,14 @@ from torch import Tensor, nn
 from alignsd import __version__
 from alignsd.errors import Problem
 from alignsd.reading import parse_json, read_json
-from alignsd.weights import is_file, read_metadata, read_tensors, short, write_tensors
+from alignsd.weights import (
+    instead_of_file,
+    is_file,
+    read_metadata,
+    read_tensors,
+    short,
+    write_tensors,
+)
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
@@ -191,7 +198,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise Problem(
             f"There is no LoRA {name}.",
             expected=f"a file in {short(path.parent.name)}",
-            found="no such file",
+            found=instead_of_file(path),
             cause="the fine-tuning has not finished, or a wrong path",
             fix="alignsd run --run NAME 05; docs/data.md says where the paper's is",
         )

@@ -1,5 +1,6 @@
 """Your own choices as HPD v1: from a table of prompts, images and which one was chosen."""
 
+import ast
 import math
 import numbers
 import os
@@ -38,6 +39,7 @@ UNKNOWN_USERS = "of these, of users unknown"  # choices that were written
 RANKS = "ranks"  # the key of a row's list of ranks, in place of a choice; 1 is the best
 NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{0,15})?")
 PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".webp")
+LONGEST_LIST = 10_000  # characters of a cell that is read as a list of Python
 TELLING = 1 / 8  # share of the numbers that must speak against the first number assumed
 
 
@@ -278,22 +280,42 @@ def _names(cell: Any, folder: Path) -> list[str] | str:
     names = [_below(name, folder) for name in names]
     if "" in names:
         return OUTSIDE
-    return names if len(set(names)) == len(names) else TWICE
+    return names if len(set(map(_same, names))) == len(names) else TWICE
+
+
+def _same(name: str) -> str:
+    """Return one spelling of a path for all: ``./a.png`` and ``.\\a.png`` are ``a.png``."""
+    return name if "://" in name else PurePosixPath(name.replace("\\", "/")).as_posix()
 
 
 def _split(cell: str) -> list:
-    """Return the names in a cell: a JSON list, or text between ``;``, ``|``, or commas."""
+    """Return the names in a cell: a list as JSON or Python write lists, or text between ``;``,
+    ``|``, or commas.
+    """
     cell = cell.strip()
     if cell.startswith("[") and cell.endswith("]"):
         try:
             return parse_json(cell, "a cell")
         except Problem:  # a file may be called [1].png;[2].png]
-            pass
+            written = _list_of_python(cell)
+            if written:
+                return written
     for separator in (";", "|"):
         if separator in cell:
             return _without_blank_end(cell.split(separator))
     names = [name.strip() for name in cell.split(",")]
     return names if all(name.lower().endswith(PICTURE_NAMES) for name in names) else [cell]
+
+
+def _list_of_python(cell: str) -> list | None:
+    """Return the names of a list as pandas writes lists into CSV: ``['a.png', 'b.png']``."""
+    if len(cell) > LONGEST_LIST:
+        return None
+    try:
+        names = ast.literal_eval(cell)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):
+        return None
+    return names if isinstance(names, list) and all(map(is_text, names)) else None
 
 
 def _without_blank_end(cells: list) -> list:
@@ -321,8 +343,9 @@ def _chosen(cell: Any, names: list[str], columns: list[str]) -> tuple[int, bool]
         return NO_CHOICE
     if isinstance(cell, str):
         word = cell.strip()
-        if word in names:
-            return names.index(word), False
+        spellings = [_same(name) for name in names]
+        if _same(word) in spellings:
+            return spellings.index(_same(word)), False
         ends = [PurePosixPath(name.replace("\\", "/")).name for name in names]
         if ends.count(word) == 1:
             return ends.index(word), False

@@ -308,6 +308,13 @@ def _wrong_kind(parameter: Parameter, value: Any, where: str) -> Problem:
 def _why_wrong_kind(default: Value, value: Any) -> tuple[str, str]:
     """Return why a value is of another kind than a parameter's default, and what to write instead."""
     example = f"write a value such as {default!r}"
+    digits_and_commas = isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+(,[0-9]+)+", value.strip())
+    if _is_number(default) and (digits_and_commas or isinstance(value, tuple)):
+        return "a comma in a number", "write 1000 for a thousand and 0.1 for a tenth"
+    if value is None:
+        return "a name without a value, or None or null", 'write the value, "" for empty text'
+    if isinstance(default, str) and isinstance(value, bool):
+        return "yes, no, on, off, true and false without quotes are no text", "write text in quotes"
     if isinstance(value, str) and _is_number(_literal(value)):
         cause = "a number in quotes, or 1e-4, which YAML reads as text"
         return cause, "write the number without quotes, and 1.0e-4 in place of 1e-4"

@@ -18,6 +18,7 @@ PLAIN_FRACTION = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)([eE][-+]?[0
 TAG = "tag:yaml.org,2002:"
 # What the loader says, or a part of that -> how the fault comes about.
 CAUSES = {
+    "'\\t'": "a tab: YAML takes spaces alone in front of a name",
     "stands twice": "a section or a line was copied",
     "no plain number": "YAML reads 010 as 8, 0x10 as 16 and 1:30 as 90",
     "": "a missing colon, quote or indentation, or a kind of YAML that presets do not use",

@@ -126,13 +126,14 @@ def open_bytes(path: Path | str) -> BinaryIO:
 def read_text(path: Path | str, largest: int = LARGEST_TEXT) -> str:
     """Return the content of a text file in UTF-8, with or without a byte order mark.
 
-    Line ends of Windows become ``"\\n"``.
+    Line ends of Windows become ``"\\n"``; so do those of old Macs, where a file has no others.
 
     Raises:
         Problem: if the file cannot be read (see ``read_bytes``), or is in another encoding. The
             message names the encoding that was found and the command that converts the file.
     """
-    return decoded(read_bytes(path, largest), shown(path)).replace("\r\n", "\n")
+    text = decoded(read_bytes(path, largest), shown(path)).replace("\r\n", "\n")
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
 def decoded(content: bytes, name: str) -> str:
@@ -231,7 +232,8 @@ def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
 def read_lines(path: Path | str) -> list[str]:
     """Return the lines of a text file without their ends.
 
-    Only ``"\\n"`` and ``"\\r\\n"`` end a line: a prompt may hold other separators, such as U+2028.
+    Only the line ends of ``read_text`` end a line: a prompt may hold other separators, such as
+    U+2028.
     """
     lines = read_text(path).split("\n")
     return lines[:-1] if lines[-1] == "" else lines
@@ -258,6 +260,21 @@ def mistaken_for(start: bytes) -> tuple[str, str] | None:
     return next(((found, cause) for mark, found, cause in kinds if start.startswith(mark)), None)
 
 
+def page_or_pointer(text: str) -> tuple[str, str] | None:
+    """Return what was saved in place of a text file, and why, if the first characters tell.
+
+    Only what no table, list or prompt starts with is told: a prompt may start with ``"<"``.
+    """
+    start = text.lstrip("\ufeff \t\r\n")[:40].lower()
+    if start.startswith(("<!doctype", "<html", "<?xml")):
+        cause = "a web page was saved in place of the file: the download needs a login or another link"
+        return "a web page", cause
+    if start.startswith("version https://git-lfs"):
+        cause = "a pointer of Git LFS in place of the file: git lfs pull was not run"
+        return "a pointer of Git LFS", cause
+    return None
+
+
 def is_text(value: Any) -> bool:
     """Return whether a value is text that UTF-8 can hold: a lone surrogate is no character."""
     if not isinstance(value, str):
@@ -281,11 +298,9 @@ def _guessed(content: bytes) -> str | None:
 
 
 def _cause_of_bad_json(text: str) -> str:
-    start = text.lstrip()[:40].lower()
-    if start.startswith(("<!doctype", "<html", "<?xml")):
-        return "a web page was saved in place of the file: the download needs a login or another link"
-    if start.startswith("version https://git-lfs"):
-        return "a pointer of Git LFS in place of the file: git lfs pull was not run"
+    mistaken = page_or_pointer(text)
+    if mistaken:
+        return mistaken[1]
     if "<<<<<<< " in text:
         return "a merge that was not finished"
     return "a download or copy that was cut off, or an edit by hand"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alignsd.errors import at_least, check_seed
+from alignsd.errors import Problem, at_least, check_seed
 from alignsd.images import BadImage, read_image
 from alignsd.intervals import bootstrap_mean, wilson
 from alignsd.tables import checked_table
@@ -91,7 +91,11 @@ def majorities(votes: pd.DataFrame, seed: int) -> pd.DataFrame:
     Outcomes: ``adapted`` (more than half of the votes), ``original``, ``tie`` (exactly half each), and ``lead``, the share
     of adapted minus that of the original. The paper: 74 % and 22 % with 20 people, so 4 % ties.
     The table is empty if no pair was voted on.
+
+    Raises:
+        Problem: if votes are no whole numbers from 0 on, or more than there are voters.
     """
+    _check_votes(votes)
     counted = votes[votes["voters"] > 0]
     sign = np.sign(counted["adapted"] - counted["original"]).to_numpy()
     rows = []
@@ -101,6 +105,24 @@ def majorities(votes: pd.DataFrame, seed: int) -> pd.DataFrame:
     if len(sign):
         rows.append(("lead", *bootstrap_mean(sign, seed), len(sign)))
     return pd.DataFrame(rows, columns=["outcome", "value", "low", "high", "n"])
+
+
+def _check_votes(votes: pd.DataFrame) -> None:
+    """Raise a Problem if a row's votes are not possible."""
+    counts = votes[["original", "adapted", "voters"]].apply(pd.to_numeric, errors="coerce")
+    whole = (counts >= 0) & (counts % 1 == 0)  # False for NaN
+    as_text = [isinstance(value, str) for name in counts for value in votes[name]]
+    possible = whole.all(axis=1) & (counts["original"] + counts["adapted"] <= counts["voters"])
+    if len(votes) == 0 or (possible.all() and not any(as_text)):
+        return
+    first = votes[~possible].head(1) if not possible.all() else votes.head(1)
+    raise Problem(
+        "The votes of the user study cannot be counted.",
+        expected="original, adapted and voters: whole numbers, votes not more than voters",
+        found=f"{first.iloc[0][list(counts)].to_dict()} in one of {len(votes):,} rows",
+        cause="a table of votes that was changed by hand, or read as text",
+        fix="hold the study again: alignsd run --run <run> --force --from 07",
+    )
 
 
 def simulated_people(judge_name: str) -> Chances | None:

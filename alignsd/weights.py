@@ -7,6 +7,7 @@ raises anything but a ``Problem``, which says what the file is.
 """
 
 import json
+import os
 import re
 import stat
 import zipfile
@@ -21,8 +22,9 @@ from torch import Tensor
 
 from alignsd.atomic import replacing
 from alignsd.errors import Problem
-from alignsd.reading import parse_json
+from alignsd.reading import listed, parse_json
 
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # suffixes of files of weights
 EXPECTED = "tensors by name, by themselves or as state_dict"
 # Where training scripts keep the tensors beside their epoch, optimizer and so on.
 WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -72,6 +74,14 @@ def is_file(path: Path | str) -> bool:
         return Path(path).is_file()
     except (OSError, ValueError):
         return False
+
+
+def instead_of_file(path: Path | str) -> str:
+    """Return what stands where a file of weights is expected, for messages."""
+    if not os.path.isdir(path):  # False, too, for a name that no file can have
+        return "no such file"
+    files = [file.name for file in listed(path, *WEIGHTS)]
+    return f"a folder, with {', '.join(files[:3])}" if files else "a folder without weights in it"
 
 
 def short(text: object, length: int = 80) -> str:
