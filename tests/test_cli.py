@@ -94,3 +94,9 @@ def test_a_variation_of_a_run_without_stages_says_that_it_makes_all_of_them(firs
     stage.mkdir(parents=True)
     (stage / "metrics.json").write_text("{}")
     assert "no stages" not in call(*arguments).output
+
+
+def test_an_option_is_not_taken_for_the_name_of_a_run(first, kit):
+    done = call("run", "--run", "--dry-run")  # without the refusal a run called --dry-run began
+    assert "an option stands where the name belongs" in str(done.exception)
+    assert not (kit / "papermill_runs").exists()
