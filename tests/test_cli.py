@@ -33,6 +33,7 @@ def test_the_runs_name_is_the_presets_unless_given(first, tmp_path):
 def test_clean_tells_what_it_deleted(first, kit):
     (kit / "papermill_runs/mini/stages/01_first").mkdir(parents=True)
     assert call("clean", "--run", "mini").output == "deleted papermill_runs/mini/stages/01_first\n"
+    assert call("clean", "--run", "mini").output.startswith("nothing to delete")
 
 
 def test_main_tells_a_problem_in_words(first, monkeypatch, capsys):
