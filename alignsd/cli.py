@@ -65,8 +65,12 @@ def clean(
     start: Annotated[str | None, typer.Option("--from", help="Keep the stages before this notebook.")] = None,
 ) -> None:
     """Delete what the notebooks of a run left for each other."""
+    deleted = 0
     for folder in runner.clean(name, start):
         print(f"deleted {shown(folder)}")
+        deleted += 1
+    if not deleted:
+        print(f"nothing to delete: run {name} has no such stages")
 
 
 @app.command()

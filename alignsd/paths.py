@@ -126,17 +126,23 @@ def checked_run(run: str) -> str:
 
     Raises:
         Problem: if it holds other characters than letters, digits, ``.``, ``_`` and ``-``, starts
-            with a dot or is longer than 100 characters.
+            with a dot or a hyphen, or is longer than 100 characters.
     """
     name = str(run)
-    if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) and len(name) <= LONGEST_RUN:
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) and len(name) <= LONGEST_RUN:
         return run
     too_long = len(name) > LONGEST_RUN
+    cause = "a path or an empty name was given as `run`"
+    if too_long:
+        cause = "a name that is too long"
+    elif name.startswith("-"):
+        cause = "an option stands where the name belongs, as in: --run --dry-run"
     raise Problem(
         "The run's name cannot name a folder.",
-        expected=f"letters, digits, '.', '_' and '-', at most {LONGEST_RUN} of them",
+        expected=f"letters, digits, '.', '_' and '-', at most {LONGEST_RUN} of them; "
+        "the first is a letter, a digit or '_'",
         found=f"{len(name)} characters, {_shortened(name)!r}" if too_long else repr(run),
-        cause="a name that is too long" if too_long else "a path or an empty name was given as `run`",
+        cause=cause,
         fix="choose another name, such as --run trial-2",
     )
 

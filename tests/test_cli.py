@@ -33,6 +33,7 @@ def test_the_runs_name_is_the_presets_unless_given(first, tmp_path):
 def test_clean_tells_what_it_deleted(first, kit):
     (kit / "papermill_runs/mini/stages/01_first").mkdir(parents=True)
     assert call("clean", "--run", "mini").output == "deleted papermill_runs/mini/stages/01_first\n"
+    assert call("clean", "--run", "mini").output.startswith("nothing to delete")
 
 
 def test_main_tells_a_problem_in_words(first, monkeypatch, capsys):
@@ -94,3 +95,9 @@ def test_a_variation_of_a_run_without_stages_says_that_it_makes_all_of_them(firs
     stage.mkdir(parents=True)
     (stage / "metrics.json").write_text("{}")
     assert "no stages" not in call(*arguments).output
+
+
+def test_an_option_is_not_taken_for_the_name_of_a_run(first, kit):
+    done = call("run", "--run", "--dry-run")  # without the refusal a run called --dry-run began
+    assert "an option stands where the name belongs" in str(done.exception)
+    assert not (kit / "papermill_runs").exists()

@@ -165,7 +165,7 @@ def test_a_second_run_has_nothing_to_do(output):
     (["run", "--preset", "smoke", "--set", "05.steps=7"], "alignsd clean --run smoke --from 05"),
     (["run", "--preset", "smoke", "--run", "fresh", "04"], "alignsd run --preset smoke --run fresh 03"),
     (["run", "12"], "There is no notebook '12'"),
-    (["scorecard", "--run", "fresh"], "scorecard"),
+    (["scorecard", "--run", "nowhere"], "There is no run 'nowhere'"),
     (["clean", "--run", "nowhere"], "There is no run 'nowhere'")])
 def test_mistakes_get_one_clear_message(output, arguments, message):
     done = alignsd(output, *arguments)

@@ -24,7 +24,7 @@ def test_output_can_lie_elsewhere(kit, monkeypatch, tmp_path_factory):
     assert paths.shown(paths.figures_dir("mini") / "a.png") == "figures/mini/a.png"
 
 
-@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a b", "/tmp"])
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a b", "/tmp", "-", "--force"])
 def test_a_run_cannot_lead_out_of_its_folder(kit, name):
     with pytest.raises(Problem, match="cannot name a folder"):
         paths.run_dir(name)
