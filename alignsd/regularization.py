@@ -26,8 +26,8 @@ def regularization_pictures(source: str, n: int, own: Path, seed: int, minimum_r
                             batch: int = 64) -> tuple[pd.DataFrame, Counter]:
     """Returns the first ``n`` pictures of a source that are whole and rate high enough, and why others before them were left out.
 
-    A line of ``metadata.jsonl`` that has a number ``rating``, in quotes or not, counts with it; other
-    pictures are rated here. No picture behind the n-th is opened.
+    A line of ``metadata.jsonl`` that has a number ``rating`` counts with it; other pictures are rated here. No picture behind the
+    n-th is opened.
 
     Args:
         source, own, seed: as ``imagefolder.regularization_folder`` takes them.

@@ -9,7 +9,6 @@ A shard ``00000.tar`` holds ``000000000.jpg``, ``.txt`` (the caption) and ``.jso
 import json
 import math
 import os
-import re
 import tarfile
 import unicodedata
 import zlib
@@ -35,7 +34,6 @@ RATINGS = (
     "aesthetic",
     "AESTHETIC_SCORE",
 )  # columns of the lists that img2dataset was given
-NUMBER_AS_TEXT = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{0,17})?", re.ASCII)
 COUNTS = "unpacked.json"
 LONGEST_PATH = 4096  # bytes; Linux opens no longer path
 NAME_IN_USE = "repeated name"  # the first one counts
@@ -260,12 +258,7 @@ def _caption(content: bytes | None) -> tuple[str, str | None]:
 
 
 def finite_number(value: Any) -> float | None:
-    """Return a value of JSON as a finite number, otherwise None.
-
-    A number may stand in quotes, as programs write it whose tables hold text alone.
-    """
-    if isinstance(value, str) and NUMBER_AS_TEXT.fullmatch(value.strip()):
-        value = float(value)
+    """Return a value of JSON if it is a finite number, otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

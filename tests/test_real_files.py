@@ -20,7 +20,6 @@ from alignsd import (
     parameters,
     regularization,
     user_study,
-    webshards,
 )
 from alignsd.errors import Problem
 from alignsd.images import save_png
@@ -167,25 +166,6 @@ def test_one_picture_in_two_spellings_is_one_row(folder):
 def test_metadata_of_other_systems(folder, end):
     metadata(folder, *({"file_name": f"{i}.png", "text": "x"} for i in range(3)), end=end)
     assert len(imagefolder.read_rows(folder)[0]) == 3
-
-
-@pytest.mark.parametrize(("rating", "is_taken"), [("2.0", False), ("7.5", True), (" 7 ", True)])
-def test_a_rating_in_quotes_counts(folder, rating, is_taken):
-    metadata(folder, {"file_name": "0.png", "text": "x", "rating": rating})
-    options = {"own": folder / "own", "seed": 0, "minimum_rating": 6.5, "aesthetic": ""}
-    if is_taken:
-        assert len(regularization.regularization_pictures(str(folder), 1, **options)[0]) == 1
-    else:
-        with pytest.raises(Problem, match="rated below 6.5"):
-            regularization.regularization_pictures(str(folder), 1, **options)
-
-
-@pytest.mark.parametrize(
-    ("value", "number"),
-    [("7.1", 7.1), ("-3", -3), ("7,1", None), ("1e400", None), ("nan", None), ("", None), (7, 7)],
-)
-def test_numbers_of_json(value, number):
-    assert webshards.finite_number(value) == number
 
 
 def shard(path, mode="w"):
