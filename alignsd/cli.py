@@ -10,13 +10,15 @@ from typing import Annotated
 
 import typer
 
-from alignsd import commands, lineage, locks, parameters, runner
-from alignsd.errors import Problem, Stopped
-from alignsd.paths import checked_run, figures_dir, run_dir, shown
-from alignsd.progress import Progress, clock, work_file
-from alignsd.records import expected_seconds, known_work
-from alignsd.signals import Interrupted, handled, interrupt
-from alignsd.surroundings import print_any_character, require_docstrings
+from alignsd.base import commands
+from alignsd.base.errors import Problem, Stopped
+from alignsd.base.paths import checked_run, figures_dir, run_dir, shown
+from alignsd.base.progress import Progress, clock, work_file
+from alignsd.kit import lineage, locks, parameters
+from alignsd.kit.records import expected_seconds, known_work
+from alignsd.kit.surroundings import print_any_character, require_docstrings
+from alignsd.running import runner
+from alignsd.running.signals import Interrupted, handled, interrupt
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Human Preference Score and Stable Diffusion aligned with it, notebook by notebook.")
@@ -76,7 +78,7 @@ def clean(
 @app.command()
 def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run.")] = "mini") -> None:
     """Print a run's scorecard: each claim of the paper, its number there and here, and the verdict."""
-    from alignsd.scorecard import read, table  # imports pandas
+    from alignsd.compare.scorecard import read, table  # imports pandas
 
     variation = lineage.told(name)
     lineage.check_run(name)
@@ -94,7 +96,7 @@ def cost(
     device: Annotated[str, typer.Option(help="A torch device; auto takes a GPU if there is one.")] = "auto",
 ) -> None:
     """Measure this machine with full-size models of random weights and say what a preset would take; nothing is downloaded."""
-    from alignsd import costs, throughput  # import torch
+    from alignsd.planning import costs, throughput  # import torch
 
     values = _values_by_number(preset, preset, ())
     if not costs.is_full_size(values):
@@ -116,7 +118,7 @@ def fetch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched; the table of prompts is fetched.")] = False,
 ) -> None:
     """Fetch parts of DiffusionDB; what is there whole is left alone."""
-    from alignsd import diffusiondb_fetch as db  # imports pandas
+    from alignsd.select import fetch as db  # imports pandas
 
     wanted = db.choose(subset, parts)
     if prompts_first:
@@ -152,7 +154,7 @@ def import_choices(
     ] = None,
 ) -> None:
     """Turn your own choices into a data set in the paper's layout."""
-    from alignsd import own_choices  # imports pandas
+    from alignsd.collect import own_choices  # imports pandas
 
     cells = own_choices.read_table(table)
     counts = own_choices.import_choices(
@@ -168,7 +170,7 @@ def lab(
     fresh: Annotated[list[str] | None, typer.Option(help="A notebook whose copy is to be fresh; the old one is renamed.")] = None,
 ) -> None:
     """Open the notebooks in JupyterLab: working copies in lab/, which git ignores."""
-    from alignsd.lab import start  # imports jupyter
+    from alignsd.running.lab import start  # imports jupyter
 
     start(fresh or (), arguments or ())
 
@@ -210,7 +212,7 @@ def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
 
 def _look_ahead(run_name: str, values: dict[str, dict[str, parameters.Value]], todo: Sequence[str]) -> None:
     """Says before notebooks run what they need that this machine lacks and, at full size, what they will take."""
-    from alignsd import costs, environment  # import torch
+    from alignsd.planning import costs, environment  # import torch
 
     needs, full_size = values["00"], costs.is_full_size(values)
     on_device = [number for number in todo if number in costs.ON_DEVICE]

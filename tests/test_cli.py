@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alignsd import cli
-from alignsd.errors import Problem
+from alignsd.base.errors import Problem
 
 
 def call(*arguments: str):

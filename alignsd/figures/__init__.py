@@ -13,13 +13,13 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
-from alignsd import lineage
-from alignsd.atomic import replacing, write_json
-from alignsd.parameters import notebook_path
-from alignsd.paths import figures_dir
-from alignsd.records import preset_of
-from alignsd.stage import code_sha256, input_state, is_finished
-from alignsd.views import readable
+from alignsd.base.atomic import replacing, write_json
+from alignsd.base.paths import figures_dir
+from alignsd.kit import lineage
+from alignsd.kit.parameters import notebook_path
+from alignsd.kit.records import preset_of
+from alignsd.kit.stage import code_sha256, input_state, is_finished
+from alignsd.kit.views import readable
 
 # Okabe and Ito's palette, told apart with every common kind of colour vision.
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
+from alignsd.base.images import BadImage, read_image
 from alignsd.figures import BLUE, VERMILLION, drawable
-from alignsd.images import BadImage, read_image
 
 LABEL = 8  # points; prompts and numbers at pictures
 FRAMES = {"flawed": ("the judge sees a flaw", VERMILLION, "-"), "chosen": ("the image that the person chose", BLUE, "-"),

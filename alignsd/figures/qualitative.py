@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alignsd.figures.evaluate import ADAPTED, ARMS, ORIGINAL
+from alignsd.figures.comparing import ADAPTED, ARMS, ORIGINAL
 from alignsd.figures.pictures import (
     FLAWED,
     column_title,

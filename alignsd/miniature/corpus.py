@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageFilter
 
-from alignsd.atomic import replacing, write_json, write_table
-from alignsd.diffusiondb import METADATA, OK, SAMPLERS, list_part, read_members
-from alignsd.errors import Problem, check_seed
-from alignsd.imagefolder import write_imagefolder
-from alignsd.images import BadImage
+from alignsd.base.atomic import replacing, write_json
+from alignsd.base.errors import Problem, check_seed
+from alignsd.base.images import BadImage
+from alignsd.base.reading import read_json
+from alignsd.kit.tables import write_table
 from alignsd.miniature import world
-from alignsd.reading import read_json
+from alignsd.select.diffusiondb import METADATA, OK, SAMPLERS, list_part, read_members
+from alignsd.select.imagefolder import write_imagefolder
 
 FIRST_REGULARIZATION = 20_000_000  # number of the web's first regularization picture, far from those of the pretraining
 PER_SEED = 1_000_000  # pictures of the web set aside for each seed
@@ -121,7 +122,7 @@ def write_corpus(folder: Path, recipe: Recipe, model: str, steps: int, guidance:
     metadata = _metadata(plan(recipe), recipe, steps, guidance)
     missing = [part for part in metadata["part_id"].unique() if not (folder / "images" / f"{part_name(part)}.zip").exists()]
     if missing:
-        from alignsd.generation import load_pipeline
+        from alignsd.models.stable_diffusion import load_pipeline
         pipeline = load_pipeline(model, device)
         for part in missing:
             rows = metadata[metadata["part_id"] == part]
@@ -145,7 +146,7 @@ def _refuse_other(folder: Path, made_from: dict[str, Any]) -> None:
 
 def _metadata(planned: pd.DataFrame, recipe: Recipe, steps: int, guidance: float) -> pd.DataFrame:
     """Returns the plan in the metadata's columns; width and height are known when a picture is drawn."""
-    from alignsd.generation import image_seed
+    from alignsd.models.stable_diffusion import image_seed
     rng = np.random.default_rng((recipe.seed, *b"nsfw"))
     n = len(planned)
     nsfw = np.where(planned["blurred"], SAFETY_SCORE, rng.beta(1, 12, n))
@@ -159,7 +160,7 @@ def _metadata(planned: pd.DataFrame, recipe: Recipe, steps: int, guidance: float
 
 def _drawn(pipeline: Any, rows: pd.DataFrame, steps: int, guidance: float) -> Iterator[np.ndarray]:
     """Draws the pictures of the rows in order and blurs those that the safety filter caught."""
-    from alignsd.generation import Job, generate
+    from alignsd.models.stable_diffusion import Job, generate
     caught = set(rows.loc[rows["image_nsfw"] == SAFETY_SCORE, "image_name"])
     jobs = [Job(row.image_name, row.prompt, int(row.seed)) for row in rows.itertuples(index=False)]
     for job, image in generate(pipeline, jobs, steps, guidance):
@@ -224,10 +225,10 @@ def write_regularization(folder: Path, n: int, seed: int, minimum_rating: float 
     Raises:
         Problem: if so few pictures are rated that high that the web of this seed does not hold ``n``.
     """
-    from alignsd.aesthetic import load_aesthetic
-    from alignsd.clip import embed_images, load_clip
-    from alignsd.miniature.pretrain import FLAW_SHARE, WEB_SEED
+    from alignsd.miniature.pretraining.pretrain import FLAW_SHARE, WEB_SEED
     from alignsd.miniature.web import make_web
+    from alignsd.models.aesthetic import load_aesthetic
+    from alignsd.models.clip import embed_images, load_clip
     model, head = load_clip(clip, device=device), load_aesthetic(aesthetic)
     rows, pictures, first = [], {}, FIRST_REGULARIZATION + seed * PER_SEED
     for start in range(first, first + min(PER_SEED, 100 * n + CHUNK), CHUNK):

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alignsd.errors import Problem
+from alignsd.base.errors import Problem
 from alignsd.miniature import world
 from alignsd.miniature.renderer import SIZE
-from alignsd.miniature.tower import FEATURES, Tower
-from alignsd.weights import read_tensors, short
+from alignsd.models.tower import FEATURES, Tower
+from alignsd.models.weights import read_tensors, short
 
 CLASSES = {name: len(values) for name, values in world.ATTRIBUTES.items()} | {"flaw": len(world.FLAWS)}
 

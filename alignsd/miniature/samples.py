@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alignsd.images import read_image
+from alignsd.base.images import read_image
 from alignsd.miniature import WEIGHTS
 from alignsd.miniature.renderer import SIZE
 

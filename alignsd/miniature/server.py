@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alignsd.atomic import replacing, write_json, write_table
-from alignsd.choices import SPOILER
-from alignsd.errors import Problem
-from alignsd.generation import Job, generate, image_seed, load_pipeline
-from alignsd.images import read_image, save_png
+from alignsd.base.atomic import replacing, write_json
+from alignsd.base.errors import Problem
+from alignsd.base.images import read_image, save_png
+from alignsd.base.progress import track
+from alignsd.collect.choices import SPOILER
+from alignsd.kit.tables import write_table
 from alignsd.miniature import people, world
 from alignsd.miniature.judge import load_judge
 from alignsd.miniature.renderer import SIZE
-from alignsd.models import resolve
-from alignsd.progress import track
+from alignsd.models.registry import resolve
+from alignsd.models.stable_diffusion import Job, generate, image_seed, load_pipeline
 
 SIZES, SHARES = (2, 3, 4), (0.0194, 0.0332, 0.9474)  # pictures per choice, as in the paper's test set
 CHOICES_PER_USER = 9.5  # the paper: 25,205 choices of 2,659 users

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alignsd.base.progress import track
 from alignsd.miniature import world
 from alignsd.miniature.renderer import draw, random_look
-from alignsd.progress import track
 
 REMARKED = 0.75  # chance of each remark in a wider web
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from alignsd.errors import Problem
+from alignsd.base.errors import Problem
 
 SHIRTS = ("red", "blue", "green", "yellow", "purple")
 POSES = ("standing", "waving", "cheering", "running")

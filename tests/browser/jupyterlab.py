@@ -24,7 +24,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Error, Locator, Page, Playwright
 
-from alignsd.commands import READER_FOLDER
+from alignsd.base.commands import READER_FOLDER
 
 TOKEN = "a-token-of-the-tests"
 STARTS = 60  # seconds for a server to start, far more than it takes

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from alignsd.parameters import notebook_names
-from alignsd.paths import root
+from alignsd.base.paths import root
+from alignsd.kit.parameters import notebook_names
 
 jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
 
@@ -134,7 +134,7 @@ def test_a_link_to_a_notebook_opens_the_working_copy(window):
 def test_a_message_links_the_notebook_that_helps(window):
     window.open("lab/05_finetune_stable_diffusion.ipynb")
     parts = "expected='', found='', cause='', fix='', notebook='02_train_hps'"
-    fault = f"from alignsd.errors import Problem\nraise Problem('No.', {parts})\n"
+    fault = f"from alignsd.base.errors import Problem\nraise Problem('No.', {parts})\n"
     window.edit_cell('run = "lab"', fault + 'run = "lab"')
     window.run_all()
     error, *_ = window.outputs("error")  # cells that were sent before the error arrived may follow

@@ -1,0 +1,306 @@
+"""Unpack webdataset shards, as img2dataset writes them, into an imagefolder.
+
+Each shard is unpacked once, what is left out is counted, and pictures keep their bytes.
+
+A shard ``00000.tar`` holds ``000000000.jpg``, ``.txt`` (the caption) and ``.json`` of each picture that could be had;
+``00000_stats.json`` beside it says how many links were dead.
+"""
+
+import json
+import math
+import os
+import tarfile
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from alignsd.base.atomic import replacing, write_json
+from alignsd.base.errors import Problem
+from alignsd.base.images import MAX_BYTES
+from alignsd.base.paths import shown
+from alignsd.base.progress import track
+from alignsd.base.reading import is_foreign_member, is_text, listed, mistaken_for, parse_json, read_json
+from alignsd.select.imagefolder import LONGEST_NAME, LONGEST_TEXT, METADATA
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+CAPTION, DESCRIBED = ".txt", ".json"
+WANTED = (*PICTURES, CAPTION, DESCRIBED)
+RATINGS = (
+    "rating",
+    "aesthetic",
+    "AESTHETIC_SCORE",
+)  # columns of the lists that img2dataset was given
+COUNTS = "unpacked.json"
+LONGEST_PATH = 4096  # bytes; Linux opens no longer path
+NAME_IN_USE = "repeated name"  # the first one counts
+# What tarfile raises for a file that is no tar, cut short or damaged.
+UNREADABLE = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, zlib.error)
+
+
+@dataclass
+class Sample:
+    """The members of a shard that belong together: a picture, its caption and what else is known.
+
+    Attributes:
+        key: the path that the members share, without suffix.
+        members: suffix -> content.
+    """
+
+    key: str
+    members: dict[str, bytes] = field(default_factory=dict)
+
+
+def unpack_shards(source: Path, out: Path) -> Counter:
+    """Write the pictures of all shards and, last, their captions and ratings.
+
+    A folder that was unpacked before is left alone. Pictures are not opened: whether they are whole
+    shows when they are read.
+
+    Args:
+        source: folder with ``*.tar``.
+        out: the imagefolder; pictures keep the bytes they had in the shard.
+
+    Returns:
+        How many pictures were ``unpacked``, and how many were left out for which reason; dead links as img2dataset counted.
+
+    Raises:
+        Problem: if a shard cannot be read, two shards have one name, or the disk cannot be written.
+    """
+    if (out / METADATA).exists():
+        return _counts_of(out)
+    shards = listed(source, ".tar")
+    _refuse_twins(shards)
+    lines, counts = [], Counter()
+    for shard in track(shards, what="unpacking", unit="shard"):
+        counts.update(_dead_links(shard))
+        for sample in _samples(shard, counts):
+            line = _write_sample(shard, sample, out, counts)
+            if line is not None:
+                lines.append(line)
+    write_json(out / COUNTS, counts)
+    with replacing(out / METADATA) as part:
+        part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return counts
+
+
+def _counts_of(out: Path) -> Counter:
+    """Return the counts of an earlier unpacking."""
+    try:
+        counts = read_json(out / COUNTS)
+        right = isinstance(counts, dict) and all(type(count) is int for count in counts.values())
+        found = "another kind of JSON"
+    except Problem as problem:
+        right, found = False, problem.found
+    if right:
+        return Counter({"unpacked": 0} | counts)
+    raise Problem(
+        f"{shown(out / COUNTS)} cannot be used.",
+        expected="what was unpacked and left out, as counts",
+        found=found,
+        cause="it was deleted or edited by hand, or cut off by a full disk",
+        fix=f"delete the folder, and run 05 again: rm -r '{shown(out)}'",
+    )
+
+
+def _refuse_twins(shards: list[Path]) -> None:
+    stems = Counter(shard.stem for shard in shards)
+    twins = [shard.name for shard in shards if stems[shard.stem] > 1]
+    if twins:
+        raise Problem(
+            "Two shards have one name.",
+            expected="each name once, whatever the case of its suffix",
+            found=", ".join(twins),
+            cause="a second copy of a shard",
+            fix=f"move one of them away, such as {twins[-1]}",
+        )
+
+
+def _write_sample(shard: Path, sample: Sample, out: Path, counts: Counter) -> str | None:
+    """Write a sample's picture, count the sample, and return its line of metadata."""
+    suffix = next((suffix for suffix in PICTURES if suffix in sample.members), None)
+    caption, reason = _caption(sample.members.get(CAPTION))
+    if suffix is None and CAPTION not in sample.members:
+        reason = "neither picture nor caption"
+    elif suffix is None:
+        reason = "caption without picture"
+    if reason is not None:
+        counts[reason] += 1
+        return None
+    further = sum(suffix in sample.members for suffix in PICTURES) - 1
+    if further:
+        counts["further picture of a sample"] += further
+    name = f"{shard.stem}/{sample.key}{suffix}"
+    if not _nameable(out / name):
+        counts["name that no file can have"] += 1
+        return None
+    _write(out / name, sample.members[suffix])
+    counts["unpacked"] += 1
+    row = {"file_name": name, "text": caption} | _rating(sample.members.get(DESCRIBED), shard)
+    return json.dumps(row, ensure_ascii=False)
+
+
+def _nameable(path: Path) -> bool:
+    short = all(len(os.fsencode(part)) <= LONGEST_NAME for part in path.parts)
+    return short and len(os.fsencode(path)) < LONGEST_PATH
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a picture.
+
+    Raises:
+        Problem: if the disk cannot be written.
+    """
+    try:
+        with replacing(path) as part:
+            part.write_bytes(content)
+    except OSError as error:
+        raise Problem(
+            f"{shown(path)} cannot be written.",
+            expected="a place where a file can be written",
+            found=error.strerror or str(error),
+            cause="a full disk, no permission, or a file where a folder must be",
+            fix=f"make room or move away what stands in {shown(path.parent)}, and run 05 again",
+        ) from error
+
+
+def _samples(shard: Path, counts: Counter) -> Iterator[Sample]:
+    """Yield the samples of a shard, whose members stand one after the other under one key."""
+    try:
+        with tarfile.open(shard, "r|") as archive:
+            yield from _grouped(archive, counts)
+    except UNREADABLE as error:
+        found, cause = _what_is_wrong(shard, error)
+        raise Problem(
+            f"{shard.name} cannot be read.",
+            expected="a tar file",
+            found=found,
+            cause=cause,
+            fix=f"download {shard.name} again, or move it away",
+        ) from error
+
+
+def _grouped(archive: tarfile.TarFile, counts: Counter) -> Iterator[Sample]:
+    sample, earlier = Sample(""), set()
+    for member in archive:
+        path = _usable_path(member, counts)
+        if path is None:
+            continue
+        key, suffix = path.with_suffix("").as_posix(), path.suffix.lower()
+        if key != sample.key:
+            if sample.members:
+                yield sample
+            earlier.add(sample.key)
+            sample = Sample(key)
+        if key in earlier or suffix in sample.members:
+            counts[NAME_IN_USE] += 1
+        elif member.size > MAX_BYTES:
+            counts[f"file of more than {MAX_BYTES:,} bytes"] += 1
+        else:
+            sample.members[suffix] = archive.extractfile(member).read()
+    if sample.members:
+        yield sample
+
+
+def _usable_path(member: tarfile.TarInfo, counts: Counter) -> PurePosixPath | None:
+    """Return the path of a member that is part of a sample, or count why there is none.
+
+    Folders, files of an operating system and files of other suffixes are not counted.
+    """
+    if member.isdir() or is_foreign_member(member.name):
+        return None
+    name = member.name.replace("\\", "/")
+    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "//", ".")]
+    if not parts or PurePosixPath(parts[-1]).suffix.lower() not in WANTED:
+        return None
+    if not is_text(name) or "\0" in name:
+        counts["name that is not UTF-8"] += 1
+    elif ".." in parts:
+        counts["name that leads out of the folder"] += 1
+    elif not member.isreg():
+        counts["link or device in place of a file"] += 1
+    else:
+        return PurePosixPath(unicodedata.normalize("NFC", "/".join(parts)))
+    return None
+
+
+def _what_is_wrong(shard: Path, error: Exception) -> tuple[str, str]:
+    """Return what a file is that is no tar, and the likely cause."""
+    try:
+        with open(shard, "rb") as file:
+            start = file.read(64)
+    except OSError:
+        return str(error), "a failing disk, or a file of another user"
+    if start.startswith(b"PK"):
+        return "a zip file", "another kind of archive under the name of a tar"
+    return mistaken_for(start) or (
+        str(error) or type(error).__name__,
+        "a download that was cut off",
+    )
+
+
+def _caption(content: bytes | None) -> tuple[str, str | None]:
+    """Return a caption, or an empty text and the reason why there is none."""
+    if content is None:
+        return "", "picture without caption"
+    try:
+        caption = content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        return "", "caption that is not UTF-8"
+    if not caption:
+        return "", "picture without caption"
+    if len(caption) > LONGEST_TEXT:
+        return "", f"caption of more than {LONGEST_TEXT:,} characters"
+    return caption, None
+
+
+def finite_number(value: Any) -> float | None:
+    """Return a value of JSON if it is a finite number, otherwise None."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+
+
+def _rating(described: bytes | None, shard: Path) -> dict[str, float]:
+    """Return ``{"rating": ...}`` if a picture's JSON holds one.
+
+    img2dataset's ``--save_additional_columns`` puts it there.
+    """
+    if described is None:
+        return {}
+    try:
+        columns = parse_json(described, shard.name)
+    except Problem:
+        return {}
+    named = (
+        [columns[name] for name in RATINGS if name in columns] if isinstance(columns, dict) else []
+    )
+    rating = finite_number(named[0]) if named else None
+    return {} if rating is None else {"rating": rating}
+
+
+def _dead_links(shard: Path) -> Counter:
+    """Return how many links of a shard gave no picture, by img2dataset's own count.
+
+    Nothing is returned if img2dataset left no count.
+    """
+    path = shard.with_name(f"{shard.stem}_stats.json")
+    if not os.path.lexists(path):
+        return Counter()
+    unreadable = Counter({"shard whose statistics cannot be read": 1})
+    try:
+        stats = read_json(path)
+    except Problem:
+        return unreadable
+    if not isinstance(stats, dict):
+        return unreadable
+    lost = [stats.get(name) for name in ("failed_to_download", "failed_to_resize")]
+    if not all(type(count) is int and 0 <= count < 2**53 for count in lost):
+        return unreadable
+    return +Counter({"dead link": lost[0], "picture could not be scaled": lost[1]})

@@ -1,0 +1,1 @@
+"""What every chapter uses: messages, paths, files, pictures, intervals, progress."""

@@ -1,0 +1,259 @@
+"""Files that are either whole or absent: written beside their place, then renamed."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from alignsd.base.errors import Problem
+from alignsd.base.paths import shown
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no more allowed, no larger file allowed
+REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_SPACE = ("No space left on device", "Disk quota exceeded", "There is not enough space")
+
+# How temporary files are called: .<name>.<process id>.part<suffix>
+TEMPORARY = re.compile(r"\..*\.(\d+)\.part(\.[^/]*)?", re.DOTALL)
+
+
+@contextmanager
+def replacing(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` and put it in ``path``'s place if the block ends well.
+
+    The temporary path keeps the suffix, for writers that choose a format by it. It need not exist
+    beforehand; parent folders are made. If the block raises, the temporary file is removed and
+    ``path`` stays as it was.
+
+    Args:
+        path: the file to write or to replace.
+
+    Raises:
+        FileNotFoundError: if the block did not write the temporary file.
+        Problem: if the folder cannot be made or written to, or the disk is full.
+    """
+    path = Path(path)
+    made(path.parent)
+    part = temporary(path)
+    try:
+        with telling_a_full_disk(path):
+            yield part
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
+        try:
+            os.replace(part, path)
+        except OSError as error:
+            raise unwritable(path, error) from error
+    finally:
+        with suppress(OSError):  # what stopped the block is the news
+            part.unlink(missing_ok=True)
+
+
+def made(folder: Path | str) -> Path:
+    """Return a folder, which is made if it is missing.
+
+    Raises:
+        Problem: if it cannot be made: a file or a dangling link is in its place, the disk is full
+            or cannot be written to.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise unwritable(folder, error, is_folder=True) from error
+    return folder
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder and what lies in it.
+
+    Raises:
+        Problem: if it is a link, whose folder may be needed elsewhere, or cannot be deleted.
+    """
+    if os.path.islink(folder):
+        raise Problem(
+            f"{_place(folder)} is a link, and only a folder is emptied.",
+            expected="a folder of the run itself",
+            found=f"a link to {os.readlink(folder)}",
+            cause="the folder was moved elsewhere, or is shared with another run",
+            fix=f"rm '{_place(folder)}' removes the link and keeps the folder that it leads to",
+        )
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise unwritable(Path(error.filename or folder), error) from error
+
+
+@contextmanager
+def telling_a_full_disk(path: Path) -> Iterator[None]:
+    """Turn the errors by which writers tell of a full disk or a read-only one into a ``Problem``.
+
+    Args:
+        path: what the block writes.
+
+    Raises:
+        Problem: if the disk is full or read-only. Another error of the block stays as it is.
+    """
+    try:
+        yield
+    except Problem:
+        raise
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        told_in_words = any(words in str(error) for words in NO_SPACE)  # safetensors gives no number
+        if number in (*FULL, errno.EROFS) or told_in_words:
+            raise unwritable(path, error) from error
+        raise
+
+
+def unwritable(path: Path, error: Exception, is_folder: bool = False) -> Problem:
+    """Return what to say when a file or folder cannot be made, replaced or deleted.
+
+    Args:
+        path: the file or folder.
+        error: what the system said.
+        is_folder: whether ``path`` was to be a folder.
+    """
+    number = getattr(error, "errno", None)
+    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    elsewhere = "ALIGNSD_OUTPUT=/another/folder in front of the command puts runs elsewhere"
+    obstacle = _obstacle(path, is_folder)
+    if obstacle is not None:
+        found, cause = obstacle
+        fix = "remove or rename this file or link, then run the same command again"
+    elif number in REFUSED:
+        found = f"{reason}: {_place(_nearest(path))}"
+        cause = "a read-only disk or checkout, or a folder that belongs to another user"
+        fix = f"{elsewhere}; or change the folder's permissions"
+    elif number in FULL or any(words in str(error) for words in NO_SPACE):
+        found = f"{reason}; {_free(path)}"
+        cause = f"the disk of {_place(_nearest(path))} is full, or its quota is used up"
+        fix = f"make room there, then run the same command again; or {elsewhere}"
+    else:
+        found, cause = reason, "a name that the disk cannot hold, or a failing disk"
+        fix = f"look at {_place(_nearest(path))}; {elsewhere}"
+    return Problem(
+        f"{_place(path)} cannot be written.",
+        expected="a folder that can be written to, with room in it",
+        found=found,
+        cause=cause,
+        fix=fix,
+    )
+
+
+def _place(path: Path) -> str:
+    """Return a path for a message. The path itself counts, also where it is a link."""
+    text = str(path.parent / path.name) if os.path.islink(path) else shown(path)
+    return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]}"
+
+
+def _obstacle(path: Path, is_folder: bool) -> tuple[str, str] | None:
+    """Return what lies where a folder should be, and how that comes about; None if nothing does."""
+    if not is_folder and os.path.isdir(path):
+        return f"{_place(path)} is a folder, not a file", "a folder of the same name"
+    folders = (path, *path.parents) if is_folder else path.parents
+    for folder in folders:
+        if os.path.islink(folder) and not os.path.exists(folder):
+            return f"{folder} is a link to {os.readlink(folder)}, which is not there", "a dangling link"
+        if os.path.exists(folder) and not os.path.isdir(folder):
+            return f"{folder} is a file, not a folder", "a file of the same name"
+    return None
+
+
+def _nearest(path: Path) -> Path:
+    """Return the path, or the folder nearest above it that exists."""
+    return next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
+
+
+def _free(path: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(_nearest(path)).free / 2**20:,.1f} MiB are free"
+    except OSError:
+        return "the free space cannot be told"
+
+
+def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
+    """Delete the temporary files that killed processes left in a folder.
+
+    A temporary file of a living process stays, this process's own files included. Process ids are
+    those of this machine: call ``sweep`` while holding the folder's lock (``locks.hold``), so that
+    no other machine writes there. Links to other folders are not followed.
+
+    Args:
+        folder: the folder; nothing happens if there is none.
+        deep: whether folders below are swept too.
+
+    Returns:
+        The files that were deleted.
+    """
+    dead = []
+    for parent, folders, names in os.walk(folder):
+        if not deep:
+            folders.clear()
+        for match in filter(None, map(TEMPORARY.fullmatch, names)):
+            path = Path(parent, match[0])
+            if _is_written_by(int(match[1]), path):
+                continue
+            with suppress(OSError):  # a file that cannot be deleted does no harm
+                path.unlink()
+                dead.append(path)
+    return dead
+
+
+def temporary(path: Path) -> Path:
+    """Return the hidden name beside a file under which this process writes the file."""
+    # A long name has no room for the additions, so its hash stands for it.
+    name = path.stem.encode("utf-8", "surrogatepass")
+    stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
+    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write ``value`` as indented JSON; numpy scalars and arrays become numbers and lists.
+
+    Raises:
+        Problem: if ``value`` holds a NaN, an infinity or something that JSON cannot hold, or if the
+            file cannot be written.
+    """
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
+        content = f"{text}\n".encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        no_text = isinstance(error, UnicodeEncodeError)
+        raise Problem(
+            f"{Path(path).name} could not be written.",
+            expected="finite numbers, text, lists and dictionaries",
+            found="text with half a character (a lone surrogate)" if no_text else str(error),
+            cause="text that was cut in the middle of a character"
+            if no_text
+            else "a mean over nothing, or an object put into a result by mistake",
+            fix="look at the value printed above; None stands for a value that does not exist",
+        ) from error
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def _is_written_by(process: int, path: Path) -> bool:
+    """Return whether a living process of this number is old enough to have written a file.
+
+    Numbers of processes are used again, in containers very soon.
+    """
+    import psutil  # only when a temporary file was left behind
+
+    try:
+        return psutil.Process(process).create_time() <= path.stat().st_mtime + 1
+    except (psutil.NoSuchProcess, FileNotFoundError, OverflowError):
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -1,0 +1,185 @@
+"""Say how the reader reaches the commands of the kit, so that what a message names can be pasted.
+
+A reader sits at a terminal, with the environment activated or not, in the repository or elsewhere;
+or at a notebook, where a command is typed in a terminal beside the notebook.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+# Set by the command `alignsd` for itself and for the kernels that the command starts.
+READER_FOLDER = "ALIGNSD_READER_FOLDER"
+SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "lab")
+TARGETS = ("help", "demo", "test", "browser", "lab", "figures", "clean")
+TERMINAL = "in a terminal (File, New, Terminal): "
+
+# No path, no option and no longer word ends with the name: alignsd/base/paths.py, -m pip, remake.
+BEFORE = r"(?<![\w./-])(?<!-m )"
+ALIGNSD = re.compile(rf"{BEFORE}alignsd(?= (?:{'|'.join(SUBCOMMANDS)})\b)")
+MAKE = re.compile(rf"{BEFORE}make(?= (?:{'|'.join(TARGETS)})\b)")
+PIP = re.compile(rf"{BEFORE}pip(?= install\b)")
+ANY = re.compile("|".join(pattern.pattern for pattern in (ALIGNSD, MAKE, PIP)))
+
+
+def remember_reader() -> None:
+    """Note that the reader sits at a terminal and in which folder, for the kernels to come."""
+    os.environ[READER_FOLDER] = _present_folder()
+
+
+def in_notebook() -> bool:
+    """Return whether the reader sits at a notebook: in a kernel that no command of ours started."""
+    return READER_FOLDER not in os.environ and _kernel_shell() is not None
+
+
+def pasteable(text: str) -> str:
+    """Return a command, or a sentence with commands, as the reader can paste the command.
+
+    ``alignsd`` becomes ``.venv/bin/alignsd`` where the shell would not find ``alignsd``, or would
+    find the ``alignsd`` of another environment; ``pip`` becomes the environment's; ``make`` and the
+    files that ``pip`` reads are named from where the reader is.
+
+    Args:
+        text: such as ``"alignsd run 02"``, or ``"make clean, or pip install -e ."``.
+    """
+    if not ANY.search(text):
+        return text
+    text = ALIGNSD.sub(lambda _: _alignsd(), text)
+    repository = _repository()
+    if repository and not _is_reader_in(repository):
+        quoted = _quoted(repository)
+        text = MAKE.sub(lambda _: f"make -C {quoted}", text)
+        if PIP.search(text):
+            requirements = _quoted(repository / "requirements.txt")
+            text = text.replace("-r requirements.txt", f"-r {requirements}")
+            text = re.sub(r"-e \.(?=\s|,|;|$)", lambda _: f"-e {quoted}", text)
+    return PIP.sub(lambda _: _pip(), text)
+
+
+def advice(text: str, notebook: str = "") -> str:
+    """Return what a message tells the reader to do, with commands that can be pasted.
+
+    At a notebook the advice says where a command is typed.
+
+    Args:
+        text: the advice, such as ``"alignsd run 02"``.
+        notebook: the notebook that would do the same when all its cells are run, if there is one.
+    """
+    if not in_notebook():
+        return pasteable(text)
+    match = ANY.search(text)
+    if match:
+        text = text[: match.start()] + TERMINAL + text[match.start() :]
+    if notebook:
+        text = f"run all cells of {file_name(notebook)} (the link above), or {text}"
+    return pasteable(text)
+
+
+def show_link(notebook: str) -> None:
+    """Display a link to a notebook that lies beside the notebook at which the reader sits."""
+    name = file_name(notebook)
+    link = {"text/markdown": f"Open [{name}]({name})", "text/plain": f"Open {name}"}
+    _kernel_shell().display_pub.publish(link)
+
+
+def file_name(notebook: str) -> str:
+    """Return a notebook's file name: ``"02_train_hps"`` is ``02_train_hps.ipynb``."""
+    return notebook if notebook.endswith(".ipynb") else f"{notebook}.ipynb"
+
+
+def scripts() -> list[Path]:
+    """Return the folders in which this environment may hold its commands, the likeliest first."""
+    beside = [Path(sys.executable).parent] if sys.executable else []
+    return list(dict.fromkeys([Path(sysconfig.get_path("scripts")), *beside]))
+
+
+def _kernel_shell() -> Any:
+    """Return IPython's shell if this process is the kernel of a notebook, or else None."""
+    ipython = sys.modules.get("IPython")  # an import would take half a second
+    shell = ipython.get_ipython() if ipython else None
+    return shell if getattr(shell, "kernel", None) is not None else None
+
+
+def _alignsd() -> str:
+    """Return how the reader starts the ``alignsd`` that runs now."""
+    own = _own("alignsd") or _started()
+    if own is None:
+        return f"{_named(Path(sys.executable))} -m alignsd"
+    return "alignsd" if _is_found_as("alignsd", own) else _named(own)
+
+
+def _started() -> Path | None:
+    """Return the script ``alignsd`` by which this process was started, or None."""
+    folder = _reader_folder()
+    script = Path(sys.argv[0]) if sys.argv else Path()
+    if folder is None or script.stem != "alignsd":
+        return None
+    return folder / script if (folder / script).is_file() else None
+
+
+def _pip() -> str:
+    own = _own("pip")
+    if own and _is_found_as("pip", own):
+        return "pip"
+    return f"{_named(Path(sys.executable))} -m pip"
+
+
+def _own(command: str) -> Path | None:
+    """Return where this environment holds a command, or None."""
+    found = shutil.which(command, path=os.pathsep.join(map(str, scripts())))
+    return Path(found) if found else None
+
+
+def _is_found_as(command: str, own: Path) -> bool:
+    """Return whether a shell that is told ``command`` starts ``own``."""
+    found = shutil.which(command)
+    return found is not None and os.path.samefile(found, own)
+
+
+def _named(path: Path) -> str:
+    """Return a program's path as the reader can type the path: short where the reader is near."""
+    folder = _reader_folder()
+    if folder and path.is_relative_to(folder):
+        relative = path.relative_to(folder).as_posix()
+        return shlex.quote(relative if "/" in relative else f"./{relative}")
+    return _quoted(path)
+
+
+def _reader_folder() -> Path | None:
+    """Return the folder of the reader's shell; None if there is none, as at a notebook."""
+    if in_notebook():
+        return None
+    folder = os.environ.get(READER_FOLDER) or _present_folder()
+    return Path(folder) if folder else None
+
+
+def _present_folder() -> str:
+    """Return the folder of this process, or an empty text if the folder was deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
+def _repository() -> Path | None:
+    from alignsd.base.errors import Problem  # each of these modules imports this one
+    from alignsd.base.paths import root
+
+    try:
+        return root()
+    except Problem:
+        return None
+
+
+def _is_reader_in(repository: Path) -> bool:
+    folder = _reader_folder()
+    return folder is not None and os.path.realpath(folder) == os.path.realpath(repository)
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

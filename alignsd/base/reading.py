@@ -1,0 +1,344 @@
+"""Read text files that other people made. Every text file of a reader enters the kit through this module.
+
+Each function returns the content or raises a ``Problem`` that names the true cause: no file, a
+folder, another encoding, damaged JSON. No function of this module raises anything else.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from alignsd.base.errors import Problem
+from alignsd.base.paths import shown
+
+LARGEST_TEXT = 4 * 2**30  # bytes; HPD v2's largest table has 0.3 GiB
+LARGEST_NAME = 4096  # characters; no system opens a longer path
+# Files and folders that an operating system or a tool puts beside the files of a reader.
+FOREIGN_FOLDERS = ("__MACOSX", "__pycache__", "$RECYCLE.BIN", "System Volume Information")
+FOREIGN_FILES = ("thumbs.db", "desktop.ini")
+BYTE_ORDER_MARKS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Return a sort key that puts ``part 2`` before ``part 10``."""
+    pieces = re.split(r"(\d+)", str(name))
+    return [(1, int(p), p) if p.isdecimal() and len(p) < 30 else (0, 0, p) for p in pieces]
+
+
+def is_foreign(name: str) -> bool:
+    """Return whether a file or folder name belongs to an operating system or a tool, not to a reader.
+
+    Hidden names, ``__MACOSX``, AppleDouble files (``._x``), ``.ipynb_checkpoints`` and Windows'
+    ``Thumbs.db`` and ``desktop.ini`` are foreign.
+
+    Args:
+        name: the last part of a path.
+    """
+    hidden = name.startswith(".")
+    return hidden or name in FOREIGN_FOLDERS or name.lower() in FOREIGN_FILES
+
+
+def is_foreign_member(member: str) -> bool:
+    """Return whether any part of a path inside an archive or below a folder is foreign."""
+    parts = [part for part in member.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return any(is_foreign(part) for part in parts)
+
+
+def listed(folder: Path | str, *suffixes: str, deep: bool = False) -> list[Path]:
+    """Return the regular files of a folder in natural order, without foreign files.
+
+    Args:
+        folder: the folder.
+        suffixes: such as ``".json"``, in any case; all files if none is given.
+        deep: whether folders below are listed too.
+
+    Raises:
+        Problem: if the folder is missing, is no folder or cannot be opened.
+    """
+    folder = Path(folder)
+    wanted = tuple(suffix.lower() for suffix in suffixes)
+    files: list[Path] = []
+    try:
+        os.listdir(folder)  # os.walk would pass over a folder that cannot be opened
+        for place, folders, names in os.walk(folder):
+            folders[:] = [name for name in folders if deep and not is_foreign(name)]
+            files += [Path(place, name) for name in names if not is_foreign(name)]
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error, "a folder that can be opened") from error
+    chosen = [file for file in files if not wanted or file.name.lower().endswith(wanted)]
+    regular = [file for file in chosen if file.is_file()]
+    return sorted(regular, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
+
+
+def read_bytes(path: Path | str, largest: int = LARGEST_TEXT) -> bytes:
+    """Return the content of a regular file.
+
+    Args:
+        path: the file.
+        largest: bytes; a larger file is refused before it is read.
+
+    Raises:
+        Problem: if the file is missing, a folder, a pipe, too large, or cannot be opened.
+    """
+    path = Path(path)
+    try:
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode):
+            if status.st_size > largest:
+                raise Problem(
+                    f"{shown(path)} is too large.",
+                    expected=f"at most {largest:,} bytes",
+                    found=f"{status.st_size:,} bytes",
+                    cause="another file than the one that was meant",
+                    fix="name the right file",
+                )
+            return path.read_bytes()
+    except (OSError, ValueError, MemoryError) as error:
+        raise _unreadable(path, error, "a file that can be opened") from error
+    raise _no_file(path, status.st_mode)
+
+
+def open_bytes(path: Path | str) -> BinaryIO:
+    """Return a regular file, opened for reading bytes: for content that is read as a stream.
+
+    Raises:
+        Problem: if the file is missing, a folder, a pipe, or cannot be opened.
+    """
+    path = Path(path)
+    try:
+        status = os.stat(path)
+        if stat.S_ISREG(status.st_mode):
+            return open(path, "rb")
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error, "a file that can be opened") from error
+    raise _no_file(path, status.st_mode)
+
+
+def read_text(path: Path | str, largest: int = LARGEST_TEXT) -> str:
+    """Return the content of a text file in UTF-8, with or without a byte order mark.
+
+    Line ends of Windows become ``"\\n"``; so do those of old Macs, where a file has no others.
+
+    Raises:
+        Problem: if the file cannot be read (see ``read_bytes``), or is in another encoding. The
+            message names the encoding that was found and the command that converts the file.
+    """
+    text = decoded(read_bytes(path, largest), shown(path)).replace("\r\n", "\n")
+    return text if "\n" in text else text.replace("\r", "\n")
+
+
+def decoded(content: bytes, name: str) -> str:
+    """Return bytes as text, see ``read_text``.
+
+    Args:
+        content: the bytes.
+        name: how messages call the file.
+    """
+    mark = next((found for mark, found in BYTE_ORDER_MARKS if content.startswith(mark)), None)
+    if mark is None:
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            byte = content[error.start]
+    encoding = mark or _guessed(content)
+    where = f" (byte 0x{byte:02x} in line {line})" if mark is None else ""
+    if encoding is None:
+        raise Problem(
+            f"{name} is not text.",
+            expected="a text file in the encoding UTF-8",
+            found=f"bytes that no text holds{where}",
+            cause="another kind of file than its name says, or a damaged copy",
+            fix="open the file in the program that made it, and save it as text in UTF-8",
+        )
+    raise Problem(
+        f"{name} is in another encoding.",
+        expected="text in the encoding UTF-8",
+        found=f"{encoding}{where}",
+        cause="the program that saved the file (Excel and Notepad do) chose another encoding",
+        fix=f"save it again as UTF-8, or: iconv -f {encoding} -t UTF-8 '{name}' > utf8.txt",
+    )
+
+
+def parse_json(text: str | bytes, name: str) -> Any:
+    """Return what JSON text holds. NaN and Infinity are read as Python's ``json`` writes them.
+
+    Args:
+        text: the text, or its bytes in UTF-8.
+        name: how messages call the file.
+
+    Raises:
+        Problem: if the text is empty, damaged or nested too deeply.
+    """
+    if isinstance(text, bytes):
+        text = decoded(text, name)
+    if not text.strip():
+        raise Problem(
+            f"{name} is empty.",
+            expected="JSON",
+            found="an empty file",
+            cause="an interrupted download, copy or export, or a full disk",
+            fix="fetch or write the file again",
+        )
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        deep = isinstance(error, RecursionError)
+        raise Problem(
+            f"{name} is not JSON.",
+            expected="JSON",
+            found="brackets nested too deeply" if deep else _without_advice(error),
+            cause=_cause_of_bad_json(text),
+            fix="fetch or write the file again; an edit by hand is mended at the place named",
+        ) from error
+
+
+def read_json(path: Path | str, largest: int = LARGEST_TEXT) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        Problem: if the file cannot be read, is in another encoding, or is not JSON.
+    """
+    return parse_json(read_text(path, largest), shown(path))
+
+
+def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
+    """Yield ``(line number, value)`` for each line of a JSON Lines file; empty lines are passed over.
+
+    A line that is not JSON yields a ``Problem`` as its value, so that the caller can count the line.
+
+    Raises:
+        Problem: if the file cannot be read or is in another encoding.
+    """
+    name = shown(path)
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, parse_json(line, f"line {number} of {name}")
+        except Problem as problem:
+            yield number, problem
+
+
+def read_lines(path: Path | str) -> list[str]:
+    """Return the lines of a text file without their ends.
+
+    Only the line ends of ``read_text`` end a line: a prompt may hold other separators, such as
+    U+2028.
+    """
+    lines = read_text(path).split("\n")
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def mistaken_for(start: bytes) -> tuple[str, str] | None:
+    """Return what a file is that cannot be read, and why it stands there, if its first bytes tell.
+
+    Args:
+        start: at least the first 64 bytes.
+    """
+    start = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    kinds = (
+        (b"version https://git-lfs", "a pointer of Git LFS", "git lfs pull was not run"),
+        (b"<", "a web page", "the download needs a login or another link"),
+        (b"\0\x05\x16\x07", "a companion file of macOS", "a copy from a Mac"),
+        (b"\x1f\x8b", "a file compressed by gzip", "compressed once more: unpack it"),
+        (b"BZh", "a file compressed by bzip2", "compressed once more: unpack it"),
+        (b"\xfd7zXZ", "a file compressed by xz", "compressed once more: unpack it"),
+        (b"\x28\xb5\x2f\xfd", "a file compressed by zstd", "compressed once more: unpack it"),
+        (b"Rar!", "a RAR archive", "another kind of archive under this name"),
+        (b"7z\xbc\xaf", "a 7z archive", "another kind of archive under this name"),
+    )
+    return next(((found, cause) for mark, found, cause in kinds if start.startswith(mark)), None)
+
+
+def page_or_pointer(text: str) -> tuple[str, str] | None:
+    """Return what was saved in place of a text file, and why, if the first characters tell.
+
+    Only what no table, list or prompt starts with is told: a prompt may start with ``"<"``.
+    """
+    start = text.lstrip("\ufeff \t\r\n")[:40].lower()
+    if start.startswith(("<!doctype", "<html", "<?xml")):
+        cause = "a web page was saved in place of the file: the download needs a login or another link"
+        return "a web page", cause
+    if start.startswith("version https://git-lfs"):
+        cause = "a pointer of Git LFS in place of the file: git lfs pull was not run"
+        return "a pointer of Git LFS", cause
+    return None
+
+
+def is_text(value: Any) -> bool:
+    """Return whether a value is text that UTF-8 can hold: a lone surrogate is no character."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _guessed(content: bytes) -> str | None:
+    """Return the likely encoding of text that is not UTF-8, or None if the bytes are no text."""
+    sample = content[:65536]
+    zeros = sample.count(0)
+    if zeros > len(sample) / 4:
+        little = sample[1::2].count(0) >= sample[0::2].count(0)
+        return "UTF-16LE" if little else "UTF-16BE"
+    control = sum(byte < 9 or 13 < byte < 32 for byte in sample)
+    return None if control else "WINDOWS-1252"
+
+
+def _cause_of_bad_json(text: str) -> str:
+    mistaken = page_or_pointer(text)
+    if mistaken:
+        return mistaken[1]
+    if "<<<<<<< " in text:
+        return "a merge that was not finished"
+    return "a download or copy that was cut off, or an edit by hand"
+
+
+def _without_advice(error: Exception) -> str:
+    text = str(error).splitlines()[0]
+    return "a number with too many digits" if "integer string conversion" in text else text
+
+
+def _unreadable(path: Path, error: Exception, expected: str) -> Problem:
+    causes = {
+        FileNotFoundError: ("no such file or folder", "a wrong path, or the file was not made or fetched yet"),
+        NotADirectoryError: ("a file where a folder was expected", "a wrong path"),
+        PermissionError: ("no permission to open it", "the file belongs to another user"),
+        MemoryError: ("more than fits the memory", "a file that is too large for this machine"),
+    }
+    reason = getattr(error, "strerror", None) or str(error)
+    found, cause = causes.get(type(error), (reason, "a wrong path, or a failing disk"))
+    name = shown(path)
+    if len(name) > 200:
+        name = f"{name[:80]}...{name[-80:]}"
+    return Problem(
+        f"{name} cannot be read.",
+        expected=expected,
+        found=found,
+        cause=cause,
+        fix="mend the path; a relative path of a notebook's parameter starts at the repository, "
+        "that of a command where you type the command",
+    )
+
+
+def _no_file(path: Path, mode: int) -> Problem:
+    found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+    return Problem(
+        f"{shown(path)} is not a file.",
+        expected="a file",
+        found=found,
+        cause="a path that ends too early, or another name than the one that was meant",
+        fix=f"ls {shown(path)}" if found == "a folder" else "name the right file",
+    )

@@ -1,0 +1,285 @@
+"""Read tables of choices that other people's programs wrote. Every cell stays what the file says.
+
+No cell's type is guessed: cells of a text table are text, and a prompt may be the word ``null``.
+"""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+
+from alignsd.base.errors import Problem
+from alignsd.base.paths import shown
+from alignsd.base.reading import page_or_pointer, parse_json, read_bytes, read_json_lines, read_text
+
+SEPARATORS = (",", ";", "\t")
+# A first line that Excel writes and reads.
+NAMED_SEPARATOR = re.compile(r'"?sep=([^"\w\r\n ])"?[ \t]*[\r\n]', re.IGNORECASE)
+IMAGE_COLUMN = re.compile(r"image[_ ]?([0-9]{1,2})(_uid|_path|_name|_file|_file_name)?")
+# The columns of the kit's own tables, of Pick-a-Pic, of ImageRewardDB and of HPD v2.
+KNOWN = (
+    *("prompt", "images", "choice", "user"),
+    *("caption", "label_0", "label_1", "user_id"),
+    *("generations", "ranking", "image_path", "rank", "prompt_id"),
+)
+FAULT = "left out"  # column of rows that could not be read: why
+MORE_CELLS, NO_JSON = "more cells than the header has", "a line that is not JSON"
+NO_OBJECT = "a line that is no JSON object"
+SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
+
+
+def read_table(path: Path | str) -> pd.DataFrame:
+    """Read a table of choices.
+
+    Args:
+        path: ``.csv``, ``.tsv`` or ``.txt`` with commas, semicolons or tabs between the cells;
+            ``.jsonl``, ``.ndjson`` or ``.json`` with an object per choice; or ``.parquet``. The
+            suffix may be in capitals.
+
+    Returns:
+        One row per choice, columns in lower case. Cells are text or what JSON and parquet hold.
+        Rows that cannot be read say why in the column ``FAULT``; without such rows there is no
+        such column.
+
+    Raises:
+        Problem: if the file is of another kind, or cannot be read.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in READERS:
+        return READERS[suffix](path)
+    found, cause = f"a {path.suffix or 'nameless'} file", "another format"
+    fix = "see docs/data_formats.md for an example, and name the file .csv or .jsonl"
+    if suffix in SPREADSHEETS:
+        found, cause = "a spreadsheet", "spreadsheets hold formats and formulas beside the cells"
+        fix = "in Excel: File, Save As, CSV UTF-8 (Comma delimited)"
+    raise Problem(
+        f"{path.name} cannot be read as a table.",
+        expected="one of " + ", ".join(READERS),
+        found=found,
+        cause=cause,
+        fix=fix,
+    )
+
+
+def named_columns(columns: Iterable[Any], what: str) -> list[str]:
+    """Return the names of columns in lower case without spaces around; each name stands once.
+
+    Half characters in a name are written as escapes.
+
+    Raises:
+        Problem: if two columns have one name.
+    """
+    plain = (str(column).encode("utf-8", "backslashreplace").decode() for column in columns)
+    names = [name.strip().lower() for name in plain]
+    names = [name or f"column {place}" for place, name in enumerate(names, 1)]
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        raise Problem(
+            f"{what} has two columns of one name.",
+            expected="each name once; capitals and spaces around a name do not count",
+            found=f"{times} columns {name!r:.60}",
+            cause="a column that was copied, or two tables that were joined",
+            fix="rename or delete one of the columns",
+        )
+    return names
+
+
+def _read_separated(path: Path) -> pd.DataFrame:
+    text = read_text(path)
+    if not text.strip():
+        raise _empty(path)
+    mistaken = page_or_pointer(text)
+    if mistaken:
+        raise _no_table(path, "a header and rows", *mistaken, "fetch the file again")
+    separator, text = _separator(text)
+    rows, faults = [], []
+    header = None
+    for cells in _cells(path, text, separator):
+        if not any(cell.strip() for cell in cells):
+            continue
+        if header is None:
+            header = named_columns(_without_end(cells, 0), path.name)
+            continue
+        cells = _without_end(cells, len(header))
+        too_many = len(cells) > len(header)
+        padding = [""] * (len(header) - len(cells))
+        rows.append([None] * len(header) if too_many else cells + padding)
+        faults.append(MORE_CELLS if too_many else None)
+    return _framed(header or [], zip(*rows, strict=True), faults)
+
+
+def _cells(path: Path, text: str, separator: str) -> Iterable[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    line = 1
+    try:
+        for cells in reader:
+            yield cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise Problem(
+            f"{path.name} cannot be read as a table.",
+            expected="quotation marks that are closed, and doubled inside a quoted cell",
+            found=f"{error}, in the row that starts in line {line}",
+            cause="a quotation mark in a prompt, in a file that was not written by a table program",
+            fix=f'write the cell of line {line} as "a ""quoted"" word", or use .jsonl',
+        ) from error
+
+
+def _separator(text: str) -> tuple[str, str]:
+    """Return what stands between the cells, and the text without Excel's line that says so."""
+    named = NAMED_SEPARATOR.match(text)
+    if named:
+        return named[1], text[named.end() :]
+    header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
+    split = {separator: header.split(separator) for separator in SEPARATORS}
+
+    def fitness(separator: str) -> tuple[int, int]:
+        names = [name.strip().strip('"').lower() for name in split[separator]]
+        known = sum(name in KNOWN or bool(IMAGE_COLUMN.fullmatch(name)) for name in names)
+        return known, len(names)
+
+    return max(SEPARATORS, key=fitness), text
+
+
+def _without_end(cells: list[str], length: int) -> list[str]:
+    """Return cells without the empty ones at the end, but at least ``length`` of them."""
+    end = len(cells)
+    while end > length and not cells[end - 1].strip():
+        end -= 1
+    return cells[:end]
+
+
+def _read_json(path: Path) -> pd.DataFrame:
+    text = read_text(path)
+    if not text.strip():
+        raise _empty(path)
+    mistaken = page_or_pointer(text)
+    if mistaken:
+        raise _no_table(path, "JSON", *mistaken, "fetch the file again")
+    listed = text.lstrip().startswith("[")
+    try:
+        whole = parse_json(text, shown(path))
+    except Problem:
+        if listed and path.suffix.lower() == ".json":
+            raise
+        return _read_objects(value for _, value in read_json_lines(path))
+    if isinstance(whole, dict):
+        _refuse_wrapped(path, whole)
+    return _read_objects(whole if isinstance(whole, list) else [whole])
+
+
+def _refuse_wrapped(path: Path, record: dict) -> None:
+    """Raise a Problem if an object is no choice, but holds columns or a list of choices."""
+    columns = [name for name, value in record.items() if _is_known(name)]
+    of_prompts = [record[name] for name in columns if name.strip().lower() in ("prompt", "caption")]
+    if any(isinstance(value, (list, dict)) for value in of_prompts):
+        found, cause = "an object of columns", "pandas' to_json without orient"
+        fix = 'write the table with to_json("choices.jsonl", orient="records", lines=True)'
+        raise _no_table(path, "an object per choice", found, cause, fix)
+    lists = [name for name, value in record.items() if isinstance(value, list) and value]
+    if not columns and lists:
+        found, cause = f"a list inside {lists[0]!r:.60}", "the choices lie one level deeper"
+        fix = "write that list alone into a .json file"
+        raise _no_table(path, "a list of choices, or an object per line", found, cause, fix)
+
+
+def _read_objects(values: Iterable[Any]) -> pd.DataFrame:
+    records: list[dict] = []
+    faults: list[str | None] = []
+    names: dict[str, None] = {}  # of the columns that are kept, as they stand in the file
+    for value in values:
+        is_object = isinstance(value, dict)
+        records.append(value if is_object else {})
+        faults.append(None if is_object else _fault_of(value))
+        for name in records[-1]:
+            if name not in names and (len(names) < 50 or _is_known(name)):
+                names[name] = None
+    columns = named_columns(names, "The table")
+    return _framed(columns, ([record.get(name) for record in records] for name in names), faults)
+
+
+def _fault_of(value: Any) -> str:
+    return NO_JSON if isinstance(value, Problem) else NO_OBJECT
+
+
+def _is_known(name: str) -> bool:
+    plain = name.strip().lower()
+    return plain in KNOWN or bool(IMAGE_COLUMN.fullmatch(plain))
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    content = read_bytes(path)
+    if not content:
+        raise _empty(path)
+    try:
+        file = pa.parquet.ParquetFile(pa.BufferReader(content))
+        found = file.schema_arrow.names
+        wanted = [name for name in found if _is_known(name)]
+        read = file.read(columns=wanted)
+        cells = [read.column(place).to_pylist() for place in range(read.num_columns)]
+        columns = named_columns(read.column_names, path.name)
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
+        raise Problem(
+            f"{path.name} cannot be read as a table.",
+            expected="a whole parquet file",
+            found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
+            cause="another kind of file than its name says, or a download or copy that was cut off",
+            fix="fetch or write the file again",
+        ) from error
+    table = _framed(columns, cells, [])
+    others = [name for name in found if name not in wanted][:50]
+    table.attrs["other columns"] = others  # for messages; their cells are not read
+    return table
+
+
+def _framed(
+    columns: list[str], cells_of_columns: Iterable[Iterable[Any]], faults: list[str | None]
+) -> pd.DataFrame:
+    """Return a table whose cells stay as they are; its columns may have no cells at all."""
+    filled = dict(zip(columns, cells_of_columns, strict=False))
+    table = pd.DataFrame(
+        {name: pd.Series(list(filled.get(name, ())), dtype=object) for name in columns}
+    )
+    if any(faults):
+        table[FAULT] = pd.Series(faults, dtype=object)
+    return table
+
+
+def _no_table(path: Path, expected: str, found: str, cause: str, fix: str) -> Problem:
+    return Problem(
+        f"{path.name} cannot be read as a table.",
+        expected=expected,
+        found=found,
+        cause=cause,
+        fix=fix,
+    )
+
+
+def _empty(path: Path) -> Problem:
+    return Problem(
+        f"{path.name} is empty.",
+        expected="a table of choices",
+        found="an empty file",
+        cause="an interrupted download, copy or export, or a full disk",
+        fix="fetch or write the file again",
+    )
+
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": _read_separated,
+    ".parquet": _read_parquet,
+    ".jsonl": _read_json,
+    ".ndjson": _read_json,
+    ".json": _read_json,
+    ".tsv": _read_separated,
+    ".tab": _read_separated,
+    ".txt": _read_separated,
+}

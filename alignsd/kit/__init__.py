@@ -1,0 +1,1 @@
+"""What a notebook needs to take part in a run: parameters, stages, records, declared tables."""

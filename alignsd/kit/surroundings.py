@@ -1,0 +1,34 @@
+"""What the command finds around itself: the interpreter's options and the terminal."""
+
+import sys
+
+from alignsd.base.errors import Problem
+
+
+def require_docstrings() -> None:
+    """Do nothing unless Python was told to drop docstrings.
+
+    Raises:
+        Problem: if it was. diffusers builds its documentation from docstrings when it is imported,
+            and stops with an error that names neither.
+    """
+    if sys.flags.optimize < 2:
+        return
+    raise Problem(
+        "Python drops docstrings here, and diffusers cannot be imported without them.",
+        expected="Python without -OO, and PYTHONOPTIMIZE unset, 0 or 1",
+        found=f"an optimization level of {sys.flags.optimize}",
+        cause="the variable PYTHONOPTIMIZE=2, or python -OO",
+        fix="unset PYTHONOPTIMIZE, then run the same command again",
+    )
+
+
+def print_any_character() -> None:
+    r"""Let standard output and standard error print any character.
+
+    A character that a terminal cannot show, such as a letter with an accent on one that knows ASCII
+    only, or half a character in a file's name, is printed as ``\xe9``.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

@@ -1,0 +1,1 @@
+"""What a run needs and takes: this machine, work, time and space."""

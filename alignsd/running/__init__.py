@@ -1,0 +1,1 @@
+"""Execute the notebooks: the runner, the kernels, and JupyterLab on working copies."""

@@ -1,0 +1,313 @@
+"""Start JupyterLab on working copies of the notebooks, so that a session leaves the sources alone.
+
+The copies lie in ``lab/``, which git ignores, beside ``docs/`` and ``notebooks/``: a link leads
+to the same place from a copy as from its source. The copies write into a run of their own.
+"""
+
+import hashlib
+import importlib.util
+import itertools
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ipykernel.kernelspec import RESOURCES, get_kernel_dict
+from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
+
+from alignsd.base.atomic import replacing, write_json
+from alignsd.base.commands import READER_FOLDER, pasteable, scripts
+from alignsd.base.errors import Problem
+from alignsd.base.paths import output, root, run_dir, shown
+from alignsd.base.reading import read_json
+from alignsd.kit.parameters import notebook_names, notebook_path, read_parameters
+
+RUN = "lab"  # the run into which the working copies write
+PARENT = "mini"  # the run from which run lab reads what run lab has not made itself
+FIRST = "00_start_here"
+ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses one option under two names
+ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy was given
+SPINCOUNT = "1000"  # kernels of several notebooks share the cores; waiting threads soon sleep
+# Defaults of JupyterLab here; what a reader has chosen in JupyterLab's settings holds.
+LAB_SETTINGS = {
+    # A long line of code is wrapped where the window is narrow, so that no code is cut off.
+    "@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": True}},
+    # The versions are pinned, and a window that asks about news would lie over the first notebook.
+    "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
+}
+
+
+class OwnKernels(KernelSpecManager):
+    """Start the kernel ``python3`` with the Python that runs JupyterLab.
+
+    Another environment may have installed a kernel of that name for the user.
+    """
+
+    def find_kernel_specs(self) -> dict[str, str]:
+        """Return ``{kernel's name: folder of its icons}``."""
+        return super().find_kernel_specs() | {NATIVE_KERNEL_NAME: RESOURCES}
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """Return how a kernel is started."""
+        if kernel_name.lower() == NATIVE_KERNEL_NAME:
+            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
+        return super().get_kernel_spec(kernel_name)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What was done with the working copies.
+
+    Attributes:
+        made: names of the notebooks that were copied, or whose copy was renewed.
+        kept: names of the copies that the reader has edited.
+        aside: paths of the old copies that were set aside for fresh copies.
+    """
+
+    made: tuple[str, ...]
+    kept: tuple[str, ...]
+    aside: tuple[Path, ...]
+
+
+def folder() -> Path:
+    """Return the folder of the working copies."""
+    return root() / "lab"
+
+
+def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
+    """Prepare the working copies, say what was done, and become JupyterLab.
+
+    In a terminal of the JupyterLab that serves this repository only the copies are prepared.
+
+    Args:
+        fresh: numbers or names of the notebooks of which the reader wants a fresh copy.
+        arguments: passed on to JupyterLab.
+
+    Raises:
+        Problem: if JupyterLab is missing, a notebook is unknown, or ``lab/`` cannot be written.
+    """
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise Problem(
+            "JupyterLab cannot be started.",
+            expected="the package jupyterlab",
+            found="no such package in this environment",
+            cause="the kit was installed without what only JupyterLab needs",
+            fix="pip install -r requirements.txt",
+        )
+    copies = prepare(fresh)
+    print(report(copies), flush=True)
+    if os.environ.get("JUPYTER_SERVER_ROOT") == str(root()):
+        print("JupyterLab runs already: this is one of its terminals.")
+        return
+    os.execve(sys.executable, command(arguments), surroundings(os.environ))
+
+
+def prepare(fresh: Sequence[str] = ()) -> Copies:
+    """Bring the working copies and the run that the copies write into up to date.
+
+    A copy that the reader has not edited follows its source. An edited copy stays, unless the
+    reader asks for a fresh copy; then the old copy is renamed. Outputs are no edit.
+
+    Args:
+        fresh: numbers or names of the notebooks of which the reader wants a fresh copy.
+
+    Raises:
+        Problem: for an unknown notebook, or if ``lab/`` or the run's folder cannot be written.
+    """
+    names_fresh = {notebook_path(name).stem for name in fresh}
+    try:
+        folder().mkdir(exist_ok=True)
+        aside = [set_aside(name) for name in sorted(names_fresh) if copy_path(name).exists()]
+        origins = _origins()
+        made = [name for name in notebook_names() if _bring_up_to_date(name, origins)]
+        write_json(folder() / ORIGINS, origins)
+        note_run()
+    except OSError as error:
+        raise Problem(
+            "The working copies of the notebooks cannot be written.",
+            expected=f"a folder to write to: {shown(folder())}, and {shown(run_dir(RUN))}",
+            found=error.strerror or str(error),
+            cause="a checkout that belongs to another user or is read-only, or a full disk",
+            fix="clone the repository into a folder of your own",
+        ) from error
+    kept = [name for name in notebook_names() if is_edited(name, origins)]
+    return Copies(tuple(made), tuple(kept), tuple(aside))
+
+
+def copy_path(name: str) -> Path:
+    """Return where the working copy of a notebook lies."""
+    return folder() / f"{name}.ipynb"
+
+
+def is_edited(name: str, origins: Mapping[str, str]) -> bool:
+    """Return whether the reader has changed the cells of a working copy; outputs do not count.
+
+    Args:
+        name: the notebook's name.
+        origins: fingerprint of the cells that each copy was given.
+    """
+    return _fingerprint_of_copy(name) != origins.get(name)
+
+
+def fingerprint(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Return a SHA-256 of a notebook's cells as the reader sees them: kind and text, no outputs."""
+    content = [[cell["cell_type"], "".join(cell["source"])] for cell in cells]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def working_copy(name: str) -> dict[str, Any]:
+    """Return a notebook's content with the working copies' run in its parameters cell.
+
+    Raises:
+        Problem: if the source is damaged or has no parameters cell.
+    """
+    read_parameters(notebook_path(name))
+    notebook = read_json(notebook_path(name))
+    for cell in notebook["cells"]:
+        if "parameters" in cell.get("metadata", {}).get("tags", []):
+            source = "".join(cell["source"])
+            source = re.sub(r"\Arun = ([\"']).*?\1", f'run = "{RUN}"', source)
+            cell["source"] = source.splitlines(keepends=True)
+    return notebook
+
+
+def set_aside(name: str) -> Path:
+    """Rename the working copy of a notebook and return its new path; no file is replaced."""
+    places = (folder() / f"{name}-old{number}.ipynb" for number in itertools.count(1))
+    free = next(place for place in places if not place.exists())
+    return copy_path(name).rename(free)
+
+
+def note_run() -> None:
+    """Note from which run the copies read what their own run lacks, unless that is noted."""
+    noted = run_dir(RUN) / "run.json"
+    if not noted.exists():
+        write_json(noted, {"preset": "mini", "parent": PARENT})
+
+
+def report(copies: Copies) -> str:
+    """Return what was done with the working copies, in words."""
+    lines = [f"Working copies of the notebooks: {shown(folder())}/ (git ignores them)"]
+    lines += [f"Set aside: {shown(path)}" for path in copies.aside]
+    if copies.made:
+        lines.append(f"Copied from notebooks/: {', '.join(copies.made)}")
+    if copies.kept:
+        lines.append(f"Kept as you edited them: {', '.join(copies.kept)}")
+        wishes = " ".join(f"--fresh {name[:2]}" for name in copies.kept)
+        lines.append(f"Fresh copies, with yours set aside: {pasteable(f'alignsd lab {wishes}')}")
+    return "\n".join(lines)
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    """Return the command line that starts JupyterLab on the repository.
+
+    Args:
+        arguments: of the reader; where the reader sets what the kit sets, the reader's value holds.
+    """
+    options = {
+        "--ServerApp.root_dir": str(root()),
+        "--LabApp.default_url": f"/lab/tree/{folder().name}/{FIRST}.ipynb",
+        "--ServerApp.kernel_spec_manager_class": f"{__name__}.{OwnKernels.__name__}",
+        # A login shell would forget the PATH that finds the command alignsd.
+        "--ServerApp.terminado_settings": f"shell_command={[_shell()]!r}",
+    }
+    given = {argument.split("=")[0].replace(*ALIAS) for argument in arguments}
+    line = [sys.executable, "-m", "jupyterlab"]
+    line += [f"{name}={value}" for name, value in options.items() if name not in given]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        line.append("--allow-root")  # containers and codespaces, where nobody else is there
+    return [*line, *arguments]
+
+
+def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables of JupyterLab, its terminals and its kernels.
+
+    Args:
+        environment: the present environment variables.
+    """
+    own = dict(environment)
+    own.pop(READER_FOLDER, None)  # the reader of the kernels' messages sits at a notebook
+    for name, place in (("ALIGNSD_ROOT", root), ("ALIGNSD_OUTPUT", output)):
+        if own.get(name):
+            own[name] = str(place())  # kernels and terminals start in other folders
+    folders = [*map(str, scripts()), *own.get("PATH", os.defpath).split(os.pathsep)]
+    own["PATH"] = os.pathsep.join(dict.fromkeys(folders))
+    own.setdefault("GOMP_SPINCOUNT", SPINCOUNT)
+    own["HOME"] = str(_home())
+    settings = _jupyter_settings()
+    own["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
+        [str(settings), *filter(None, [own.get("JUPYTER_CONFIG_PATH")])]
+    )
+    return own
+
+
+def _origins() -> dict[str, str]:
+    """Return the cells that each working copy was given, as far as that is known."""
+    try:
+        origins = read_json(folder() / ORIGINS)
+    except Problem:  # nothing was copied yet, or the record is damaged: copies then count as edited
+        return {}
+    if not isinstance(origins, dict):
+        return {}
+    return {name: digits for name, digits in origins.items() if isinstance(digits, str)}
+
+
+def _bring_up_to_date(name: str, origins: dict[str, str]) -> bool:
+    """Copy a notebook unless its copy is up to date or edited; return whether it was copied.
+
+    Args:
+        name: the notebook's name.
+        origins: fingerprint of the cells that each copy was given; changed in place.
+    """
+    notebook = working_copy(name)
+    wanted = fingerprint(notebook["cells"])
+    if copy_path(name).exists():
+        present = _fingerprint_of_copy(name)
+        if present not in (wanted, origins.get(name)):
+            return False  # edited
+        if present == wanted:
+            origins[name] = wanted
+            return False
+    with replacing(copy_path(name)) as part:
+        text = json.dumps(notebook, indent=1, ensure_ascii=False)
+        part.write_text(text + "\n", encoding="utf-8")
+    origins[name] = wanted
+    return True
+
+
+def _fingerprint_of_copy(name: str) -> str:
+    """Return the fingerprint of a working copy's cells, or words for a copy that is no notebook."""
+    try:
+        return fingerprint(read_json(copy_path(name))["cells"])
+    except (Problem, LookupError, TypeError):
+        return "no notebook"
+
+
+def _shell() -> str:
+    """Return the shell of JupyterLab's terminals."""
+    return os.environ.get("SHELL") or shutil.which("bash") or "sh"
+
+
+def _home() -> Path:
+    """Return the reader's home, or a folder in its place where the reader has none to write to."""
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without a name and without HOME
+        home = Path("/nonexistent")
+    if home.is_dir() and os.access(home, os.W_OK | os.X_OK):
+        return home
+    instead = folder() / ".home"
+    instead.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return instead
+
+
+def _jupyter_settings() -> Path:
+    """Return a folder of JupyterLab's settings that hold unless the reader has others."""
+    settings = folder() / ".jupyter"
+    write_json(settings / "labconfig" / "default_setting_overrides.json", LAB_SETTINGS)
+    return settings

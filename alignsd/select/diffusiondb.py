@@ -1,0 +1,474 @@
+"""Reads DiffusionDB as it is published: parts of about 1,000 images with their prompts, straight out of the zip.
+
+A part is ``part-000001.zip`` (PNG files in ``images/`` of DiffusionDB 2M; lossless WebP files in
+``diffusiondb-large-part-1/`` and ``-2/`` of DiffusionDB Large). It holds the images and ``part-000001.json``, which maps
+each image's file name to ``{"p": prompt, "se": seed, "c": guidance, "st": steps, "sa": sampler}``. Nothing is unpacked to
+disk. What cannot be used inside a part becomes a row with a status, so that it is counted; a part that cannot be used at
+all is a Problem.
+"""
+
+import lzma
+import os
+import re
+import struct
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pyarrow import ArrowException
+
+from alignsd.base import images
+from alignsd.base.downloads import told
+from alignsd.base.errors import Problem, at_least
+from alignsd.base.images import BadImage, read_image
+from alignsd.base.paths import user_path
+from alignsd.base.reading import is_foreign_member, listed, mistaken_for, parse_json
+
+PART = re.compile(r"part-[0-9]{6}")
+IMAGE_NAME = re.compile(r"[\w-][\w.-]*\.(png|webp)", re.IGNORECASE)
+LONGEST_NAME = 200  # bytes of an image's name; a selected image is written under this name
+LONGEST_PROMPT = 20_000  # characters; CLIP reads about 300, and a tokenizer reads all
+MAX_BYTES = 2**28  # an image of the set has about 1 MB; a small zip can claim to hold anything
+MAX_JSON_BYTES = 2**26  # the JSON of a part has about 1 MB
+FOLDERS = ("images", "diffusiondb-large-part-1", "diffusiondb-large-part-2", ".")
+# What zipfile raises for a member that is absent, encrypted, packed in an unknown way, cut short or damaged.
+UNREADABLE = (
+    KeyError,
+    IndexError,
+    RuntimeError,
+    NotImplementedError,
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+OK = "ok"
+DAMAGED = "damaged image"
+FOREIGN = "foreign member"  # a file in the zip that is neither an image nor the part's JSON
+REPEATED = "repeated name"  # a second file of the same name in one zip; the first one counts
+NO_ENTRY = "image without entry"
+NO_IMAGE = "entry without image"
+BAD_ENTRY = "entry without prompt"
+LONG_PROMPT = "prompt too long"
+
+# The samplers' codes in the metadata table.
+SAMPLERS = {
+    name: code
+    for code, name in enumerate(
+        (
+            "ddim",
+            "plms",
+            "k_euler",
+            "k_euler_ancestral",
+            "k_heun",
+            "k_dpm_2",
+            "k_dpm_2_ancestral",
+            "k_lms",
+            "others",
+        ),
+        start=1,
+    )
+}
+METADATA = {
+    "image_name": "str",
+    "prompt": "str",
+    "part_id": "uint16",
+    "seed": "uint32",
+    "step": "uint16",
+    "cfg": "float32",
+    "sampler": "uint8",
+    "width": "uint16",
+    "height": "uint16",
+    "user_name": "str",
+    "timestamp": "datetime64[us, UTC]",
+    "image_nsfw": "float32",
+    "prompt_nsfw": "float32",
+}
+
+
+def find_parts(folder: Path) -> dict[str, Path]:
+    """Return the parts in a copy of DiffusionDB, name to zip, in the order of their numbers.
+
+    Looks in ``images/``, in the two folders of DiffusionDB Large, and in ``folder`` itself. Other files are left alone.
+
+    Raises:
+        Problem: if there is none, a folder cannot be opened, or the same number stands twice.
+    """
+    places = [folder / name for name in FOLDERS if os.path.isdir(folder / name)]
+    zips = [path for place in places for path in listed(place, ".zip")]
+    paths = sorted((path for path in zips if PART.fullmatch(path.stem)), key=lambda path: path.stem)
+    if not paths:
+        raise Problem(
+            "There are no DiffusionDB parts.",
+            expected=f"part-000001.zip, ... in {folder} or its images/",
+            found="no such file",
+            cause="a misspelt folder, or the parts were unpacked",
+            fix="give the folder that holds images/ as the parameter `parts`; keep the zips packed",
+        )
+    parts = {path.stem: path for path in paths}
+    if len(parts) < len(paths):
+        _refuse_twins(folder, paths, parts)
+    return parts
+
+
+def _refuse_twins(folder: Path, paths: list[Path], parts: dict[str, Path]) -> None:
+    twins = [path for path in paths if parts[path.stem] != path]
+    one, other = twins[0], parts[twins[0].stem]
+    expected, shared = "each part number once", len(twins)
+    names = ", ".join(path.relative_to(folder).as_posix() for path in (one, other))
+    found = f"{len(paths)} files for {len(parts)} numbers, such as {names}"
+    if one.parent == other.parent:
+        raise Problem(
+            "A part of DiffusionDB is there twice.",
+            expected=expected,
+            found=found,
+            cause="a second copy under almost the same name",
+            fix=f"move one of the two files away ({shared} numbers are there twice)",
+        )
+    raise Problem(
+        "DiffusionDB 2M and Large lie in one folder.",
+        expected=expected,
+        found=found,
+        cause="the two sets share part numbers",
+        fix="give each set a folder of its own",
+    )
+
+
+def parts_folder(source: str, own: Path, **corpus: Any) -> Path:
+    """Return the folder of the parts that a notebook's parameter ``parts`` names.
+
+    Args:
+        source: a folder, or ``"miniature"``: draw a corpus into ``own`` with the miniature's base model.
+        own: where the miniature writes.
+        **corpus: what ``miniature.corpus.write_corpus`` takes besides the folder.
+
+    Raises:
+        Problem: if the folder does not exist, or the corpus cannot be drawn so.
+    """
+    if source == "miniature":
+        from alignsd.miniature.corpus import write_corpus
+
+        at_least(1, "03", steps=corpus.get("steps", 1))
+        at_least(0, "03", guidance=corpus.get("guidance", 0))
+        write_corpus(own, **corpus)
+        return own
+    folder = user_path(source)
+    if not os.path.isdir(folder):  # False, too, for a name that no folder can have
+        raise Problem(
+            "The folder of DiffusionDB parts does not exist.",
+            expected="a folder, or miniature",
+            found=f"a file, {source!r}" if os.path.isfile(folder) else repr(source[:200]),
+            cause="a misspelt path, or one that is not relative to the repository",
+            fix="set the parameter `parts` of 03",
+        )
+    return folder.resolve()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a part.
+
+    Raises:
+        Problem: if the part is missing or not a whole zip file.
+    """
+    try:
+        if not os.path.isfile(path):  # a pipe would be waited for
+            raise FileNotFoundError(
+                "no such file" if not os.path.exists(path) else "a folder, a pipe or a device"
+            )
+        archive = zipfile.ZipFile(path)
+    except UNREADABLE as error:
+        found, cause = _what_is_wrong(path, error)
+        raise Problem(
+            f"{path.name} cannot be opened.",
+            expected="a zip file",
+            found=found,
+            cause=cause,
+            fix=f"download {path.name} again, or move it away",
+        ) from error
+    with archive:
+        yield archive
+
+
+def _what_is_wrong(path: Path, error: Exception) -> tuple[str, str]:
+    """Return what a file is that is no zip, and the likely cause."""
+    if isinstance(error, FileNotFoundError):
+        return str(error), "the part was moved away, or another path was given"
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except OSError:
+        return told(error), "a failing disk, or a file of another user"
+    if not start:
+        return "an empty file", "an interrupted download, or a full disk"
+    if isinstance(error, NotImplementedError):
+        return told(error), "damaged bytes, or a zip that was packed anew by a newer program"
+    cut = "a download that was cut off, or damaged bytes"
+    return mistaken_for(start) or (told(error), cut)
+
+
+def list_part(path: Path) -> pd.DataFrame:
+    """List what a part holds, without decoding images.
+
+    Returns:
+        One row per image, entry or foreign file, in the order of the zip: ``part``, ``image`` (file name without folders:
+        the image's id), ``member`` (name inside the zip; None if there is no image), ``prompt`` (None if there is none),
+        ``seed`` (None if there is none), ``status`` (one of this module's; ``OK`` so far as can be told without decoding).
+
+    Raises:
+        Problem: if the zip or its JSON cannot be read.
+    """
+    with _opened(path) as archive:
+        members = [info for info in archive.infolist() if not info.filename.endswith("/")]
+        described = _json_member(members, path)
+        entries = _entries(archive, described, path)
+    rows, seen, present = [], set(), set()
+    for info in members:
+        if info is described:
+            continue
+        image = _image_name(info)
+        status = _member_status(info, seen, entries)
+        rows.append(_row(image, info.filename, entries.get(image), status))
+        if status != FOREIGN:
+            seen.add(image)
+        if not _is_foreign(info):
+            present.add(image)
+    rows += [
+        _row(image, None, entry, NO_IMAGE)
+        for image, entry in entries.items()
+        if image not in present
+    ]
+    table = pd.DataFrame(rows, columns=["image", "member", "prompt", "seed", "status"]).astype(
+        {"seed": "Int64"}
+    )
+    table.insert(0, "part", path.stem)
+    return table
+
+
+def _image_name(info: zipfile.ZipInfo) -> str:
+    """Return a member's name without folders.
+
+    Folders may be written as on Windows, and accents as on a Mac.
+    """
+    return unicodedata.normalize("NFC", PurePosixPath(info.filename.replace("\\", "/")).name)
+
+
+def _is_foreign(info: zipfile.ZipInfo) -> bool:
+    # zipfile cuts a name at a NUL byte: what is left is not the member's name.
+    return not info.filename or "\0" in info.orig_filename or is_foreign_member(info.filename)
+
+
+def _json_member(members: list[zipfile.ZipInfo], path: Path) -> zipfile.ZipInfo | None:
+    """Return the member that describes the images.
+
+    Of several, the one in the fewest folders is taken, then the first.
+    """
+    wanted = f"{path.stem}.json"
+    named = [info for info in members if _image_name(info) == wanted and not _is_foreign(info)]
+    return min(named, key=lambda info: len(PurePosixPath(info.filename).parts), default=None)
+
+
+def _entries(
+    archive: zipfile.ZipFile, described: zipfile.ZipInfo | None, path: Path
+) -> dict[str, Any]:
+    """Return the part's JSON, image name -> entry.
+
+    Raises:
+        Problem: if there is none, it cannot be read, or it is no JSON object.
+    """
+    wanted, entries = f"{path.stem}.json", None
+    cause = "the zip was renamed, or a download was damaged"
+    if described is None:
+        found = "no such file"
+    elif described.file_size > MAX_JSON_BYTES:
+        found = f"{described.file_size:,} bytes, where a part has about 1 MB"
+        cause = "another file under this name"
+    else:
+        try:
+            entries = parse_json(_unpacked(archive, described), wanted)
+            found = f"a {type(entries).__name__}"
+        except Problem as problem:
+            found, cause = problem.found, problem.cause
+        except UNREADABLE as error:
+            found = f"{type(error).__name__}: {told(error)}"
+    if not isinstance(entries, dict):
+        raise Problem(
+            f"{path.name} has no usable {wanted}.",
+            expected="a JSON object, file name to prompt and settings",
+            found=found,
+            cause=cause,
+            fix=f"download {path.name} again, or move it away",
+        )
+    return {unicodedata.normalize("NFC", image): entry for image, entry in entries.items()}
+
+
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    """Return a member's content, taking hardly more memory than the member's stated size."""
+    with archive.open(info) as file:
+        if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return file.read(info.file_size + 1)
+        # The other methods unpack all that they are given, so they are given little at a time.
+        return b"".join(iter(lambda: file.read(4096), b""))
+
+
+def _member_status(info: zipfile.ZipInfo, seen: set[str], entries: dict[str, Any]) -> str:
+    image = _image_name(info)
+    too_long = len(image.encode("utf-8", "replace")) > LONGEST_NAME
+    if _is_foreign(info) or too_long or not IMAGE_NAME.fullmatch(image):
+        return FOREIGN
+    if image in seen:
+        return REPEATED
+    if image not in entries:
+        return NO_ENTRY
+    prompt = _prompt(entries[image])
+    if prompt is None:
+        return BAD_ENTRY
+    return OK if len(prompt) <= LONGEST_PROMPT else LONG_PROMPT
+
+
+def _row(image: str, member: str | None, entry: Any, status: str) -> dict[str, Any]:
+    seed = entry.get("se") if isinstance(entry, dict) else None
+    whole = type(seed) is int and 0 <= seed < 2**32
+    return {
+        "image": _encodable(image),
+        "member": member,
+        "prompt": _prompt(entry),
+        "seed": seed if whole else None,
+        "status": status,
+    }
+
+
+def _prompt(entry: Any) -> str | None:
+    """Return an entry's prompt; an empty or blank one is none."""
+    prompt = entry.get("p") if isinstance(entry, dict) else None
+    if not isinstance(prompt, str) or not prompt.strip():
+        return None
+    return _encodable(prompt)
+
+
+def _encodable(text: str) -> str:
+    """JSON can spell half a surrogate pair, which no table can hold; it becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def read_members(path: Path, members: list[str]) -> Iterator[np.ndarray | BadImage]:
+    """Decode images of a part one after the other, straight out of the zip.
+
+    Args:
+        path: the part.
+        members: names inside the zip, from ``list_part``. Of two members of one name the first is
+            read, which ``list_part`` calls ``OK`` too.
+
+    Yields:
+        For each member its pixels ``(height, width, 3)`` uint8, or the ``BadImage`` that says why there are none: a file
+        that is missing, encrypted, larger than ``MAX_BYTES``, fails its checksum, or is no image.
+    """
+    with _opened(path) as archive:
+        first: dict[str, zipfile.ZipInfo] = {}
+        for info in archive.infolist():
+            if "\0" not in info.orig_filename:
+                first.setdefault(info.filename, info)
+        for member in members:
+            yield _read_member(archive, first.get(member), member)
+
+
+def _read_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo | None, member: str
+) -> np.ndarray | BadImage:
+    if info is None:
+        return BadImage(images.MISSING, member)
+    if info.file_size > MAX_BYTES:
+        return BadImage(images.TOO_LARGE, f"{member}: {info.file_size:,} bytes")
+    try:
+        return read_image(_unpacked(archive, info))
+    except BadImage as error:
+        return error
+    except UNREADABLE as error:
+        return BadImage(images.DAMAGED, f"{member}: {type(error).__name__}: {told(error)}")
+
+
+def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Reads chosen images, opening each part once.
+
+    Args:
+        folder: copy of DiffusionDB, as ``find_parts`` takes it.
+        rows: columns ``part`` and ``image``.
+
+    Yields:
+        ``(image, pixels)``, pixels ``(height, width, 3)`` uint8, part by part; images that cannot be read are left out.
+
+    Raises:
+        Problem: if a part is missing or does not hold one of the images.
+    """
+    parts = find_parts(folder)
+    for part, wanted in rows.groupby("part", sort=True):
+        if part not in parts:
+            raise Problem(
+                f"{part}.zip is missing.",
+                expected=f"a part of this name in {folder.name}",
+                found="no such file",
+                cause="the part was scored and then moved away",
+                fix="put it back, or score anew: alignsd run --run NAME --force --from 03",
+            )
+        contents = list_part(parts[part])
+        member = contents[contents["status"] == OK].set_index("image")["member"]
+        names = [name for name in wanted["image"] if name in member.index]
+        if len(names) < len(wanted):
+            raise Problem(
+                f"{part}.zip is not the part that was scored.",
+                expected=f"{len(wanted)} images that have scores",
+                found=f"{len(names)} of them",
+                cause="the part was replaced",
+                fix="alignsd run --run NAME --force --from 03",
+            )
+        pixels = read_members(parts[part], member.loc[names].tolist())
+        yield from (
+            (name, image)
+            for name, image in zip(names, pixels, strict=True)
+            if not isinstance(image, BadImage)
+        )
+
+
+def read_metadata(
+    path: Path, columns: list[str] | None = None, parts: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """Reads ``metadata.parquet`` or ``metadata-large.parquet``: what each image was made with, without opening a part.
+
+    Args:
+        path: the table.
+        columns: which of ``METADATA``'s columns to read; None for all, of 14 million rows in DiffusionDB Large.
+        parts: numbers of the parts whose rows to read; None for all.
+
+    Raises:
+        Problem: if there is no such file, or it is no such table.
+    """
+    wanted = list(METADATA) if columns is None else columns
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            raise ValueError("a folder, a pipe or a device in place of a file")
+        return pd.read_parquet(
+            path,
+            columns=wanted,
+            filters=None if parts is None else [("part_id", "in", list(parts))],
+        )
+    except (OSError, ValueError, KeyError, TypeError, ArrowException) as error:
+        found = told(error) if os.path.lexists(path) else f"no such file at {path}"
+        raise Problem(
+            f"{path.name} is not DiffusionDB's metadata.",
+            expected="columns " + ", ".join(wanted),
+            found=found,
+            cause="a wrong path, another table, or a download that was cut off",
+            fix="alignsd fetch --prompts-first gets it from poloclub/diffusiondb on the Hugging Face hub",
+        ) from error

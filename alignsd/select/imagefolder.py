@@ -1,0 +1,385 @@
+"""Write and read a Hugging Face imagefolder: pictures, and a ``metadata.jsonl`` that tells of each.
+
+``datasets.load_dataset("imagefolder", data_dir=folder)`` reads the same folder. Each line of ``metadata.jsonl`` has
+``file_name`` (a path below the folder) and ``text`` (the caption), and whatever else is known.
+"""
+
+import json
+import os
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from alignsd.base import images
+from alignsd.base.atomic import replacing
+from alignsd.base.errors import Problem
+from alignsd.base.images import BadImage, read_image, save_png
+from alignsd.base.paths import shown, user_path
+from alignsd.base.progress import track
+from alignsd.base.reading import is_foreign_member, is_text, listed, read_json_lines
+
+METADATA = "metadata.jsonl"
+DAMAGED = "picture is damaged"
+MISSING = "picture is missing"
+NOT_JSON = "line is not JSON"
+LACKS = "line lacks file_name or text"
+PACKED = (".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+LONGEST_NAME = 255  # bytes of a file's name; the limit of the usual file systems
+LONGEST_TEXT = 20_000  # characters of a caption; CLIP reads about 300, and a tokenizer reads all
+Pictures = Iterable[tuple[str, np.ndarray]]
+
+
+def write_imagefolder(
+    folder: Path, rows: pd.DataFrame, read: Callable[[pd.DataFrame], Pictures]
+) -> dict[str, int]:
+    """Write pictures and, when all are there, their metadata.
+
+    Pictures are written one at a time and whole or not at all. Pictures that are there already are
+    not read again, so a stopped run goes on where it stopped. ``metadata.jsonl`` comes last: a
+    folder that has one is complete.
+
+    Args:
+        folder: where to write; made if need be.
+        rows: ``file_name`` (ends in ``.png``), ``text``, and any other columns; one line is written
+            per row.
+        read: given the rows whose picture is not there yet, yields ``(file_name, pixels)`` with
+            pixels ``(height, width, 3)`` uint8. It may leave some out: their rows are not written,
+            but counted.
+
+    Returns:
+        How many were ``written``, ``there already`` and ``unreadable``.
+
+    Raises:
+        Problem: if a file name stands twice, leads out of the folder or can name no file, if a
+            value cannot stand in JSON, or if a file cannot be written.
+    """
+    _check_names(rows["file_name"])
+    _check_values(rows)
+    # Deviation: the official code saves JPEG of quality 95; PNG keeps the very pixels that were scored.
+    missing = rows[~_present(folder, rows)]
+    for name, pixels in track(read(missing), total=len(missing), what="writing pictures", unit="picture"):
+        save_png(folder / name, pixels)
+    complete = rows[_present(folder, rows)]
+    _write_lines(folder / METADATA, complete)
+    there = len(rows) - len(missing)
+    return {
+        "written": len(complete) - there,
+        "there already": there,
+        "unreadable": len(rows) - len(complete),
+    }
+
+
+def _check_names(names: pd.Series) -> None:
+    twice = names[names.duplicated()]
+    wrong = [name for name in names if not _writable(name)]
+    if len(twice) or wrong:
+        example = wrong[0] if wrong else twice.iloc[0]
+        found = f"{len(wrong)} other names" if wrong else f"{len(twice)} names twice"
+        raise Problem(
+            "The pictures cannot be written.",
+            expected="each file_name once, the path of a file below the folder",
+            found=f"{found}, such as {str(example)[:80]!r}",
+            cause="the pictures' names were made from ids that cannot name a file",
+            fix="give each row a file_name of its own, of letters, digits, '-', '_' and '/'",
+        )
+
+
+def _check_values(rows: pd.DataFrame) -> None:
+    for column in rows:
+        values = rows[column]
+        bad = [value for value in values if not _is_json(value)]
+        if bad:
+            raise Problem(
+                f"{METADATA} cannot be written.",
+                expected="text that UTF-8 can hold, and finite numbers",
+                found=f"{len(bad)} other values in {column!r}, such as {str(bad[0])[:80]!r}",
+                cause="a score that is missing or not finite, or half a character in a caption",
+                fix="leave out the rows without a value",
+            )
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, str):
+        return is_text(value)
+    return not isinstance(value, float | np.floating) or bool(np.isfinite(value))
+
+
+def _present(folder: Path, rows: pd.DataFrame) -> np.ndarray:
+    return np.array([os.path.isfile(folder / name) for name in rows["file_name"]], dtype=bool)
+
+
+def _write_lines(path: Path, rows: pd.DataFrame) -> None:
+    columns = list(rows.columns)
+    with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
+        for values in rows.itertuples(index=False):
+            row = dict(zip(columns, values, strict=True))
+            file.write(
+                json.dumps(
+                    row, ensure_ascii=False, allow_nan=False, default=lambda value: value.item()
+                )
+                + "\n"
+            )
+
+
+def _writable(name: Any) -> bool:
+    """Return whether a name is the path of a picture that we would find again below the folder."""
+    if not _inside(name) or "\\" in name or is_foreign_member(name):
+        return False
+    printable = all(unicodedata.category(character) != "Cc" for character in name)
+    return printable and all(
+        len(part.encode()) <= LONGEST_NAME for part in PurePosixPath(name).parts
+    )
+
+
+def _inside(name: Any) -> bool:
+    """Return whether a name is text and the path of something below a folder."""
+    if not is_text(name) or not name:
+        return False
+    path = PurePosixPath(name)
+    return path.parts != () and not path.is_absolute() and ".." not in path.parts
+
+
+def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return an imagefolder's usable rows, and count what cannot be used.
+
+    Args:
+        folder: with ``metadata.jsonl``.
+        check_images: decode each picture once, so that a damaged one is found now and not in the middle of a training.
+
+    Returns:
+        The usable rows, in the order of the lines (``file_name``, ``text`` and the other fields), and how many lines were
+        left out for each reason.
+
+    Raises:
+        Problem: if there is no ``metadata.jsonl``, no usable line in it, or it is in another
+            encoding.
+    """
+    rows, reasons = [], Counter()
+    for row, reason in usable_rows(folder, check_images):
+        if reason is None:
+            rows.append(row)
+        else:
+            reasons[reason] += 1
+    if not rows:
+        raise _nothing_usable(folder, reasons)
+    return pd.DataFrame(rows), dict(reasons)
+
+
+def _nothing_usable(folder: Path, reasons: Counter) -> Problem:
+    """Return why no line of an imagefolder can be used: the cause of most lines."""
+    layout = 'write one line per picture: {"file_name": "a.png", "text": "a caption"}'
+    causes = {
+        NOT_JSON: ("another program wrote the file, or the file is damaged", layout),
+        LACKS: ("another program wrote the lines: the names of their fields differ", layout),
+        DAMAGED: ("the pictures are damaged", "copy the pictures again"),
+        MISSING: ("the pictures were moved away", f"put the pictures back below {shown(folder)}"),
+    }
+    main_reason = max(reasons, key=reasons.__getitem__, default="")
+    cause, fix = causes.get(
+        main_reason,
+        ("nothing was selected, or the pictures were moved away", "run its notebook again"),
+    )
+    return Problem(
+        f"{folder.name} holds no usable picture.",
+        expected="lines with file_name and text",
+        found=", ".join(f"{n} x {reason}" for reason, n in reasons.items()) or "an empty file",
+        cause=cause,
+        fix=fix,
+    )
+
+
+def _no_imagefolder(folder: Path) -> Problem:
+    """Return why a folder is no imagefolder, by what lies there in place of the metadata."""
+    found = "no such file"
+    cause = "writing it was stopped before the end, or another folder was given"
+    fix = "run the notebook that writes it again; docs/data_formats.md has the layout"
+    files = listed(folder, deep=True) if os.path.isdir(folder) else []
+    names = [file.relative_to(folder).as_posix() for file in files]
+    packed = [name for name in names if name.lower().endswith(PACKED)]
+    deeper = [file for file in files if file.name.lower() in (METADATA, "metadata.csv")]
+    shards = [file for file in files if file.suffix.lower() == ".tar"]
+    if deeper:
+        place = deeper[0].parent
+        found = f"{deeper[0].relative_to(folder).as_posix()} in its place"
+        if deeper[0].name != METADATA:
+            cause = f"the metadata has another name: only {METADATA} is read"
+            fix = f"write the metadata as {shown(place / METADATA)}, one JSON object per line"
+        else:
+            cause, fix = "the imagefolder lies one level deeper", f"give the folder {shown(place)}"
+    elif shards:
+        place = shards[0].parent
+        found = f"{METADATA} is not there, but {shards[0].relative_to(folder).as_posix()}"
+        cause, fix = "the shards lie in a folder below", f"give the folder {shown(place)}"
+    elif packed:
+        found = f"{METADATA} is not there, but {packed[0]}"
+        cause = "the pictures or shards are still packed: only .tar files are unpacked"
+        fix = f"unpack {packed[0]} (gunzip, unzip), and give the folder that holds the files"
+    return Problem(
+        f"{folder.name} is no imagefolder.",
+        expected=METADATA,
+        found=found,
+        cause=cause,
+        fix=fix,
+    )
+
+
+def usable_rows(
+    folder: Path, check_images: bool = True
+) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
+    """Yield each line of an imagefolder's metadata: its row and None, or None and the fault.
+
+    The row's ``file_name`` is the path at which the picture was found: a line written on Windows
+    may have back-slashes, and a copy made on a Mac may spell accents otherwise.
+
+    Args:
+        folder, check_images: as ``read_rows`` takes them.
+
+    Raises:
+        Problem: if there is no ``metadata.jsonl``, or it cannot be read as text.
+    """
+    if not os.path.lexists(folder / METADATA):
+        raise _no_imagefolder(folder)
+    seen: set[str] = set()
+    for _, value in read_json_lines(folder / METADATA):
+        row, reason = _row(value, folder, check_images)
+        if row is not None:
+            picture = PurePosixPath(row["file_name"]).as_posix()  # ./a.png is a.png
+            if picture in seen:
+                row, reason = None, "file_name stands in an earlier line"
+            seen.add(picture)
+        yield row, reason
+
+
+def read_table(folder: Path, check_images: bool = True) -> pd.DataFrame:
+    """Return ``read_rows``' usable rows, and warn with the counts of those left out, if any."""
+    rows, reasons = read_rows(folder, check_images)
+    if reasons:
+        counts = ", ".join(f"{n} x {reason}" for reason, n in sorted(reasons.items()))
+        left_out = sum(reasons.values())
+        warnings.warn(
+            f"{folder.name}: {left_out} of {len(rows) + left_out} lines left out: {counts}",
+            stacklevel=2,
+        )
+    return rows
+
+
+def _row(value: Any, folder: Path, check_image: bool) -> tuple[dict[str, Any] | None, str | None]:
+    """Return a line's row, or None and the reason why it cannot be used."""
+    if isinstance(value, Problem):
+        return None, NOT_JSON
+    reason = _fault(value)
+    if reason is not None:
+        return None, reason
+    name, reason = _found(folder, value["file_name"])
+    if name is None:
+        return None, reason
+    if check_image:
+        reason = picture_fault(folder / name)
+    return (value | {"file_name": name}, None) if reason is None else (None, reason)
+
+
+def _fault(value: Any) -> str | None:
+    """Return why a line's value is no row, before its picture is looked at."""
+    if not isinstance(value, dict):
+        return LACKS
+    if not isinstance(value.get("file_name"), str) or not isinstance(value.get("text"), str):
+        return LACKS
+    texts = [*value, *(item for item in value.values() if isinstance(item, str))]
+    if not all(map(is_text, texts)):
+        return "line holds half a character"
+    if not value["text"].strip():
+        return "text is empty"
+    if len(value["text"]) > LONGEST_TEXT:
+        return f"text of more than {LONGEST_TEXT:,} characters"
+    return None
+
+
+def picture_fault(path: Path) -> str | None:
+    """Return why a picture cannot be used, or None if the picture is whole."""
+    try:
+        read_image(path)
+    except BadImage as error:
+        return reason_of(error)
+    return None
+
+
+def reason_of(error: BadImage) -> str:
+    """Return how the counts of an imagefolder call a bad picture."""
+    return DAMAGED if error.reason == images.DAMAGED else f"picture cannot be used: {error.reason}"
+
+
+def _found(folder: Path, name: str) -> tuple[str | None, str | None]:
+    """Return the path below the folder at which a picture lies, or None and the fault."""
+    if _inside(name) and os.path.isfile(folder / name):
+        return name, None
+    windows = PureWindowsPath(name)
+    posix = name.replace("\\", "/")
+    if windows.drive or windows.root or not _inside(posix):
+        return None, "file_name leads out of the folder"
+    place = ""
+    for part in PurePosixPath(posix).parts:
+        spellings = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        paths = (f"{place}/{spelling}" if place else spelling for spelling in spellings)
+        place = next((path for path in paths if os.path.exists(folder / path)), None)
+        if place is None:
+            return None, MISSING
+    return (place, None) if os.path.isfile(folder / place) else (None, MISSING)
+
+
+def regularization_folder(
+    source: str,
+    n: int,
+    own: Path,
+    seed: int,
+    minimum_rating: float = 6.5,
+    clip: str = "miniature/clip",
+    aesthetic: str = "miniature/aesthetic",
+    device: str = "auto",
+) -> Path:
+    """Return the imagefolder that a notebook's parameter ``regularization`` names.
+
+    Args:
+        source: an imagefolder; a folder of webdataset shards, unpacked into ``own``; or ``"miniature"``: write pictures of the
+            simulated web into ``own``.
+        n: number of pictures that the miniature writes.
+        own: where to write.
+        seed: which pictures of the web.
+        minimum_rating: of the aesthetic predictor, 1-10 (paper: LAION aesthetics 6.5+).
+        clip, aesthetic, device: of the predictor that rates the miniature's.
+
+    Raises:
+        Problem: if the folder does not exist.
+    """
+    if source == "miniature":
+        from alignsd.miniature.corpus import write_regularization
+
+        write_regularization(own, n, seed, minimum_rating, clip, aesthetic, device)
+        return own
+    folder = user_path(source)
+    if not os.path.isdir(folder):  # False, too, for a name that no folder can have
+        raise Problem(
+            "The folder of regularization images does not exist.",
+            expected="an imagefolder, webdataset shards, or miniature",
+            found=f"a file, {source!r}" if os.path.isfile(folder) else repr(source[:200]),
+            cause="a misspelt path, or a file in place of its folder",
+            fix="set the parameter `regularization` of 05",
+        )
+    if os.path.lexists(folder / METADATA) or not listed(folder, ".tar"):
+        return folder
+    from alignsd.adapt.webshards import unpack_shards
+
+    counts = unpack_shards(folder, own)
+    if len(counts) > 1:
+        told = ", ".join(
+            f"{count} x {reason}" for reason, count in counts.items() if reason != "unpacked"
+        )
+        warnings.warn(
+            f"{folder.name}: {counts['unpacked']} pictures unpacked; left out: {told}", stacklevel=2
+        )
+    return own

@@ -1,0 +1,358 @@
+"""Stages that were changed by hand and odd parameters: our own error, or counted rows."""
+
+import json
+import math
+import shutil
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_evaluation import Mean, OddIsWrong, plan, scorers  # noqa: F401
+from test_scores import embeddings, folder  # noqa: F401
+from test_selection import scored
+
+from alignsd.base import atomic
+from alignsd.base.errors import Problem, at_least, check_seed
+from alignsd.base.images import DAMAGED, save_png
+from alignsd.compare import arms, fid, measure, user_study
+from alignsd.kit.tables import write_table
+from alignsd.miniature.corpus import Recipe
+from alignsd.models.stable_diffusion import image_seed
+from alignsd.select import diffusiondb, rule, scoring
+
+# ---------------------------------------------------------------- pictures and tables of 06
+
+
+def test_rows_twice_no_rows_and_a_missing_column_are_told(plan, scorers):  # noqa: F811
+    images, place = plan
+    for changed, words in (
+        (pd.concat([images, images.head(1)]), "repeated rows"),
+        (images.head(0), "without rows"),
+        (images.drop(columns="prompt"), "no prompt"),
+        (images.assign(file=5), "column file"),
+        (images.assign(prompt=None), "column prompt"),
+    ):
+        with pytest.raises(
+            Problem,
+            match=f"(?s)images.parquet is not the table that 06_generate writes.*{words}.*--force 06",
+        ):
+            measure.measure(changed, place, scorers)
+
+
+@pytest.mark.parametrize("arm", ["original", "adapted"])
+def test_an_arm_whose_pictures_are_gone_is_told(plan, scorers, arm):  # noqa: F811
+    images, place = plan
+    shutil.rmtree(place / arm)
+    with pytest.raises(
+        Problem, match=f"(?s)No picture of the arm {arm}.*3 x missing file.*--force 06"
+    ):
+        measure.measure(images, place, scorers)
+
+
+def test_a_first_look_at_one_bad_picture_goes_on(plan, scorers):  # noqa: F811
+    images, place = plan
+    (place / images["file"][0]).write_bytes(b"\x89PNG cut")
+    table, features = measure.measure(images.groupby("arm").head(1), place, scorers)
+    status = table.set_index("arm")["status"]
+    assert status["original"] == DAMAGED and status["adapted"] == "ok" and len(features) == 1
+    with pytest.raises(
+        Problem, match="(?s)FID cannot be compared with the arm original.*--from 06"
+    ):
+        fid.table(features, np.random.default_rng(0).normal(size=(5, 3)), 0, 10)
+    alone, none = measure.measure(images.head(1), place, scorers)
+    assert {"hps", "flawed", "match"} <= set(alone) and alone["hps"].isna().all() and none.empty
+    assert measure.arm_table(alone, 0).empty
+
+
+def test_a_picture_of_another_size_is_named(plan, scorers):  # noqa: F811
+    from dataclasses import replace
+
+    images, place = plan
+    save_png(place / images["file"][1], np.zeros((32, 48, 3), np.uint8))
+    network = fid.feature_network("miniature/judge")
+    with pytest.raises(
+        Problem,
+        match=r"(?s)64 x 64.*48 x 32.*original/1.png has the size \(32, 48, 3\).*--force 06",
+    ):
+        measure.measure(images, place, replace(scorers, network=network))
+
+
+def one_picture_an_arm(tmp_path, count=1):
+    rng, rows = np.random.default_rng(0), []
+    for arm in ("original", "adapted", "adapted_negative", "regularization_only"):
+        for number in range(count):
+            file = f"{arm}/p{number}-0.png"
+            save_png(tmp_path / file, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+            rows.append((arm, f"p{number}-0", f"p{number}", 0, "match", file))
+    return pd.DataFrame(rows, columns=["arm", "id", "prompt_id", "sample", "prompt", "file"])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_arms_of_few_pictures_go_through_notebook_07(tmp_path, scorers, style, count):  # noqa: F811
+    from matplotlib import pyplot as plt
+
+    from alignsd.figures import comparing as plots
+
+    images = one_picture_an_arm(tmp_path, count)
+    metrics, features = measure.measure(images, tmp_path, scorers)
+    reference = np.random.default_rng(1).normal(size=(4, 3))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fid_arms, fid_against = fid.table(features, reference, 0, 20)
+        control = measure.against_control(metrics, features, reference, 0, 20)
+    assert any("no FID" in str(warning.message) for warning in told) == (count == 1)
+    assert len(fid_arms) == (0 if count == 1 else 4) and len(fid_against) == (
+        0 if count == 1 else 3
+    )
+    table = pd.concat([measure.arm_table(metrics, 0), fid_arms], ignore_index=True)
+    against = pd.concat([measure.against(metrics, 0), fid_against], ignore_index=True)
+    for rows in (table, against, control):
+        assert (
+            rows["value"].notna().all() and rows["low"].notna().all() and rows["high"].notna().all()
+        )
+    plots.table_4(plt.figure(figsize=(9.5, 3.2)), table, "miniature/judge")
+    plots.table_4_frame(table, control)
+    plots.metric_frame(against)
+    atomic.write_json(tmp_path / "metrics.json", {"arms": table.to_dict("records")})
+
+
+def test_a_ratio_of_few_pictures_is_a_number():
+    wrong = np.array([1.0, 0.0, 0.0])
+    value, low, high = measure.ratio(np.ones(3), wrong, 0)
+    assert value == pytest.approx(3) and low == 1 and high == 3
+
+
+def features_of(**counts: int) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        [
+            {"arm": arm, "id": f"p{i}", "features": rng.normal(size=4)}
+            for arm, n in counts.items()
+            for i in range(n)
+        ]
+    )
+
+
+def test_fid_leaves_out_arms_that_are_too_small_and_says_so():
+    reference = np.random.default_rng(1).normal(size=(6, 4))
+    with pytest.warns(UserWarning, match="adapted has 1"):
+        own, differences = fid.table(features_of(original=9, adapted=1, other=9), reference, 0, 30)
+    assert own["arm"].tolist() == ["original", "other"] and differences["arm"].tolist() == ["other"]
+    with pytest.warns(UserWarning, match="original has 1"):
+        own, differences = fid.table(features_of(original=1, adapted=9), reference, 0, 30)
+    assert own["arm"].tolist() == ["adapted"] and differences.empty
+    with pytest.warns(UserWarning, match="reference pictures"):
+        own, differences = fid.table(features_of(original=9, adapted=9), reference[:1], 0, 30)
+    assert own.empty and differences.empty
+
+
+def test_an_arm_with_two_of_many_pictures_has_an_interval():
+    own, _ = fid.table(
+        features_of(original=40, adapted=2), np.random.default_rng(1).normal(size=(40, 4)), 0, 60
+    )
+    assert own[["value", "low", "high"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_features_that_are_no_numbers_are_told(value):
+    features = features_of(original=5, adapted=5)
+    features["features"].iloc[7][2] = value
+    with pytest.raises(Problem, match="(?s)no numbers.*adapted"):
+        fid.table(features, np.random.default_rng(1).normal(size=(6, 4)), 0, 10)
+
+
+def test_foreign_files_in_the_reference_are_passed_over(tmp_path):
+    for name in ("a.png", "b.PNG", "deep/c.png"):
+        save_png(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    for name in ("._a.png", "__MACOSX/a.png", ".hidden/a.png", "Thumbs.db"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    pictures, left_out = fid.reference_pictures(str(tmp_path), [], 0)
+    assert len(list(pictures)) == 3 and not left_out
+
+
+# ---------------------------------------------------------------- scores of 03
+
+
+@pytest.fixture
+def tables_of_scores(tmp_path):
+    def write(frame: pd.DataFrame):
+        place = tmp_path / scoring.STAGE / "scores"
+        write_table(place / "part-000001.parquet", frame)
+        return place
+
+    return write
+
+
+ROWS = scored([1.0, 2.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (ROWS.assign(hps="x"), "column hps"),
+        (ROWS.assign(sharpness="x"), "column sharpness"),
+        (ROWS.assign(image=7), "column image"),
+        (ROWS.assign(status=None), "column status"),
+        (ROWS.drop(columns="hps"), "hps"),
+        (ROWS.assign(prompt=5.5), "column prompt"),
+        (ROWS.assign(part="part-000002"), "rows of another part"),
+        (ROWS.assign(prompt=None), "without a prompt"),
+        (ROWS.assign(sharpness=np.nan), "without a sharpness"),
+    ],
+)
+def test_scores_that_were_changed_are_told(tables_of_scores, changed, words):
+    with pytest.raises(Problem, match=f"(?s)part-000001.parquet.*{words}.*--force 03"):
+        scoring.read_scores(tables_of_scores(changed))
+
+
+def test_scores_as_they_were_written_are_read_and_foreign_files_are_not(tables_of_scores):
+    place = tables_of_scores(ROWS)
+    for name in ("._part-000001.parquet", "part-000001 (1).parquet", "part-1.parquet"):
+        (place / name).write_bytes(b"x")
+    assert len(scoring.read_scores(place)) == 4
+
+
+def test_scores_of_no_picture_at_all_say_why(tables_of_scores):
+    nothing = ROWS.assign(status=diffusiondb.DAMAGED, hps=np.nan, sharpness=np.nan)
+    with pytest.raises(Problem, match="(?s)No picture of the parts.*4 x damaged image"):
+        scoring.read_scores(tables_of_scores(nothing))
+    with pytest.raises(Problem, match="empty parts"):
+        scoring.read_scores(tables_of_scores(ROWS.head(0)))
+
+
+def test_scores_twice_name_their_cause():
+    with pytest.raises(Problem, match="(?s)more than one score.*edited by hand"):
+        rule.group(pd.concat([ROWS, ROWS.head(1)]))
+    with pytest.raises(Problem, match="(?s)more than one score.*under two numbers"):
+        rule.group(pd.concat([ROWS, ROWS.head(1).assign(part="part-000002")]))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[", "[]", "5", "{}", '{"parts": 5}', '{"parts": ""}', "null", "[" * 100_000]
+)
+def test_a_record_of_the_parts_that_was_changed_is_told(tmp_path, content):
+    (tmp_path / "parts.json").write_text(content)
+    with pytest.raises(Problem, match=r"(?s)parts\.json does not say.*--force 03"):
+        scoring.recall_parts(tmp_path / "parts.json")
+
+
+# ---------------------------------------------------------------- parameters
+
+NAN, INF = math.nan, math.inf
+IMAGES = pd.DataFrame(
+    [
+        ("original", "p0-0", "p0", 0, "x", "a.png"),
+        ("adapted_negative", "p0-0", "p0", 0, "x", "b.png"),
+    ],
+    columns=["arm", "id", "prompt_id", "sample", "prompt", "file"],
+)
+DRAWING = dict(model="", adapters={}, folder=None, steps=1, guidance=1.0, batch=1, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        *[(lambda seed=seed: check_seed(seed), "(?i)seed") for seed in (-1, 2**32, 10**40)],
+        (lambda: Recipe(seed=-1), "(?i)seed"),
+        (lambda: Recipe(seed=2**32), "(?i)seed"),
+        (lambda: Recipe(prompts=0), "cannot be made"),
+        (lambda: Recipe(fewest=0), "cannot be made"),
+        (lambda: Recipe(parts=-1), "cannot be made"),
+        (lambda: Recipe(few_share=NAN), "cannot be made"),
+        (lambda: Recipe(blurred_share=-0.1), "cannot be made"),
+        (lambda: image_seed(-1, "x"), "(?i)seed"),
+        (lambda: arms.plan(["a"], "", 1, -1, [""]), "(?i)seed"),
+        (lambda: arms.plan(["a"], "", 1, 2**32, [""]), "(?i)seed"),
+        (lambda: arms.plan(["a"], "", -1, 0, [""]), "samples of notebook 06"),
+        (lambda: arms.plan(["a"], "\ud800", 1, 0, [""]), "identifier is no text"),
+        (lambda: arms.draw(IMAGES, **DRAWING | {"batch": 0}), "batch of notebook 06"),
+        (lambda: arms.draw(IMAGES, **DRAWING | {"batch": -1}), "batch of notebook 06"),
+        (lambda: arms.draw(IMAGES, **DRAWING | {"steps": 0}), "steps of notebook 06"),
+        (lambda: arms.draw(IMAGES, **DRAWING | {"steps": -5}), "steps of notebook 06"),
+        (lambda: arms.draw(IMAGES, **DRAWING | {"guidance": -1.0}), "guidance of notebook 06"),
+        (lambda: arms.draw(IMAGES, **DRAWING | {"guidance": NAN}), "guidance of notebook 06"),
+        (
+            lambda: diffusiondb.parts_folder("miniature", None, steps=0, guidance=1.0),
+            "steps of notebook 03",
+        ),
+        (
+            lambda: diffusiondb.parts_folder("miniature", None, steps=1, guidance=-1.0),
+            "guidance of notebook 03",
+        ),
+        (lambda: scoring.score_part(None, None, batch=0), "batch of notebook 03"),
+        (lambda: scoring.score_part(None, None, batch=-1), "batch of notebook 03"),
+        (lambda: rule.select(rule.group(ROWS), NAN), "alpha is too small"),
+        (lambda: rule.select(rule.group(ROWS), -INF), "alpha is too small"),
+        (lambda: rule.select(rule.group(ROWS), INF), "alpha is too large"),
+        (lambda: rule.sensitivity(rule.group(ROWS), [1.0, NAN]), "alpha is too small"),
+        (lambda: rule.sensitivity(rule.group(ROWS), ["x"]), "alpha is too small, or no number"),
+        (lambda: rule.sensitivity(rule.group(ROWS), [[2.0]]), "alpha is too small, or no number"),
+        (lambda: rule.group(ROWS, NAN), "blur_limit of notebook 04"),
+        (lambda: rule.group(ROWS, 10.0, 0), "minimum_images of notebook 04"),
+        (lambda: rule.keep_negatives(rule.group(ROWS), NAN, 0), "no share"),
+        (lambda: rule.keep_negatives(rule.group(ROWS), 0.5, -1), "(?i)seed"),
+        (lambda: fid.features(Mean(), [], batch=0), "batch of notebook 07"),
+        (
+            lambda: fid.table(features_of(original=3), np.ones((3, 4)), 0, 0),
+            "fid_resamples of notebook 07",
+        ),
+        (lambda: fid.table(features_of(original=3), np.ones((3, 4)), -1, 5), "(?i)seed"),
+        (lambda: fid.reference_pictures("miniature", [], 2**32), "(?i)seed"),
+        (lambda: measure.measure(IMAGES, None, None, batch=-1), "batch of notebook 07"),
+        (lambda: user_study.pairs(IMAGES, 0), "study_prompts of notebook 07"),
+        (lambda: user_study.pairs(IMAGES, -1), "study_prompts of notebook 07"),
+        (lambda: user_study.pairs(pd.concat([IMAGES, IMAGES]), 1), "repeated rows"),
+        (lambda: user_study.pairs(IMAGES.drop(columns="sample"), 1), "no sample"),
+        (lambda: user_study.hold(IMAGES, None, None, -1, 0), "voters of notebook 07"),
+        (lambda: user_study.hold(IMAGES, None, None, 5, -1), "(?i)seed"),
+        (lambda: at_least(1, "07", batch=NAN), "batch of notebook 07"),
+    ],
+)
+def test_an_odd_value_is_named(call, words):
+    with pytest.raises(Problem, match=words):
+        call()
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 3)),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4), np.uint8),
+        [[1, 2]],
+    ],
+)
+def test_pictures_of_other_kinds_are_refused(picture):
+    for call in (
+        lambda: rule.sharpness(picture),
+        lambda: fid.features(Mean(), [picture], device="cpu"),
+    ):
+        with pytest.raises(ValueError, match="uint8"):
+            call()
+
+
+def test_a_pair_of_two_sizes_is_not_voted_on(tmp_path):
+    save_png(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    save_png(tmp_path / "b.png", np.zeros((4, 5, 3), np.uint8))
+    votes = user_study.hold(
+        user_study.pairs(IMAGES, 1), tmp_path, lambda pictures, prompt: np.ones(2), 5, 0
+    )
+    assert votes["status"].tolist() == [user_study.TWO_SIZES] and votes["voters"].tolist() == [0]
+    assert user_study.majorities(votes, 0).empty
+
+
+def test_a_part_without_any_usable_prompt_is_counted(tmp_path, embeddings):  # noqa: F811
+    from test_diffusiondb import encoded, write_zip
+
+    write_zip(tmp_path / "part-000001.zip", {"a.png": encoded(1)}, {"a.png": {"p": ""}})
+    table = scoring.score_part(tmp_path / "part-000001.zip", None)
+    assert table["status"].tolist() == [diffusiondb.BAD_ENTRY] and table["hps"].isna().all()
+    assert rule.group(table).empty
+    json.dumps(table["status"].value_counts().to_dict())
+
+
+def test_the_judge_of_these_tests_sees_what_it_should():
+    assert OddIsWrong().judge(np.full((1, 2, 2, 3), 3, np.uint8)).flawed.tolist() == [True]

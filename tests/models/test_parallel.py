@@ -1,0 +1,178 @@
+"""Computations side by side: the same values as one after the other, at the same time, and nothing left changed."""
+
+import functools
+import threading
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from alignsd.adapt import lora
+from alignsd.models.parallel import MOST, lanes, together
+from alignsd.models.stable_diffusion import Job, generate, load_pipeline
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture(autouse=True)
+def two_cores():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def _count(n, log=None, name=""):
+    for i in range(n):
+        if log is not None:
+            log.append((name, i))
+        yield i
+
+
+def test_as_many_lanes_as_cores_and_one_on_a_gpu():
+    assert lanes(CPU) == 2 and lanes(GPU) == 1
+    torch.set_num_threads(MOST + 3)
+    assert lanes(CPU) == MOST
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+@pytest.mark.parametrize("lengths", [{}, {"a": 3}, {"a": 3, "b": 3}, {"a": 1, "b": 4, "c": 2}, {"a": 0, "b": 2}])
+def test_every_value_comes_once_and_in_order(device, lengths):
+    found = list(together({name: _count(n) for name, n in lengths.items()}, device))
+    assert {name: [i for who, i in found if who == name] for name in lengths} == {name: list(range(n)) for name, n in lengths.items()}
+
+
+def test_on_a_gpu_one_follows_the_other():
+    assert [name for name, _ in together({"a": _count(2), "b": _count(2)}, GPU)] == ["a", "a", "b", "b"]
+
+
+def test_they_run_at_the_same_time_with_their_share_of_the_cores():
+    """If it failed, nothing would be gained: each waits here until the other is at work too."""
+    meeting = threading.Barrier(2, timeout=30)
+
+    def meet():
+        for _ in range(3):
+            meeting.wait()
+            yield torch.get_num_threads()
+
+    assert [threads for _, threads in together({"a": meet(), "b": meet()}, CPU, first_alone=False)] == [1] * 6
+    assert torch.get_num_threads() == 2
+
+
+def test_the_first_values_come_one_by_one():
+    """If it failed, two threads would load a model at once, and libraries would trip over it."""
+    busy, most = [], []
+
+    def load():
+        busy.append(1)
+        most.append(len(busy))
+        threading.Event().wait(0.05)
+        busy.pop()
+        yield torch.get_num_threads()
+
+    assert [threads for _, threads in together({"a": load(), "b": load()}, CPU)] == [1, 1]
+    assert most == [1, 1]
+
+
+def test_nothing_runs_while_the_caller_looks():
+    """If it failed, samples would be drawn from weights that a step is changing."""
+    log = []
+    running = together({"a": _count(3, log, "a"), "b": _count(3, log, "b")}, CPU)
+    for seen in running:
+        size = len(log)
+        threading.Event().wait(0.02)
+        assert len(log) == size and seen in log
+
+
+def test_an_error_reaches_the_caller_and_the_cores_are_given_back():
+    def fail():
+        yield 0
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        list(together({"a": _count(5), "b": fail()}, CPU))
+    assert torch.get_num_threads() == 2
+
+
+def test_who_stops_early_gets_the_cores_back():
+    running = together({"a": _count(5), "b": _count(5)}, CPU)
+    next(running)
+    running.close()
+    assert torch.get_num_threads() == 2
+
+
+def _weights(pipeline):
+    return [value for value in pipeline.unet.parameters() if value.requires_grad]
+
+
+def test_two_trainings_together_end_like_each_alone():
+    """If it failed, the adapted model and its control would depend on each other."""
+    moments = np.random.default_rng(0).random((4, 8, 8, 8), dtype=np.float32)
+    examples = lora.Examples([moments], np.arange(4), ["a person"] * 4, np.array([True, False, True, False]))
+    recipe = dict(identifier="Weird image. ", identifier_alone=0.5, steps=3, batch=4, micro_batch=2, learning_rate=1e-3,
+                  schedule="constant", weight_decay=1e-2, snr_gamma=0.0)
+
+    def start(seed):
+        pipeline = load_pipeline("miniature/stable-diffusion", device="cpu")
+        lora.add_lora(pipeline.unet, rank=4, seed=0)
+        return pipeline, lora.finetune(pipeline, examples, seed=seed, **recipe)
+
+    both = {name: start(seed) for name, seed in (("a", 0), ("b", 1))}
+    losses = list(together({name: training for name, (_, training) in both.items()}, CPU))
+    torch.set_num_threads(1)
+    for name, seed in (("a", 0), ("b", 1)):
+        pipeline, training = start(seed)
+        assert list(training) == [value for who, value in losses if who == name]
+        assert all(torch.equal(x, y) for x, y in zip(_weights(pipeline), _weights(both[name][0]), strict=True))
+
+
+def test_images_drawn_by_two_cores_are_those_of_one_in_the_same_order():
+    pipeline = load_pipeline("miniature/stable-diffusion", device="cpu")
+    jobs = [Job(str(i), f"a person in a {colour} shirt", i) for i, colour in enumerate(["red", "blue", "green", "red", "blue"])]
+    two = list(generate(pipeline, jobs, steps=2, guidance=1.5, batch=2))
+    torch.set_num_threads(1)
+    one = list(generate(pipeline, jobs, steps=2, guidance=1.5, batch=2))
+    assert [job for job, _ in two] == [job for job, _ in one] == jobs
+    for (_, a), (_, b) in zip(two, one, strict=True):
+        assert abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def test_prompts_are_encoded_before_the_cores_part(monkeypatch):
+    """If it failed, embeddings would now and then be padded to another length: tokenizers are not safe in two threads."""
+    pipeline = load_pipeline("miniature/stable-diffusion", device="cpu")
+    encode, threads = pipeline.encode_prompt, []
+
+    def watched(texts, *arguments, **named):
+        threads.append(threading.current_thread())
+        return encode(texts, *arguments, **named)
+
+    monkeypatch.setattr(pipeline, "encode_prompt", watched)
+    jobs = [Job(str(i), f"a person number {i}", i) for i in range(4)]
+    assert len(list(generate(pipeline, jobs, steps=1, guidance=1.5, batch=2))) == 4
+    assert len(threads) == 3 and set(threads) == {threading.main_thread()}
+
+
+def test_two_trainings_that_were_stopped_together_end_alike(tmp_path, monkeypatch):
+    """If it failed, a stopped notebook 05 would end with other weights than one that was not."""
+    monkeypatch.setattr(lora, "train", functools.partial(lora.train, checkpoint_every=2))
+    moments = np.random.default_rng(0).random((4, 8, 8, 8), dtype=np.float32)
+    examples = lora.Examples([moments], np.arange(4), ["a person"] * 4, np.array([True, False, True, False]))
+
+    def start(folder):
+        return together({name: lora.adapt(
+            "miniature/stable-diffusion", "cpu", 4, examples, tmp_path / folder / name, {}, checkpoint=tmp_path / folder / f"{name}.pt",
+            identifier="Weird image. ", identifier_alone=0.5, steps=5, batch=4, micro_batch=4, learning_rate=1e-3, schedule="cosine",
+            weight_decay=1e-2, snr_gamma=1.0, seed=seed) for seed, name in enumerate("ab")}, CPU)
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "stopped").mkdir()
+    whole = sorted((name, step, loss) for name, (step, loss, _) in start("whole"))
+    for name, (step, _, _) in (stopped := start("stopped")):
+        if (name, step) == ("a", 3):
+            break
+    stopped.close()
+    assert sorted((name, step, loss) for name, (step, loss, _) in start("stopped")) == whole
+    for name in "ab":
+        one, other = (load_file(tmp_path / folder / name / "pytorch_lora_weights.safetensors") for folder in ("whole", "stopped"))
+        assert one and all(torch.equal(value, other[key]) for key, value in one.items())

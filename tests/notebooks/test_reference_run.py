@@ -1,0 +1,92 @@
+"""The committed run of preset mini belongs to the notebooks as they are now."""
+
+import json
+import re
+import subprocess
+
+import nbformat
+import pytest
+
+from alignsd.base.paths import notebooks, root
+from alignsd.compare import scorecard
+from alignsd.kit.parameters import notebook_names, notebook_path, resolve
+from alignsd.kit.stage import code_sha256, source_sha256
+from alignsd.miniature import people
+from alignsd.running.execution import linked
+
+RUN = root() / "papermill_runs" / "mini"
+FIGURES = root() / "figures" / "mini"
+REMEDY = "alignsd run --preset mini, then commit papermill_runs/mini and figures/mini"
+
+
+def read(path):
+    assert path.exists(), f"{path.relative_to(root())} is missing: there is no reference run to compare with. {REMEDY}"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_executed_notebook_is_of_the_present_source(name):
+    record = read(RUN / f"{name}.json")
+    assert record["notebook"] == name and record["preset"] == "mini"
+    assert record["source_sha256"] == source_sha256(notebook_path(name)), f"{name} was edited since it ran. {REMEDY}"
+    assert record["parameters"] == resolve("mini", "mini")[name]
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_executed_notebook_shows_results_and_no_error(name):
+    source = linked(nbformat.read(notebook_path(name), as_version=4), notebooks(), RUN)  # with a copy's links
+    cells = read(RUN / f"{name}.ipynb")["cells"]
+    assert ["".join(c["source"]) for c in cells] == [c.source for c in source.cells]
+    outputs = [o for c in cells for o in c.get("outputs", [])]
+    assert outputs and not [o for o in outputs if o["output_type"] == "error"]
+    assert all(c["execution_count"] for c in cells if c["cell_type"] == "code"), "a cell was not run"
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_executed_notebook_names_no_folder_of_a_machine(name):
+    read(RUN / f"{name}.ipynb")
+    text = (RUN / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert re.findall(r"(?<![\w/.:<])/(?:home|root|Users|tmp|opt|work|usr|var)/[\w.-]+", text) == []
+
+
+def test_figures_are_of_this_run_and_of_the_present_notebook():
+    pictures = sorted(FIGURES.glob("*.png"))
+    assert pictures, f"there are no figures in figures/mini. {REMEDY}"
+    for picture in pictures:
+        origin = read(picture.with_suffix(".json"))["origin"]
+        assert origin["run"] == origin["preset"] == "mini"
+        assert origin["code_sha256"] == code_sha256(notebook_path(origin["notebook"])), f"{picture.name}: the code has changed. {REMEDY}"
+        made = {stage: read(RUN / f"{stage}.json")["state"] for stage in origin["stages"]}
+        assert made and origin["stages"] == made, f"{picture.name} was drawn from other results than the committed run's. {REMEDY}"
+
+
+def test_scorecard_is_of_this_run():
+    rows = read(RUN / "scorecard.json")
+    assert len({row["id"] for row in rows}) == len(rows) > 0
+    possible = ("reproduced", "direction only", "not reproduced", "not attempted")
+    assert [row["id"] for row in rows if row["verdict"] not in possible] == []
+    assert read(FIGURES / "scorecard.json")["data"]["rows"] == rows, "the scorecard's figure is of another run"
+
+
+def committed(path):
+    """A file as it was committed: whoever runs preset mini anew has other digits in the working tree, and no need of a README."""
+    shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=root(), capture_output=True, text=True)
+    return shown.stdout if shown.returncode == 0 else None
+
+
+def test_readme_repeats_the_scorecards_of_the_committed_runs():
+    files = {name: committed(f"papermill_runs/{name}/scorecard.json") for name in ("mini", "mini-seed1", "mini-seed2", "mini-seed3")}
+    runs = {name: json.loads(file) for name, file in files.items() if file}
+    if "mini" not in runs:
+        pytest.skip("not a clone")
+    readme = committed("README.md").splitlines()
+    for line in [*scorecard.markdown(runs["mini"]), *(scorecard.side_by_side(runs) if len(runs) > 1 else [])]:
+        assert line in readme, f"README.md has other numbers than papermill_runs; it should say\n{line}"
+
+
+def test_simulated_people_are_like_the_paper_s():
+    accuracy = {row["predictor"]: row["accuracy"] for row in read(FIGURES / "table_2.json")["data"]["accuracy"]}
+    assert accuracy["another person"] == pytest.approx(0.42, abs=0.02), "two people agree on 42 % of the paper's choices"
+    for row in read(FIGURES / "data_set.json")["data"]["positions"]:
+        real = people.POSITION[4][row["position"] - 1]
+        assert row["low"] <= real <= row["high"], f"position {row['position']} is chosen more or less often than in the real data"

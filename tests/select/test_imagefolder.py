@@ -1,0 +1,84 @@
+"""The imagefolder: written whole, resumed without reading anew, and its faults counted."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from alignsd.base.errors import Problem
+from alignsd.base.images import FOREIGN, read_image
+from alignsd.select import imagefolder
+
+
+def rows(n: int = 4) -> pd.DataFrame:
+    names, texts = zip(*((f"positive/{i}.png", f'a "cat"\nno. {i} é') for i in range(n)), strict=True)
+    return pd.DataFrame({"file_name": names, "text": texts, "label": "positive",
+                         "hps": np.arange(n) / 3, "count": np.arange(n)})
+
+
+def reader(asked: list, leave_out: str = ""):
+    def read(missing):
+        for name in missing["file_name"]:
+            asked.append(name)
+            if name != leave_out:
+                yield name, np.full((5, 7, 3), int(name[9]), np.uint8)
+    return read
+
+
+def test_round_trip(tmp_path):
+    assert imagefolder.write_imagefolder(tmp_path, rows(), reader([])) == {"written": 4, "there already": 0, "unreadable": 0}
+    pd.testing.assert_frame_equal(imagefolder.read_table(tmp_path), rows(), check_dtype=False)
+    assert (read_image(tmp_path / "positive" / "3.png") == 3).all()
+
+
+def test_a_stopped_run_reads_only_what_is_missing(tmp_path):
+    def stopping(missing):
+        yield "positive/0.png", np.zeros((5, 7, 3), np.uint8)
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        imagefolder.write_imagefolder(tmp_path, rows(), stopping)
+    assert not (tmp_path / "metadata.jsonl").exists()
+    asked = []
+    counts = imagefolder.write_imagefolder(tmp_path, rows(), reader(asked))
+    assert counts == {"written": 3, "there already": 1, "unreadable": 0}
+    assert asked == ["positive/1.png", "positive/2.png", "positive/3.png"]
+    imagefolder.write_imagefolder(tmp_path / "at once", rows(), reader([]))
+    assert (tmp_path / "metadata.jsonl").read_bytes() == (tmp_path / "at once" / "metadata.jsonl").read_bytes()
+
+
+def test_unreadable_pictures_are_counted_and_get_no_line(tmp_path):
+    assert imagefolder.write_imagefolder(tmp_path, rows(), reader([], "positive/2.png"))["unreadable"] == 1
+    assert imagefolder.read_table(tmp_path)["file_name"].tolist() == ["positive/0.png", "positive/1.png", "positive/3.png"]
+
+
+@pytest.mark.parametrize("name", ["../out.png", "/out.png", "a/../../out.png", "a\\b.png", ""])
+def test_file_names_cannot_lead_out_of_the_folder(tmp_path, name):
+    with pytest.raises(Problem, match="below the folder"):
+        imagefolder.write_imagefolder(tmp_path, rows(1).assign(file_name=name), reader([]))
+
+
+def test_bad_lines_and_pictures_are_counted(tmp_path):
+    imagefolder.write_imagefolder(tmp_path, rows(), reader([]))
+    (tmp_path / "positive" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "positive" / "2.png").unlink()
+    extra = ["{", "[1]", json.dumps({"file_name": "positive/0.png"}), json.dumps({"file_name": "../x.png", "text": "x"}), ""]
+    with open(tmp_path / "metadata.jsonl", "ab") as file:
+        file.write("\n".join(extra).encode() + b"\n[[\n")
+    usable, reasons = imagefolder.read_rows(tmp_path)
+    assert usable["file_name"].tolist() == ["positive/0.png", "positive/3.png"]
+    foreign = f"picture cannot be used: {FOREIGN}"
+    assert reasons == {foreign: 1, "picture is missing": 1, "line is not JSON": 2,
+                       "line lacks file_name or text": 2, "file_name leads out of the folder": 1}
+    with pytest.warns(UserWarning, match="7 of 9 lines left out"):
+        imagefolder.read_table(tmp_path)
+
+
+def test_a_folder_without_anything_usable_is_a_problem(tmp_path):
+    with pytest.raises(Problem, match="no imagefolder"):
+        imagefolder.read_rows(tmp_path)
+    (tmp_path / "metadata.jsonl").write_text("{\n")
+    with pytest.raises(Problem, match="no usable picture"):
+        imagefolder.read_rows(tmp_path)
+    with pytest.raises(Problem, match="does not exist"):
+        imagefolder.regularization_folder(str(tmp_path / "nowhere"), 1, tmp_path, 0)
