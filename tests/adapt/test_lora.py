@@ -68,7 +68,8 @@ import resource
 import numpy as np, torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-from alignsd import lora, models
+from alignsd.adapt import lora
+from alignsd.models import registry
 from alignsd.models.stable_diffusion import Job, generate
 from alignsd.planning.throughput import UNET
 torch.manual_seed(0)
@@ -78,7 +79,7 @@ text = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=1, num_at
 vae = AutoencoderKL(block_out_channels=(32,) * 4, latent_channels=4, down_block_types=("DownEncoderBlock2D",) * 4,
                     up_block_types=("UpDecoderBlock2D",) * 4)
 torch.set_default_dtype(torch.float32)
-tokenizer = CLIPTokenizer.from_pretrained(models.resolve("miniature/stable-diffusion") + "/tokenizer")
+tokenizer = CLIPTokenizer.from_pretrained(registry.resolve("miniature/stable-diffusion") + "/tokenizer")
 pipeline = StableDiffusionPipeline(vae, text, tokenizer, unet, DDPMScheduler(), None, None, requires_safety_checker=False)
 pipeline.set_progress_bar_config(disable=True)
 lora.training_precision = lambda device: torch.bfloat16

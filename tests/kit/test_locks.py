@@ -16,7 +16,7 @@ from alignsd.kit import locks
 
 HOLD = """
 import sys, time
-from alignsd import locks
+from alignsd.kit import locks
 held = locks.hold(sys.argv[1], "alignsd run --run first")
 print("held", flush=True)
 time.sleep(float(sys.argv[2]))
@@ -174,7 +174,7 @@ def test_without_locks_in_the_file_system_a_warning_is_given(path, monkeypatch):
 
 def _refused(path: Path) -> bool:
     """Return whether another process that asks for ``path`` is refused."""
-    code = "import sys\nfrom alignsd import locks\nlocks.hold(sys.argv[1], 'other', patience=0)"
+    code = "import sys\nfrom alignsd.kit import locks\nlocks.hold(sys.argv[1], 'other', patience=0)"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
     assert done.returncode == 0 or "another writer is at work" in done.stderr, done.stderr
     return done.returncode != 0

@@ -213,7 +213,7 @@ def test_a_stage_that_could_not_begin_is_not_held(two, kit, monkeypatch):
     begin("01_first", FIRST).finish({})
     with pytest.raises(Problem, match="other settings"):
         begin("01_first", FIRST | {"seed": 1})
-    hold = "import sys; from alignsd import locks; locks.hold(sys.argv[1], 'another process', patience=0)"
+    hold = "import sys; from alignsd.kit import locks; locks.hold(sys.argv[1], 'another process', patience=0)"
     path = locks.stage_lock("mini", "01_first")
     done = subprocess.run([sys.executable, "-c", hold, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -198,7 +198,9 @@ def test_a_folder_without_weights_gives_no_random_scores(tmp_path):
 WRITE = """
 import sys, torch
 from pathlib import Path
-from alignsd import lora, lora_formats, weights, hps
+from alignsd.adapt import lora
+from alignsd.models import lora_files, weights
+from alignsd.reward import hps
 from alignsd.models.clip import load_clip
 from alignsd.models.stable_diffusion import load_pipeline
 folder = Path(sys.argv[1])
@@ -206,7 +208,7 @@ words = {f"entry {i}": f"wörd \\n{i}\\\\" for i in range(30)}
 weights.write_tensors(folder / "words.safetensors", {"b": torch.ones(2), "a": torch.zeros(0), "c": torch.ones(3).half()}, words)
 unet = load_pipeline("miniature/stable-diffusion", "cpu").unet
 lora.add_lora(unet, 4, 0)
-lora_formats.save_lora(unet, folder / "lora", words)
+lora_files.save_lora(unet, folder / "lora", words)
 hps.save_hps(load_clip("miniature/clip", device="cpu"), folder / "hps.safetensors")
 """
 

@@ -409,7 +409,7 @@ def test_an_executed_copy_with_a_byte_order_mark_is_read(first, kit):
 def test_a_kernel_ends_with_its_parent_where_the_system_does_not_tell():
     """The way of macOS, tried here: the kernel looks for its parent itself."""
     child = (
-        "import os, sys, time; from alignsd import kernel; kernel._ask_the_system = lambda: False; "
+        "import os, sys, time; from alignsd.running import kernel; kernel._ask_the_system = lambda: False; "
         "kernel.end_with(int(sys.argv[1])); print(os.getpid(), flush=True); time.sleep(60)"
     )
     parent = (

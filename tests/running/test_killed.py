@@ -39,7 +39,7 @@ COMMAND = "import sys; from alignsd.cli import main; sys.argv[0] = 'alignsd'; ma
 # One notebook without what the command does first: torch is not loaded to look at the machine.
 ONE = """
 import sys
-from alignsd import runner
+from alignsd.running import runner
 plan = runner.prepare(sys.argv[1], "smoke", only=[sys.argv[2]])
 runner.note(plan)
 (task,) = plan.tasks
@@ -491,7 +491,7 @@ def test_a_stage_that_is_open_elsewhere_is_not_emptied(notebook, kit):
     kept.parent.mkdir(parents=True)
     kept.write_text("x")
     holds = (
-        "import time; from alignsd import locks; held = locks.hold(locks.stage_lock('mini', '01_first'), "
+        "import time; from alignsd.kit import locks; held = locks.hold(locks.stage_lock('mini', '01_first'), "
         "'notebook 01 in JupyterLab'); print('held', flush=True); time.sleep(60)"
     )
     lab = start(holds, output=kit)

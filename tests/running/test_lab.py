@@ -370,7 +370,7 @@ def test_git_ignores_nothing_that_is_or_may_be_committed():
         "papermill_runs/mini-seed1/new.json",
         "figures/mini/new.png",
         "alignsd/running/lab.py",
-        "tests/test_lab.py",
+        "tests/running/test_lab.py",
         "notebooks/09_new.ipynb",
         "docs/lab.md",
     ]

@@ -84,7 +84,7 @@ def test_new_weights_of_a_shipped_model_start_its_stages_anew(kit, notebook, mon
     model.write_text("first")
     monkeypatch.setattr(miniature, "WEIGHTS", kit / "weights")
     notebook("02_second", "steps = 10  # steps", *SECOND)
-    own_weights = "from alignsd import miniature, paths\nminiature.WEIGHTS = paths.root() / 'weights'\n"
+    own_weights = "from alignsd import miniature\nfrom alignsd.base import paths\nminiature.WEIGHTS = paths.root() / 'weights'\n"
     notebook("01_first", 'clip = "miniature/clip"  # model', own_weights + FIRST[0], 'stage.finish({"clip": clip})')
     assert run() == ["01_first", "02_second"] and run() == []
     stale = [kit / f"papermill_runs/mini/stages/{name}/stale.txt" for name in ("01_first", "02_second")]

@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from test_evaluation import Mean, OddIsWrong, plan, scorers  # noqa: F401
-from test_scores import embeddings, folder  # noqa: F401
-from test_selection import scored
+from test_measure import Mean, OddIsWrong, plan, scorers  # noqa: F401
+from test_scoring import embeddings, folder  # noqa: F401
+from test_rule import scored
 
 from alignsd.base import atomic
 from alignsd.base.errors import Problem, at_least, check_seed

@@ -1,0 +1,1 @@
+"""Pretrain the models that the miniature ships, and write their card."""
