@@ -235,7 +235,7 @@ def add_lora(unet: nn.Module, rank: int, seed: int) -> int:
     Raises:
         Problem: if the rank is below 1, or the seed out of its range.
     """
-    at_least(1, "05", rank=rank)
+    at_least(1, rank=rank)
     check_seed(seed)
     unet.requires_grad_(False)
     torch.manual_seed(seed)  # peft draws the first matrices from the global generator
@@ -271,10 +271,9 @@ def check_settings(
     Raises:
         Problem: that names the first setting that is not.
     """
-    at_least(1, "05", steps=steps, batch=batch, micro_batch=micro_batch)
+    at_least(1, steps=steps, batch=batch, micro_batch=micro_batch)
     at_least(
         0,
-        "05",
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         snr_gamma=snr_gamma,

@@ -45,8 +45,8 @@ def regularization_pictures(source: str, n: int, own: Path, seed: int, minimum_r
     Raises:
         Problem: if fewer than ``n`` are left, the folder does not exist, or a model cannot be loaded.
     """
-    at_least(0, "05", regularization_images=n, minimum_rating=minimum_rating)
-    at_least(1, "05", batch=batch)
+    at_least(0, regularization_images=n, minimum_rating=minimum_rating)
+    at_least(1, batch=batch)
     folder = regularization_folder(source, n, own, seed, minimum_rating, clip, aesthetic, device)
     rows, left = [], Counter()
     lines = _judged(folder, _rater(clip, aesthetic, device), minimum_rating, batch)

@@ -24,12 +24,25 @@ BEFORE = r"(?<![\w./-])(?<!-m )"
 ALIGNSD = re.compile(rf"{BEFORE}alignsd(?= (?:{'|'.join(SUBCOMMANDS)})\b)")
 MAKE = re.compile(rf"{BEFORE}make(?= (?:{'|'.join(TARGETS)})\b)")
 PIP = re.compile(rf"{BEFORE}pip(?= install\b)")
+SETTING = re.compile(r"--set ('?)(?=[a-z_]+=)")  # of a parameter, without its notebook
 ANY = re.compile("|".join(pattern.pattern for pattern in (ALIGNSD, MAKE, PIP)))
 
 
 def remember_reader() -> None:
     """Note that the reader sits at a terminal and in which folder, for the kernels to come."""
     os.environ[READER_FOLDER] = _present_folder()
+
+
+def remember_notebook(name: str) -> None:
+    """Note in a notebook's kernel which notebook is run, so that messages can name its parameters."""
+    shell = _kernel_shell()
+    if shell is not None:
+        shell.alignsd_notebook = name
+
+
+def _present_notebook() -> str:
+    """Return the name of the notebook that is run in this kernel, or an empty text."""
+    return getattr(_kernel_shell(), "alignsd_notebook", "")
 
 
 def in_notebook() -> bool:
@@ -70,6 +83,7 @@ def advice(text: str, notebook: str = "") -> str:
         text: the advice, such as ``"alignsd run 02"``.
         notebook: the notebook that would do the same when all its cells are run, if there is one.
     """
+    text = with_notebook(text)
     if not in_notebook():
         return pasteable(text)
     match = ANY.search(text)
@@ -78,6 +92,17 @@ def advice(text: str, notebook: str = "") -> str:
     if notebook:
         text = f"run all cells of {file_name(notebook)} (the link above), or {text}"
     return pasteable(text)
+
+
+def with_notebook(text: str) -> str:
+    """Return advice whose ``--set steps=10`` names the present notebook: ``--set 02.steps=10``.
+
+    Where no notebook is run, only ``steps=10`` is left: the reader calls the function.
+    """
+    number = _present_notebook()[:2]
+    if number:
+        return SETTING.sub(lambda match: f"--set {match[1]}{number}.", text)
+    return SETTING.sub(lambda match: match[1], text)
 
 
 def show_link(notebook: str) -> None:

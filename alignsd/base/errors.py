@@ -8,7 +8,9 @@ from alignsd.base import commands
 class Problem(Exception):
     """Something the user can mend, told in five lines: what happened, expected, found, likely cause, fix.
 
-    The commands that the fix names are told as they can be pasted where the reader is.
+    The commands that the fix names are told as they can be pasted where the reader is. Code that
+    knows nothing of notebooks writes ``--set steps=10``; in a notebook the message says
+    ``--set 02.steps=10``.
 
     Args:
         what: one sentence on what could not be done.
@@ -45,8 +47,8 @@ class Problem(Exception):
         return str(self).splitlines()
 
 
-def at_least(minimum: float, notebook: str, **values: float) -> None:
-    """Do nothing if values of a notebook's parameters are finite and large enough.
+def at_least(minimum: float, /, **values: float) -> None:
+    """Do nothing if the values of parameters are finite and large enough.
 
     Raises:
         Problem: that names the first parameter whose value is below ``minimum``, infinite or NaN.
@@ -55,11 +57,11 @@ def at_least(minimum: float, notebook: str, **values: float) -> None:
         if not minimum <= value < float("inf"):
             fault = "too small" if value < minimum else "not a finite number"
             raise Problem(
-                f"{name} of notebook {notebook} is {fault}.",
+                f"{name} is {fault}.",
                 expected=f"at least {minimum:g}",
                 found=repr(value),
                 cause="a slip in a preset, in the parameters cell or in --set",
-                fix=f"--set {notebook}.{name}={minimum:g} or more",
+                fix=f"--set {name}={minimum:g} or more",
             )
 
 

@@ -41,7 +41,7 @@ def read_prompts(source: str, count: int, seed: int) -> list[str]:
     seed = check_seed(seed)
     if source == "miniature":
         return world.captions(count, np.random.default_rng((seed, 0xA4A5)))
-    at_least(1, "06", prompt_count=count)
+    at_least(1, prompt_count=count)
     texts = dict.fromkeys(line.strip() for line in _prompt_lines(source) if line.strip())
     if not texts:
         raise Problem(
@@ -94,7 +94,7 @@ def plan(prompts: list[str], identifier: str, samples: int, seed: int, adapters:
     Raises:
         Problem: if there are no samples, the seed is out of range, or the identifier is no text.
     """
-    at_least(1, "06", samples=samples)
+    at_least(1, samples=samples)
     check_seed(seed)
     if not is_text(identifier):
         raise Problem(
@@ -158,8 +158,8 @@ def draw(table: pd.DataFrame, model: str, adapters: dict[str, Path | None], fold
         Problem: if ``steps``, ``guidance`` or ``batch`` is too small, or a picture cannot be
             written.
     """
-    at_least(1, "06", steps=steps, batch=batch)
-    at_least(0, "06", guidance=guidance)
+    at_least(1, steps=steps, batch=batch)
+    at_least(0, guidance=guidance)
     for adapter, part in table.groupby(table["arm"].map(lambda arm: ARMS[arm][0])):
         jobs = [Job(row.file, row.prompt, row.seed, row.negative) for row in part.itertuples()]
         done = {job.id for job in jobs if (folder / job.id).is_file()}

@@ -105,7 +105,7 @@ def features(network: nn.Module, pictures: Iterable[np.ndarray], batch: int = 12
         ValueError: if a picture is no such array.
         Problem: if the network takes no pictures of this size, or ``batch`` is below 1.
     """
-    at_least(1, "07", batch=batch)
+    at_least(1, batch=batch)
     place = torch_device(device)
     network, waiting, parts = network.to(place).eval(), iter(pictures), []
     while held := list(islice(waiting, batch)):
@@ -225,7 +225,7 @@ def table(features: pd.DataFrame, reference: np.ndarray, seed: int, resamples: i
             range, ``resamples`` is below 1, or the features are of several networks.
     """
     check_seed(seed)
-    at_least(1, "07", fid_resamples=resamples)
+    at_least(1, fid_resamples=resamples)
     if features.empty:
         features = pd.DataFrame(columns=["arm", "id", "features"])
     by_arm = features.groupby("arm", sort=False)

@@ -76,7 +76,7 @@ def measure(images: pd.DataFrame, folder: Path, scorers: Scorers, batch: int = 2
         Problem: if the table of images was changed by hand, an arm has an id that the original arm
             lacks, all pictures of an arm are gone, or the judge cannot judge images of this size.
     """
-    at_least(1, "07", batch=batch)
+    at_least(1, batch=batch)
     needed = ("arm", "id", "prompt", "file")
     checked_table(images, "images", folder.parent / "images.parquet", needed)
     rows = images.assign(asked=images["id"].map(_asked(images)))

@@ -29,7 +29,7 @@ def pairs(images: pd.DataFrame, count: int, adapted: str = "adapted_negative") -
     Raises:
         Problem: if the table was changed by hand, or ``count`` is below 1.
     """
-    at_least(1, "07", study_prompts=count)
+    at_least(1, study_prompts=count)
     needed = ("arm", "id", "prompt_id", "sample", "prompt", "file")
     checked_table(images, "images", "images.parquet", needed)
     sides = [images[images["arm"] == arm].set_index("id") for arm in ("original", adapted)]
@@ -66,7 +66,7 @@ def hold(pairs: pd.DataFrame, folder: Path, chances: Chances | None, voters: int
         Problem: if ``voters`` is below 1, or the seed is out of range.
     """
     check_seed(seed)
-    at_least(1, "07", voters=voters)
+    at_least(1, voters=voters)
     if chances is None:
         return pairs[["prompt_id"]].assign(original=0, adapted=0, voters=0, status="nobody was asked")
     rows = []

@@ -225,6 +225,7 @@ def begin(name: str, variables: Mapping[str, Any], needs: Sequence[str] = (), re
             other settings or from other inputs, or a stage that another process is at work on.
     """
     require_docstrings()
+    commands.remember_notebook(name)
     path = notebook_path(name)
     settings = _settings(path, variables)
     run = _run_to_use(name, settings)

@@ -150,14 +150,14 @@ def check_settings(
         Problem: that names the first setting that is not.
     """
     steps_for(epochs, 1, recipe["batch"])
-    at_least(0, "02", image_groups=image_groups, text_layers=text_layers)
+    at_least(0, image_groups=image_groups, text_layers=text_layers)
     _check_recipe(recipe)
     _check_sizes(curve)
 
 
 def _check_recipe(recipe: Mapping[str, Any]) -> None:
-    at_least(1, "02", batch=recipe["batch"])
-    at_least(0, "02", learning_rate=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
+    at_least(1, batch=recipe["batch"])
+    at_least(0, learning_rate=recipe["learning_rate"], weight_decay=recipe["weight_decay"])
     check_seed(recipe["seed"])
     initial_scale = recipe["initial_scale"]
     if not 0 < initial_scale <= 100:
@@ -317,7 +317,7 @@ def train_hps(
     Raises:
         Problem: if a setting is out of its range, there are no choices, or the checkpoint does not fit.
     """
-    at_least(0, "02", steps=steps)
+    at_least(0, steps=steps)
     recipe = dict(batch=batch, learning_rate=learning_rate, weight_decay=weight_decay)
     _check_recipe(recipe | dict(initial_scale=initial_scale, seed=seed))
     rows = choices.to_dict("records")
@@ -466,8 +466,8 @@ def steps_for(epochs: float, choices: int, batch: int) -> int:
     Raises:
         Problem: if there is nothing to train for, or no end of it.
     """
-    at_least(1, "02", batch=batch)
-    at_least(1e-3, "02", epochs=epochs)
+    at_least(1, batch=batch)
+    at_least(1e-3, epochs=epochs)
     if epochs > MOST_EPOCHS:
         raise Problem(
             "epochs of notebook 02 is too large.",

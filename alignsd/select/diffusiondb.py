@@ -160,8 +160,8 @@ def parts_folder(source: str, own: Path, **corpus: Any) -> Path:
     if source == "miniature":
         from alignsd.miniature.corpus import write_corpus
 
-        at_least(1, "03", steps=corpus.get("steps", 1))
-        at_least(0, "03", guidance=corpus.get("guidance", 0))
+        at_least(1, steps=corpus.get("steps", 1))
+        at_least(0, guidance=corpus.get("guidance", 0))
         write_corpus(own, **corpus)
         return own
     folder = user_path(source)

@@ -90,8 +90,8 @@ def group(scores: pd.DataFrame, limit: float = BLUR_LIMIT, minimum: int = MINIMU
         Problem: if an image has two scores, since then it is not clear which one counts, a score is
             no number, or ``limit`` or ``minimum`` is none.
     """
-    at_least(-255, "04", blur_limit=limit)
-    at_least(1, "04", minimum_images=minimum)
+    at_least(-255, blur_limit=limit)
+    at_least(1, minimum_images=minimum)
     usable = scores[(scores["status"] == "ok") & ~is_blurred(scores["sharpness"], limit)]
     _refuse_unclear(usable)
     rows = usable[["part", "image", "prompt", "hps"]].sort_values(["prompt", "image"], ignore_index=True)

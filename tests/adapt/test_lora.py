@@ -139,5 +139,5 @@ def test_latents_that_are_not_finite_are_no_matter_of_the_learning_rate(pipeline
 
 @pytest.mark.parametrize("size", [-1, 0, 1, 7, 1_000_000])
 def test_a_resolution_out_of_its_range_is_told(pipeline, tmp_path, size):
-    with pytest.raises(Problem, match="resolution of notebook 05"):
+    with pytest.raises(Problem, match="resolution is"):
         lora.encode_examples(pipeline, None, size, 0, tmp_path)

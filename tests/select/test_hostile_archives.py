@@ -449,9 +449,9 @@ def test_a_predictor_without_an_answer_and_a_minimum_that_is_none(tmp_path, monk
     written(tmp_path, {"file_name": "a.png", "text": "x"})
     with pytest.raises(Problem, match="(?s)too few.*rating that is no number"):
         regularization_pictures(str(tmp_path), 1, tmp_path / "own", 0, 6.5)
-    with pytest.raises(Problem, match="minimum_rating of notebook 05"):
+    with pytest.raises(Problem, match="minimum_rating is"):
         regularization_pictures(str(tmp_path), 1, tmp_path / "own", 0, float("nan"))
-    with pytest.raises(Problem, match="regularization_images of notebook 05"):
+    with pytest.raises(Problem, match="regularization_images is"):
         regularization_pictures(str(tmp_path), -1, tmp_path / "own", 0, 6.5)
     rows, left = regularization_pictures(str(tmp_path), 0, tmp_path / "own", 0, 6.5)
     assert len(rows) == 0 and {"file_name", "text", "label", "folder"} <= set(rows)
