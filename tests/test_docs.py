@@ -5,6 +5,7 @@ import unicodedata
 
 import pytest
 
+from alignsd import tables
 from alignsd.paths import root
 
 DOCUMENTS = sorted([*root().glob("*.md"), *root().glob("docs/*.md")])
@@ -46,3 +47,27 @@ def test_files_named_in_the_text_exist(path):
     tests = re.findall(r"`(?:tests/)?(test_[\w*]+\.py)`", text)
     named += [f"tests/**/{test}" for test in tests]
     assert [name for name in named if not list(root().glob(name.rstrip("/")))] == []
+
+
+def rows_below(text, introduction):
+    """Return the rows, without heading, of the first Markdown table after some words."""
+    lines = text[text.index(introduction) :].splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+@pytest.mark.parametrize("name", sorted(tables.TABLES))
+def test_the_tables_of_the_stages_are_documented_as_they_are_declared(name):
+    table = tables.TABLES[name]
+    text = text_of(root() / "docs" / "data_formats.md")
+    section = text[text.index(f"### {table.stage}") :]
+    documented = {}
+    for row in rows_below(section, f"{table.file}`"):
+        documented[row[0].strip("`")] = row[1]
+    declared = {column: kind.removeprefix("a ") for column, kind in table.columns.items()}
+    assert documented == {column: k.replace("or a number", "or number") for column, k in declared.items()}
