@@ -70,4 +70,4 @@ def test_the_tables_of_the_stages_are_documented_as_they_are_declared(name):
     for row in rows_below(section, f"{table.file}`"):
         documented[row[0].strip("`")] = row[1]
     declared = {column: kind.removeprefix("a ") for column, kind in table.columns.items()}
-    assert documented == {column: k.replace("or a number", "or number") for column, k in declared.items()}
+    assert documented == declared
