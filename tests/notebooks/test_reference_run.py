@@ -69,19 +69,45 @@ def test_scorecard_is_of_this_run():
 
 
 def committed(path):
-    """A file as it was committed: whoever runs preset mini anew has other digits in the working tree, and no need of a README."""
-    shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=root(), capture_output=True, text=True)
+    """Return a file as the last commit holds it, or None outside a clone.
+
+    Whoever runs preset mini anew has other digits in the working tree, and need not edit documents.
+    """
+    shown = subprocess.run(
+        ["git", "show", f"HEAD:{path}"], cwd=root(), capture_output=True, text=True
+    )
     return shown.stdout if shown.returncode == 0 else None
 
 
-def test_readme_repeats_the_scorecards_of_the_committed_runs():
-    files = {name: committed(f"papermill_runs/{name}/scorecard.json") for name in ("mini", "mini-seed1", "mini-seed2", "mini-seed3")}
-    runs = {name: json.loads(file) for name, file in files.items() if file}
-    if "mini" not in runs:
+@pytest.fixture
+def scorecards():
+    """Return the rows of each committed scorecard by the run's name, ``mini`` first."""
+    names = ("mini", "mini-seed1", "mini-seed2", "mini-seed3")
+    files = {name: committed(f"papermill_runs/{name}/scorecard.json") for name in names}
+    if not files["mini"]:
         pytest.skip("not a clone")
+    return {name: json.loads(file) for name, file in files.items() if file}
+
+
+def test_results_repeat_the_scorecards_of_the_committed_runs(scorecards):
+    results = committed("docs/results.md").splitlines()
+    expected = scorecard.markdown(scorecards["mini"])
+    if len(scorecards) > 1:
+        expected += scorecard.side_by_side(scorecards)
+    for line in expected:
+        assert line in results, (
+            f"docs/results.md has other numbers than papermill_runs; it should say\n{line}"
+        )
+
+
+def test_readme_quotes_rows_of_the_committed_scorecard(scorecards):
+    rows = scorecard.markdown(scorecards["mini"])
     readme = committed("README.md").splitlines()
-    for line in [*scorecard.markdown(runs["mini"]), *(scorecard.side_by_side(runs) if len(runs) > 1 else [])]:
-        assert line in readme, f"README.md has other numbers than papermill_runs; it should say\n{line}"
+    endings = tuple(f"| {verdict} |" for verdict in scorecard.VERDICTS)
+    quoted = [line for line in readme if line.endswith(endings)]
+    assert quoted, "README.md shows no row of the scorecard"
+    assert [line for line in quoted if line not in rows] == [], "copy the rows from docs/results.md"
+    assert scorecard.as_table(scorecards["mini"]).below in readme, "README.md counts otherwise"
 
 
 def test_simulated_people_are_like_the_paper_s():
