@@ -23,7 +23,14 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import MAX_BYTES
 from alignsd.base.paths import shown
 from alignsd.base.progress import track
-from alignsd.base.reading import is_foreign_member, is_text, listed, mistaken_for, parse_json, read_json
+from alignsd.base.reading import (
+    is_foreign_member,
+    is_text,
+    listed,
+    mistaken_for,
+    parse_json,
+    read_json,
+)
 from alignsd.select.imagefolder import LONGEST_NAME, LONGEST_TEXT, METADATA
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")

@@ -18,8 +18,24 @@ import pandas as pd
 
 from alignsd.base.errors import Problem
 from alignsd.base.images import DAMAGED, EMPTY, FOREIGN, LINKED, MISSING, TOO_LARGE
-from alignsd.collect.discord import EXPORT, Asker, File, Message, NotAMessage, message_of, messages_in_order
-from alignsd.collect.grids import GRIDS, OUTSIDE, Thumbnails, cells, differ, is_name_of_every_picture, sent_back
+from alignsd.collect.discord import (
+    EXPORT,
+    Asker,
+    File,
+    Message,
+    NotAMessage,
+    message_of,
+    messages_in_order,
+)
+from alignsd.collect.grids import (
+    GRIDS,
+    OUTSIDE,
+    Thumbnails,
+    cells,
+    differ,
+    is_name_of_every_picture,
+    sent_back,
+)
 
 CHATTER, SYSTEM, BOT_TALK = "chatter", "system message", "other bot message"
 REPEATED, NO_FILES = "repeated message", "answer without a picture"

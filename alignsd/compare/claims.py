@@ -8,7 +8,14 @@ import pandas as pd
 
 from alignsd.base.intervals import bootstrap_mean
 from alignsd.compare.user_study import majorities
-from alignsd.reward.accuracy import LAST, PERSON, RANDOM, lead_table, right_by_predictor, short_of_best
+from alignsd.reward.accuracy import (
+    LAST,
+    PERSON,
+    RANDOM,
+    lead_table,
+    right_by_predictor,
+    short_of_best,
+)
 
 Tables = Mapping[str, pd.DataFrame]  # "scores" (notebook 02), "arms", "against" and "votes" (07); any may be absent
 SEED = 0  # of the bootstraps made here; the tables bring their own intervals

@@ -11,7 +11,13 @@ from torch import nn
 
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import BadImage, read_image
-from alignsd.base.intervals import bootstrap_mean, paired_bootstrap, percentiles, resample_rows, wilson
+from alignsd.base.intervals import (
+    bootstrap_mean,
+    paired_bootstrap,
+    percentiles,
+    resample_rows,
+    wilson,
+)
 from alignsd.base.paths import shown
 from alignsd.base.progress import track
 from alignsd.compare import fid

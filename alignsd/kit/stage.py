@@ -20,7 +20,14 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import shown, stage_dir, user_path
 from alignsd.base.reading import listed, read_json
 from alignsd.kit import lineage, locks
-from alignsd.kit.parameters import Value, checked, notebook_names, notebook_path, read_cells, read_parameters
+from alignsd.kit.parameters import (
+    Value,
+    checked,
+    notebook_names,
+    notebook_path,
+    read_cells,
+    read_parameters,
+)
 from alignsd.kit.provenance import PLACE, own_inputs
 from alignsd.kit.records import preset_of
 from alignsd.kit.surroundings import require_docstrings

@@ -20,7 +20,15 @@ from alignsd.base.paths import user_path
 from alignsd.base.reading import listed, read_json
 from alignsd.models import timm_tower  # noqa: F401  open_clip finds the miniature's image tower by its name, once this is imported
 from alignsd.models.registry import resolve, torch_device
-from alignsd.models.weights import check_finite, instead_of_file, is_file, is_torchscript, read_tensors, short, without_prefixes
+from alignsd.models.weights import (
+    check_finite,
+    instead_of_file,
+    is_file,
+    is_torchscript,
+    read_tensors,
+    short,
+    without_prefixes,
+)
 
 FITS = ("pad", "crop")
 # Numbers that OpenAI's state dict keeps beside the tensors of a CLIP.

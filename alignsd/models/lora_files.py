@@ -23,7 +23,14 @@ from torch import Tensor, nn
 from alignsd import __version__
 from alignsd.base.errors import Problem
 from alignsd.base.reading import parse_json, read_json
-from alignsd.models.weights import instead_of_file, is_file, read_metadata, read_tensors, short, write_tensors
+from alignsd.models.weights import (
+    instead_of_file,
+    is_file,
+    read_metadata,
+    read_tensors,
+    short,
+    write_tensors,
+)
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")

@@ -13,7 +13,14 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import figures_dir, run_dir, shown, stage_dir
 from alignsd.base.progress import FILE, read_work, work_file
 from alignsd.kit import lineage, locks
-from alignsd.kit.parameters import Value, applied, notebook_names, notebook_path, read_parameters, resolve
+from alignsd.kit.parameters import (
+    Value,
+    applied,
+    notebook_names,
+    notebook_path,
+    read_parameters,
+    resolve,
+)
 from alignsd.kit.provenance import MODEL, PLACE, own_inputs
 from alignsd.kit.records import preset_of, read_record, record_path
 from alignsd.kit.stage import (

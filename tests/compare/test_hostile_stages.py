@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_measure import Mean, OddIsWrong, plan, scorers  # noqa: F401
-from test_scoring import embeddings, folder  # noqa: F401
 from test_rule import scored
+from test_scoring import embeddings, folder  # noqa: F401
 
 from alignsd.base import atomic
 from alignsd.base.errors import Problem, at_least, check_seed

@@ -20,7 +20,16 @@ from alignsd import figures
 from alignsd.base.images import save_png
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import File
-from alignsd.figures import NO_GLYPH, collecting, drawable, finetuning, method, pictures, qualitative, selecting
+from alignsd.figures import (
+    NO_GLYPH,
+    collecting,
+    drawable,
+    finetuning,
+    method,
+    pictures,
+    qualitative,
+    selecting,
+)
 from alignsd.kit.views import REPLACEMENT
 
 pytestmark = pytest.mark.usefixtures("style")

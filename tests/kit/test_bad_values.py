@@ -24,7 +24,7 @@ from alignsd.reward import hps
     (lambda: hps.steps_for(0, 100, 5), "epochs is"),
     (lambda: hps.steps_for(-1.0, 100, 5), "epochs is"),
     (lambda: hps.steps_for(1.0, 100, 0), "batch is"),
-    (lambda: arms.plan(["a prompt"], "Weird image. ", 0, 0, [""]), "(?s)samples is.*--set 06.samples=1"),
+    (lambda: arms.plan(["a prompt"], "Weird image. ", 0, 0, [""]), "(?s)samples is.*samples=1"),
     (lambda: arms.read_prompts("miniature", 0, 0), "so many prompts"),
     (lambda: arms.read_prompts("miniature", 23_681, 0), "(?s)so many prompts.*23,680 captions"),
     (lambda: arms.read_prompts("prompts.txt", 0, 0), "prompt_count is"),

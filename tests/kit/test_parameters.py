@@ -2,7 +2,14 @@ import pytest
 
 from alignsd.base.errors import Problem, check_seed
 from alignsd.kit import parameters
-from alignsd.kit.parameters import Parameter, checked, notebook_path, read_parameters, read_preset, resolve
+from alignsd.kit.parameters import (
+    Parameter,
+    checked,
+    notebook_path,
+    read_parameters,
+    read_preset,
+    resolve,
+)
 
 CELL = 'seed = 0  # seed\nrate = 1e-3  # per step; the paper: 1e-5\nwords = ["a", "b"]  # words\nflag = True  # yes or no'
 

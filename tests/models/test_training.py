@@ -7,7 +7,15 @@ from torch import nn
 
 from alignsd.base.errors import Problem
 from alignsd.models import checkpoints
-from alignsd.models.training import batch_indices, cosine, fits, one_cycle, schedule_named, step_generator, train
+from alignsd.models.training import (
+    batch_indices,
+    cosine,
+    fits,
+    one_cycle,
+    schedule_named,
+    step_generator,
+    train,
+)
 
 
 def test_each_epoch_passes_once_over_all_examples():

@@ -5,7 +5,13 @@ import pytest
 from alignsd import miniature
 from alignsd.base.errors import Problem
 from alignsd.planning import environment
-from alignsd.planning.environment import Check, check_environment, notebook_map, preset_table, require
+from alignsd.planning.environment import (
+    Check,
+    check_environment,
+    notebook_map,
+    preset_table,
+    require,
+)
 
 
 def test_this_machine_can_run_the_notebooks():

@@ -5,8 +5,8 @@ import unicodedata
 
 import pytest
 
-from alignsd import tables
-from alignsd.paths import root
+from alignsd.base.paths import root
+from alignsd.kit import tables
 
 DOCUMENTS = sorted([*root().glob("*.md"), *root().glob("docs/*.md")])
 

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from alignsd.miniature import world
-from alignsd.models import timm_tower
 from alignsd.miniature.renderer import SIZE
+from alignsd.models import timm_tower
 
 TOKENS = 32  # longest caption, with the identifier in front, is 29 tokens
 CLIP_TOKENS = 44  # longest caption of its wider web, with the identifier in front, is 42

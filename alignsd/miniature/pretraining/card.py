@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from alignsd.base.atomic import replacing
-from alignsd.models.stable_diffusion import Job, generate, image_seed, load_pipeline
 from alignsd.base.images import save_png
 from alignsd.miniature import world
 from alignsd.miniature.judge import load_judge
+from alignsd.models.stable_diffusion import Job, generate, image_seed, load_pipeline
 
 TEXT = """# The miniature's weights
 

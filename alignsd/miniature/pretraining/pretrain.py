@@ -21,14 +21,21 @@ from torch import Tensor, nn
 
 from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem
+from alignsd.base.progress import track
 from alignsd.miniature import WEIGHTS, world
+from alignsd.miniature.judge import CLASSES, Judge, to_tensor
 from alignsd.miniature.pretraining import architectures, recipes
 from alignsd.miniature.pretraining.card import write_card
-from alignsd.miniature.judge import CLASSES, Judge, to_tensor
 from alignsd.miniature.pretraining.pretrain_clip import pretrain_aesthetic, pretrain_clip
-from alignsd.miniature.pretraining.recipes import CREATURES, FLAW_SHARE, RECIPES, WEB_SEED, Recipe, beside
+from alignsd.miniature.pretraining.recipes import (
+    CREATURES,
+    FLAW_SHARE,
+    RECIPES,
+    WEB_SEED,
+    Recipe,
+    beside,
+)
 from alignsd.miniature.web import Web
-from alignsd.base.progress import track
 from alignsd.models.training import batch_indices, step_generator
 
 

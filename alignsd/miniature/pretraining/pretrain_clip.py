@@ -12,9 +12,18 @@ from torch import Tensor, nn
 
 from alignsd.base.atomic import replacing
 from alignsd.miniature import world
-from alignsd.miniature.pretraining import architectures
 from alignsd.miniature.judge import to_tensor
-from alignsd.miniature.pretraining.recipes import CREATURES, WEB_SEED, Recipe, beside, fit, held_out, round_trip, web
+from alignsd.miniature.pretraining import architectures
+from alignsd.miniature.pretraining.recipes import (
+    CREATURES,
+    WEB_SEED,
+    Recipe,
+    beside,
+    fit,
+    held_out,
+    round_trip,
+    web,
+)
 from alignsd.miniature.web import Web
 
 SCENES_PER_BATCH = 12  # few, so that much of a batch shows the same scene and captions must be told apart by the rest

@@ -9,10 +9,10 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from alignsd.base.progress import track
 from alignsd.miniature.judge import to_tensor
 from alignsd.miniature.web import Web, make_web
 from alignsd.models.registry import torch_device
-from alignsd.base.progress import track
 from alignsd.models.training import one_cycle, train
 
 WEB_SEED, HELD_OUT = 20230825, 1_000_000  # the web's seed; number of its first held-out picture
