@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
-from alignsd import cli
 from alignsd.base.errors import Problem
-from alignsd.planning import costs, environment, throughput
+from alignsd.planning import costs, environment, space, throughput, work
+from alignsd.planning.look_ahead import look_ahead
 from alignsd.running import runner
 
 ENCODED = 2 * (37_572 + 21_108) + 200_231  # the selected ones, and the control's as many again, beside the regularization pictures
@@ -103,23 +103,23 @@ def test_the_machine_is_measured_anew_for_another_batch(values, machine, tmp_pat
 def test_a_run_that_does_not_fit_the_disk_stops_before_it_begins(values, machine, monkeypatch, tmp_path):
     disk(monkeypatch, 60)
     with pytest.raises(Problem, match="(?s)free disk 71.*found: .*60.0 GiB"):
-        cli._look_ahead("full", values, list(values))
-    cli._look_ahead("full", values, ["02", "03"])
+        look_ahead("full", values, list(values))
+    look_ahead("full", values, ["02", "03"])
     latents = tmp_path / "papermill_runs/full/stages/05_finetune_stable_diffusion/latents/00000.npy"
     latents.parent.mkdir(parents=True)
     with latents.open("wb") as file:
         file.truncate(15 * 2**30)  # takes no room: nothing is written
-    cli._look_ahead("full", values, list(values))
+    look_ahead("full", values, list(values))
     assert len(machine) == 1
 
 
 def test_notebooks_without_large_models_need_no_gpu_and_little_disk(values, machine, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     disk(monkeypatch, 1)
-    cli._look_ahead("full", values, ["08"])
+    look_ahead("full", values, ["08"])
     assert machine == [] and capsys.readouterr().out == ""
     with pytest.raises(Problem, match="a GPU of 20 GiB"):
-        cli._look_ahead("full", values, ["07", "08"])
+        look_ahead("full", values, ["07", "08"])
 
 
 def test_the_miniature_needs_no_more_disk_than_it_has_not_written(machine, monkeypatch, tmp_path):
@@ -127,11 +127,11 @@ def test_the_miniature_needs_no_more_disk_than_it_has_not_written(machine, monke
     needed = mini["00"]["disk"]
     disk(monkeypatch, needed / 2)
     with pytest.raises(Problem, match=f"free disk {needed:g} GiB"):
-        cli._look_ahead("trial", mini, ["08"])
+        look_ahead("trial", mini, ["08"])
     (tmp_path / "papermill_runs/trial").mkdir(parents=True)
     with (tmp_path / "papermill_runs/trial/a.npy").open("wb") as file:
         file.truncate(int(0.75 * needed * 2**30))
-    cli._look_ahead("trial", mini, ["08"])
+    look_ahead("trial", mini, ["08"])
     assert machine == []
 
 
