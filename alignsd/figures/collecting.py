@@ -16,8 +16,9 @@ from alignsd.base.intervals import wilson
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import Message, message_of
 from alignsd.collect.grids import picture
-from alignsd.figures import BLUE, GREY, ORANGE
-from alignsd.figures.pictures import CHOSEN, frame_legend, shortened, show, show_file, show_nothing
+from alignsd.figures.pictures import CHOSEN, frame_legend, show, show_file, show_nothing
+from alignsd.figures.style import BLUE, GREY, ORANGE
+from alignsd.figures.text import shortened
 from alignsd.kit.views import Table
 
 EXCHANGE = ("who", "prompt", "pictures")  # columns of the table of an exchange

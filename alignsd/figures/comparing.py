@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from alignsd.compare.claims import OWN
 from alignsd.compare.scorecard import published, span
-from alignsd.figures import BLUE, GREEN, GREY, ORANGE, VERMILLION
+from alignsd.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILLION
 
 ARMS = {"original": "original", "original_negative": "original,\nnegative prompt",
         "regularization_only": "regularization\nonly", "adapted": "adapted", "adapted_negative": "adapted,\nnegative prompt",

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from alignsd.figures import BLACK, BLUE, GREY, VERMILLION
+from alignsd.figures.style import BLACK, BLUE, GREY, VERMILLION
 
 PAPER_TABLE_2 = {"random guess": 26.1, "CLIP": 32.9, "aesthetic predictor": 33.1, "another person": 42.0, "HPS": 43.5}
 LEVELS = {"random guess": (0, (1, 3)), "CLIP": "--", "another person": ":", "best possible": "-."}  # predictor: line
