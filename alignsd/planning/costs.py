@@ -9,17 +9,19 @@ from typing import Any
 
 import pandas as pd
 
+from alignsd import paper
 from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem
 from alignsd.base.reading import read_json
 from alignsd.kit.parameters import text, whole
-from alignsd.paper import PARTS as PARTS  # the command offers the paper's number
 from alignsd.planning import throughput
 from alignsd.planning.space import parts_at, parts_to_score, space
 from alignsd.planning.throughput import BATCHES, FIXED_BATCHES
 from alignsd.planning.work import Values, count_work, estimate, total_hours
 from alignsd.planning.work import is_full_size as is_full_size
 from alignsd.select.fetch import PART_GIB
+
+PARTS = paper.PARTS_OF_DIFFUSIONDB
 
 
 def report(values: Values, parts: int, measured: pd.DataFrame, notebooks: Collection[str]) -> str:

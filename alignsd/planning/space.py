@@ -5,11 +5,11 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
+from alignsd import paper
 from alignsd.base.errors import Problem
 from alignsd.base.paths import stage_dir, user_path
 from alignsd.base.reading import listed
 from alignsd.kit.parameters import notebook_path, text
-from alignsd.paper import PARTS
 from alignsd.planning.work import Values, drawn_images, encoded_images, selected_images
 from alignsd.select.diffusiondb import find_parts
 
@@ -82,4 +82,4 @@ def parts_at(folder: str) -> int:
 
 def parts_to_score(values: Values) -> int:
     """Return how many parts a run scores: the parts at hand, or else as many as the paper."""
-    return parts_at(text(values["03"], "parts")) or PARTS
+    return parts_at(text(values["03"], "parts")) or paper.PARTS_OF_DIFFUSIONDB

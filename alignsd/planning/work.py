@@ -4,17 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from alignsd import paper
 from alignsd.compare.arms import ARMS
 from alignsd.kit.parameters import Value, listed_numbers, number, whole
-from alignsd.paper import (
-    IMAGES_PER_PART,
-    NEGATIVES,
-    PARTS,
-    POSITIVES,
-    TEST_IMAGES,
-    TRAIN_CHOICES,
-    TRAIN_IMAGES,
-)
 from alignsd.planning.throughput import (
     DECODE,
     DENOISE,
@@ -40,7 +32,7 @@ def is_full_size(values: Values) -> bool:
 
 def selected_images(parts: int) -> int:
     """Return how many images of so many parts are selected, in the paper's proportion."""
-    return (POSITIVES + NEGATIVES) * parts // PARTS
+    return (paper.POSITIVES + paper.NEGATIVES) * parts // paper.PARTS_OF_DIFFUSIONDB
 
 
 def encoded_images(values: Values, parts: int) -> int:
@@ -68,11 +60,11 @@ def count_work(values: Values, parts: int) -> pd.DataFrame:
         ``notebook, task, count``: how often the unit of the task is done.
     """
     curve = listed_numbers(values["02"], "curve")
-    images_per_choice = TRAIN_IMAGES / TRAIN_CHOICES
-    images_per_epoch = TRAIN_IMAGES + images_per_choice * sum(curve)
+    images_per_choice = paper.TRAIN_IMAGES / paper.TRAIN_CHOICES
+    images_per_epoch = paper.TRAIN_IMAGES + images_per_choice * sum(curve)
     trained = number(values["02"], "epochs") * images_per_epoch
     lora_pictures = whole(values["05"], "steps") * whole(values["05"], "batch")
-    scored = parts * IMAGES_PER_PART
+    scored = parts * paper.IMAGES_PER_PART
     selected = selected_images(parts)
     encoded = encoded_images(values, parts)
     drawn = drawn_images(values)
@@ -80,7 +72,7 @@ def count_work(values: Values, parts: int) -> pd.DataFrame:
     distances = whole(values["07"], "fid_resamples") * (len(ARMS) + 1)
     counts = [
         ("02", TRAIN_CLIP, round(trained)),
-        ("02", EMBED, TEST_IMAGES * (4 + len(curve))),
+        ("02", EMBED, paper.TEST_IMAGES * (4 + len(curve))),
         ("03", READ, scored),
         ("03", EMBED, scored),
         ("04", READ, selected),
