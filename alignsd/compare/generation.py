@@ -44,7 +44,7 @@ def plan(
             expected="text that UTF-8 can hold",
             found=ascii(identifier),
             cause="half a character, from a program that cut the text",
-            fix="--set 'identifier=Weird image. ', for the training and for the arms",
+            fix='set the parameter identifier to text such as "Weird image. ", for the training too',
         )
     rows = []
     for arm in ARMS:
