@@ -46,7 +46,7 @@ def arm_table(metrics: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def against(metrics: pd.DataFrame, seed: int, baseline: str = ORIGINAL.name) -> pd.DataFrame:
-    """Return the difference of each other arm to the baseline, ``arm, metric, value, low, high, n``.
+    """Return how each other arm differs from the baseline: ``arm, metric, value, low, high, n``.
 
     The same id is the same prompt and seed, so differences are paired: ``value`` is the mean of
     (arm - baseline), and ``n`` counts the ids that are good in both arms. ``flaw_ratio`` is the

@@ -1,4 +1,4 @@
-"""The images of the comparison: a plan with a row per image, then the images that the plan lacks."""
+"""The images of the comparison: a plan with a row per image, and the drawing."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,9 +44,9 @@ def plan(
             expected="text that UTF-8 can hold",
             found=ascii(identifier),
             cause="half a character, from a program that cut the text",
-            fix='set the parameter identifier to text such as "Weird image. ", for the training too',
+            fix='set the parameter identifier to text such as "Weird image. ", also for the LoRA',
         )
-    rows = []
+    rows: list[dict[str, object]] = []
     for arm in ARMS:
         if arm.adapter in adapters:
             rows += _rows(arm, prompts, identifier, samples, seed)

@@ -55,7 +55,7 @@ def measure(
     scorers: Scorers,
     batch: int = 256,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Measure every image against what was asked for: the prompt of the same id in the original arm.
+    """Measure every image against what was asked for: the original arm's prompt of the same id.
 
     Args:
         images: a row per image, ``arm, id, prompt, file``.
