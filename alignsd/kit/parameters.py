@@ -363,6 +363,68 @@ def _check_text(parameter: Parameter, text: str, where: str) -> None:
     )
 
 
+def number(parameters: Mapping[str, Value], name: str) -> float:
+    """Return the value of a parameter that is a number; a whole number stays whole.
+
+    Args:
+        parameters: the values of one notebook, by name.
+        name: the parameter's name.
+
+    Raises:
+        Problem: if there is no such parameter, or its value is of another kind.
+    """
+    value = _value(parameters, name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _other_kind(name, value, "a number")
+    return value
+
+
+def whole(parameters: Mapping[str, Value], name: str) -> int:
+    """Return the value of a parameter that is a whole number, see ``number``."""
+    value = _value(parameters, name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _other_kind(name, value, "a whole number")
+    return value
+
+
+def text(parameters: Mapping[str, Value], name: str) -> str:
+    """Return the value of a parameter that is text, see ``number``."""
+    value = _value(parameters, name)
+    if not isinstance(value, str):
+        raise _other_kind(name, value, "text")
+    return value
+
+
+def listed_numbers(parameters: Mapping[str, Value], name: str) -> list[float]:
+    """Return the value of a parameter that is a list of numbers, see ``number``."""
+    value = _value(parameters, name)
+    if not isinstance(value, list) or not all(map(_is_number, value)):
+        raise _other_kind(name, value, "a list of numbers")
+    return list(value)
+
+
+def _value(parameters: Mapping[str, Value], name: str) -> Value:
+    if name in parameters:
+        return parameters[name]
+    raise Problem(
+        f"There is no parameter {name}.",
+        expected="one of " + ", ".join(parameters),
+        found="no such name",
+        cause="the parameter was renamed or deleted in the notebook's parameters cell",
+        fix=f"write {name} = VALUE in the parameters cell again",
+    )
+
+
+def _other_kind(name: str, value: Value, kind: str) -> Problem:
+    return Problem(
+        f"Parameter {name} is of the wrong kind.",
+        expected=kind,
+        found=f"{type(value).__name__} {SHORT.repr(value)}",
+        cause="the notebook's parameters cell offers a value of another kind",
+        fix=f"write {kind} as the value of {name} in the parameters cell",
+    )
+
+
 def preset_names() -> list[str]:
     """Returns the presets that come with the package; ``mini`` is the parameters cells themselves."""
     return ["mini", *sorted(path.stem for path in PRESETS.glob("*.yaml"))]

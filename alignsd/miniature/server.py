@@ -23,7 +23,7 @@ from alignsd.miniature import people, world
 from alignsd.miniature.judge import load_judge
 from alignsd.miniature.renderer import SIZE
 from alignsd.models.registry import resolve
-from alignsd.models.stable_diffusion import Job, generate, image_seed, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
 SIZES, SHARES = (2, 3, 4), (0.0194, 0.0332, 0.9474)  # pictures per choice, as in the paper's test set
 CHOICES_PER_USER = 9.5  # the paper: 25,205 choices of 2,659 users
@@ -123,7 +123,7 @@ def draw_pictures(asked: Sequence[Request], media: Path, pipeline_name: str, ste
             raise Problem("The simulated people cannot judge this model's pictures.", expected=f"a model that draws {SIZE} pixels",
                           found=f"{side} pixels", cause="another model than the miniature's",
                           fix="leave 01's stable_diffusion as it is, or take choices of your own (docs/data.md)")
-        for job, picture in generate(pipeline, jobs, steps, guidance, done=done):
+        for job, picture in generate(pipeline, jobs, Drawing(steps, guidance), done):
             save_png(media / job.id, picture)
 
 

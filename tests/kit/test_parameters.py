@@ -295,3 +295,35 @@ def test_a_misspelt_notebook_is_told_with_the_nearest(notebook, name):
     with pytest.raises(Problem) as told:
         notebook_path(name)
     assert told.value.fix == "use 02_second"
+
+
+TYPED = {"epochs": 2.5, "batch": 16, "export": "miniature", "curve": [100, 1.5], "flag": True}
+
+
+def test_typed_access_returns_the_value():
+    assert parameters.number(TYPED, "epochs") == 2.5
+    assert parameters.number(TYPED, "batch") == 16
+    assert parameters.whole(TYPED, "batch") == 16
+    assert parameters.text(TYPED, "export") == "miniature"
+    assert parameters.listed_numbers(TYPED, "curve") == [100, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("access", "name"),
+    [
+        (parameters.number, "export"),
+        (parameters.number, "flag"),
+        (parameters.whole, "epochs"),
+        (parameters.whole, "flag"),
+        (parameters.text, "batch"),
+        (parameters.listed_numbers, "batch"),
+    ],
+)
+def test_typed_access_refuses_another_kind(access, name):
+    with pytest.raises(Problem, match=f"Parameter {name} is of the wrong kind"):
+        access(TYPED, name)
+
+
+def test_typed_access_refuses_an_unknown_name():
+    with pytest.raises(Problem, match="There is no parameter epoch"):
+        parameters.number(TYPED, "epoch")
