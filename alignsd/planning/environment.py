@@ -13,7 +13,7 @@ from pathlib import Path
 
 from alignsd.base.commands import pasteable
 from alignsd.base.errors import Problem
-from alignsd.base.paths import output, root
+from alignsd.base.paths import SHIPPED, output, root
 from alignsd.base.reading import read_json, read_text
 from alignsd.kit.parameters import notebook_names, notebook_path, read_cells, read_preset
 from alignsd.kit.records import expected_seconds
@@ -110,11 +110,9 @@ def _package(name: str, pinned: str) -> Check:
 
 
 def _models() -> list[Check]:
-    from alignsd.miniature import WEIGHTS
-
-    card = WEIGHTS / "model_card.json"
+    card = SHIPPED / "model_card.json"
     expected = _digests(card)
-    wrong = [name for name, digest in expected.items() if not (WEIGHTS / name).is_file() or file_sha256(WEIGHTS / name) != digest]
+    wrong = [name for name, digest in expected.items() if not (SHIPPED / name).is_file() or file_sha256(SHIPPED / name) != digest]
     whole = bool(expected) and not wrong
     found = f"{len(expected) - len(wrong)} files are" + (f", not {', '.join(wrong)}" if wrong else "")
     return [Check("miniature's models", f"{len(expected) or 'some'} files as in their card", found, "ok" if whole else "missing",
