@@ -59,6 +59,8 @@ class Stage:
         lock: the hold on the stage's folder, until ``finish``.
         inputs: digits of the stages and outside files that the stage is made from.
         rechecked: parameters that may change before the stage is finished, see ``begin``.
+        read: what ``input`` returned so far, each path with its name, such as
+            ``02_train_hps/accuracy.parquet``.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Stage:
     inputs: Mapping[str, str] = field(default_factory=dict, repr=False)
     rechecked: tuple[str, ...] = ()
     started: float = field(default_factory=time.monotonic)
+    read: dict[Path, str] = field(default_factory=dict, repr=False)
 
     def path(self, *parts: str) -> Path:
         """Return a path in the stage's own folder; folders above the path are made.
@@ -100,6 +103,7 @@ class Stage:
                 raise Problem(f"{instead} is missing.", expected=f"what {stage} would leave in {'/'.join(parts)}",
                               found="no such file or folder", cause="a wrong path, or it was not downloaded yet",
                               fix="docs/data.md says how to get it; a path is relative to the repository")
+            self.read[own] = shown(own)
             return own
         if stage not in self.needs:
             raise Problem(f"{self.name} reads from {stage} without saying so.", found=str(list(self.needs)),
@@ -119,7 +123,32 @@ class Stage:
                 cause="an edit by hand, a copy over it, or a failing disk",
                 fix=f"{command} makes the stage anew",
             )
+        self.read[path] = "/".join((stage, *parts))
         return path
+
+    def files_of(self, *paths: Path) -> list[str]:
+        """Return the names of files and folders that ``input`` returned, for the origin of a figure.
+
+        Args:
+            paths: what ``input`` returned.
+
+        Returns:
+            Such as ``["02_train_hps/accuracy.parquet"]``. A file of the reader's own has the name
+            that messages show.
+
+        Raises:
+            Problem: if ``input`` did not return one of the paths.
+        """
+        for path in paths:
+            if path not in self.read:
+                raise Problem(
+                    f"{shown(path)} was not read from an earlier stage.",
+                    expected=", ".join(self.read.values()) or "a path that stage.input returned",
+                    found=shown(path),
+                    cause="the path was made by hand",
+                    fix=f"take the path from stage.input(...) in {self.name}",
+                )
+        return [self.read[path] for path in paths]
 
     def reused(self, name: str, fits: Callable[[Path], bool]) -> Path:
         """Return a working file of this stage, such as a checkpoint, that saves work which was done before.

@@ -217,3 +217,23 @@ def test_a_stage_that_could_not_begin_is_not_held(two, kit, monkeypatch):
     path = locks.stage_lock("mini", "01_first")
     done = subprocess.run([sys.executable, "-c", hold, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_stage_remembers_what_was_read(two, kit):
+    first = begin("01_first", FIRST)
+    first.path("a.txt").write_text("x")
+    first.path("pictures", "b.png").write_text("x")
+    first.finish({})
+    opened = second()
+    own = kit / "own.txt"
+    own.write_text("x")
+    paths = [
+        opened.input("01_first", "pictures"),
+        opened.input("01_first", "a.txt"),
+        opened.input("01_first", "a.txt", instead="own.txt"),
+    ]
+    assert list(opened.read.values()) == ["01_first/pictures", "01_first/a.txt", "own.txt"]
+    assert opened.files_of(*paths) == ["01_first/pictures", "01_first/a.txt", "own.txt"]
+    assert opened.files_of(paths[1]) == ["01_first/a.txt"]
+    with pytest.raises(Problem, match="c.txt was not read from an earlier stage"):
+        opened.files_of(kit / "c.txt")
