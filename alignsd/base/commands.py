@@ -13,6 +13,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+from alignsd.base.folders import repository
+
 # Set by the command `alignsd` for itself and for the kernels that the command starts.
 READER_FOLDER = "ALIGNSD_READER_FOLDER"
 SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "lab")
@@ -63,15 +65,21 @@ def pasteable(text: str) -> str:
     if not ANY.search(text):
         return text
     text = ALIGNSD.sub(lambda _: _alignsd(), text)
-    repository = _repository()
-    if repository and not _is_reader_in(repository):
-        quoted = _quoted(repository)
-        text = MAKE.sub(lambda _: f"make -C {quoted}", text)
-        if PIP.search(text):
-            requirements = _quoted(repository / "requirements.txt")
-            text = text.replace("-r requirements.txt", f"-r {requirements}")
-            text = re.sub(r"-e \.(?=\s|,|;|$)", lambda _: f"-e {quoted}", text)
+    folder = repository()
+    if folder is not None and not _is_reader_in(folder):
+        text = _from_elsewhere(text, folder)
     return PIP.sub(lambda _: _pip(), text)
+
+
+def _from_elsewhere(text: str, folder: Path) -> str:
+    """Return commands that work outside the repository, whose folder they then name."""
+    quoted = _quoted(folder)
+    text = MAKE.sub(lambda _: f"make -C {quoted}", text)
+    if not PIP.search(text):
+        return text
+    requirements = _quoted(folder / "requirements.txt")
+    text = text.replace("-r requirements.txt", f"-r {requirements}")
+    return re.sub(r"-e \.(?=\s|,|;|$)", lambda _: f"-e {quoted}", text)
 
 
 def advice(text: str, notebook: str = "") -> str:
@@ -191,19 +199,9 @@ def _present_folder() -> str:
         return ""
 
 
-def _repository() -> Path | None:
-    from alignsd.base.errors import Problem  # each of these modules imports this one
-    from alignsd.base.paths import root
-
-    try:
-        return root()
-    except Problem:
-        return None
-
-
-def _is_reader_in(repository: Path) -> bool:
-    folder = _reader_folder()
-    return folder is not None and os.path.realpath(folder) == os.path.realpath(repository)
+def _is_reader_in(folder: Path) -> bool:
+    present = _reader_folder()
+    return present is not None and os.path.realpath(present) == os.path.realpath(folder)
 
 
 def _quoted(path: Path) -> str:
