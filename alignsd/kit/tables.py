@@ -17,6 +17,7 @@ from pyarrow import ArrowException
 from alignsd.base.atomic import replacing
 from alignsd.base.errors import Problem
 from alignsd.base.paths import runs, shown
+from alignsd.kit.records import preset_of
 
 TEXT, TEXT_OR_NOTHING = "text", "text or nothing"
 NUMBER, NUMBER_OR_NOTHING = "a number", "a number or nothing"
@@ -233,8 +234,6 @@ def command_for(stage: str, where: Path | str) -> str:
         run = Path(where).resolve().relative_to(runs().resolve()).parts[0]
     except (OSError, ValueError, IndexError, RuntimeError, Problem):
         return f"alignsd run --run NAME --force {number}"
-    from alignsd.kit.records import preset_of
-
     try:
         return f"alignsd run --preset {preset_of(run)} --run {run} --force {number}"
     except Problem:
