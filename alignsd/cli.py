@@ -13,13 +13,15 @@ import typer
 from alignsd.base import commands
 from alignsd.base.errors import Problem, Stopped
 from alignsd.base.paths import checked_run, figures_dir, run_dir, shown
-from alignsd.base.progress import Progress, clock, work_file
+from alignsd.base.progress import clock, work_file
 from alignsd.kit import lineage, locks, parameters
 from alignsd.kit.presets import default_run, resolve
 from alignsd.kit.records import expected_seconds, known_work
 from alignsd.kit.surroundings import print_any_character, require_docstrings
 from alignsd.running import runner
+from alignsd.running.forecast import EarlierRun, Forecast
 from alignsd.running.signals import Interrupted, handled, interrupt
+from alignsd.running.status_line import StatusLine
 
 app = typer.Typer(
     add_completion=False,
@@ -335,18 +337,18 @@ def _carry_out(plan: runner.Plan) -> None:
     """Carry out a plan and print how far the run is."""
     names = [task.name for task in plan.tasks]
     todo = [task.name for task in plan.tasks if task.todo]
-    expected = expected_seconds(plan.preset, plan.run)
-    known = known_work(plan.preset, plan.run)
-    progress = Progress(names, todo, expected, known, work_file(plan.run))
+    seconds = expected_seconds(plan.preset, plan.run)
+    earlier = EarlierRun(seconds, known_work(plan.preset, plan.run))
+    status = StatusLine(names, Forecast(todo, earlier), work_file(plan.run))
     started = time.monotonic()
     print(f"run {plan.run}, preset {plan.preset}", flush=True)
     _tell_of_empty_parent(plan)
     for task in plan.tasks:
         if not task.todo:
             runner.leave(task)
-            progress.skip(task.name, task.reason)
+            status.skip(task.name, task.reason)
             continue
-        with progress.running(task.name):
+        with status.running(task.name):
             runner.carry_out(task)
     print(f"all done in {clock(time.monotonic() - started)}")
 
