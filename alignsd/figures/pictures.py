@@ -26,7 +26,7 @@ def column_title(prompt: str) -> str:
 
 def show(ax: Axes, image: np.ndarray, frame: str | None = None) -> None:
     """Shows a picture without ticks, framed as ``FRAMES`` says, or not at all."""
-    ax.imshow(image)
+    ax.imshow(image, interpolation="none")
     ax.grid(False)
     ax.set(xticks=[], yticks=[], anchor="N")  # room that a square leaves is below it, where the layout does not need it
     ax.spines[:].set_visible(frame is not None)
