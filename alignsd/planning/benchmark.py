@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from alignsd.adapt import lora
+from alignsd.adapt.examples import Examples
 from alignsd.models.parallel import lanes, together
 from alignsd.models.registry import resolve
 from alignsd.models.stable_diffusion import load_pipeline
@@ -39,13 +40,24 @@ def denoising(images: int = 32, steps: int = 12) -> Work:
 def training(batch: int = 20, steps: int = 12) -> Work:
     """Returns the work of notebook 05: two LoRA trainings of the miniature, here on noise."""
     moments = np.random.default_rng(0).random((64, 8, 8, 8), dtype=np.float32)
-    examples = lora.Examples([moments], np.arange(64), ["a person waving"] * 64, np.arange(64) % 4 == 0)
-    recipe = dict(identifier="Weird image. ", identifier_alone=0.4, steps=steps, batch=batch, micro_batch=batch,
-                  learning_rate=1e-3, schedule="cosine", weight_decay=1e-2, snr_gamma=1.0, seed=0)
+    examples = Examples([moments], np.arange(64), ["a person waving"] * 64, np.arange(64) % 4 == 0)
+    recipe = lora.LoraRecipe(
+        identifier="Weird image. ",
+        identifier_alone=0.4,
+        steps=steps,
+        batch=batch,
+        micro_batch=batch,
+        learning_rate=1e-3,
+        schedule="cosine",
+        weight_decay=1e-2,
+        snr_gamma=1.0,
+        rank=16,
+        seed=0,
+    )
     pipelines = {name: load_pipeline(MODEL, "cpu") for name in ("adapted", "regularization_only")}
     for pipeline in pipelines.values():
-        lora.add_lora(pipeline.unet, rank=16, seed=0)
-    return lambda: {name: lora.finetune(pipeline, examples, **recipe) for name, pipeline in pipelines.items()}
+        lora.add_lora(pipeline.unet, recipe.rank, recipe.seed)
+    return lambda: {name: lora.finetune(pipeline, examples, recipe) for name, pipeline in pipelines.items()}
 
 
 def compare(work: Work, repeats: int) -> pd.DataFrame:
