@@ -212,14 +212,9 @@ def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
 
 def _look_ahead(run_name: str, values: dict[str, dict[str, parameters.Value]], todo: Sequence[str]) -> None:
     """Says before notebooks run what they need that this machine lacks and, at full size, what they will take."""
-    from alignsd.planning import costs, environment  # import torch
+    from alignsd.planning.look_ahead import look_ahead  # imports torch
 
-    needs, full_size = values["00"], costs.is_full_size(values)
-    on_device = [number for number in todo if number in costs.ON_DEVICE]
-    disk = costs.still_to_write(values, todo, run_name) if full_size else needs["disk"] - costs.held(run_dir(run_name))
-    environment.require(environment.check_environment(needs["memory"], round(max(disk, 0.0), 1), needs["gpu_memory"] if on_device else 0))
-    if full_size and on_device:
-        print(costs.before_a_run(values, values[on_device[0]]["device"], run_dir(run_name) / "cost.json", todo))
+    look_ahead(run_name, values, todo)
 
 
 def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> dict[str, dict[str, parameters.Value]]:
