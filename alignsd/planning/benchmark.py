@@ -78,6 +78,18 @@ def training(batch: int = 20, steps: int = 12) -> Work:
     def start(name: str) -> Iterator[tuple[int, float]]:
         return lora.finetune(pipelines[name], examples, recipe)
 
+    return lambda: {name: start(name) for name in pipelines}
+
+
+def in_turn(work: Work) -> Iterator[Any]:
+    """Compute one after the other, each on all cores."""
+    return chain.from_iterable(work().values())
+
+
+def side_by_side(work: Work) -> Iterator[Any]:
+    """Compute all at the same time, each on its share of the cores."""
+    return together(work(), CPU, first_alone=False)
+
 
 def compare(work: Work, repeats: int) -> pd.DataFrame:
     """Return the seconds of each repeat, ``in turn`` and ``side by side``.
