@@ -1,9 +1,9 @@
 """LoRA files: ours in the layouts of diffusers and kohya, and other people's files.
 
 AUTOMATIC1111 and ComfyUI read kohya's layout. Other people's files are in these two layouts, in the
-layout of PEFT's ``save_pretrained``, or in the layout of the paper's release. The release's ``adapted_model.bin`` was saved from attention
-processors that diffusers no longer has. All layouts are read into one: the names of peft, with the
-scale multiplied into the second matrix.
+layout of PEFT's ``save_pretrained``, or in the layout of the paper's release. The release's
+``adapted_model.bin`` was saved from attention processors that diffusers no longer has. All layouts
+are read into one: the names of peft, with the scale multiplied into the second matrix.
 """
 
 import re
@@ -51,7 +51,8 @@ STABLE_DIFFUSION_1 = (768, (320, 640, 1280, 1280))
 def save_lora(unet: UNet2DConditionModel, folder: Path, about: Mapping[str, object]) -> Path:
     """Write a UNet's LoRA in the layouts of diffusers and kohya; return the file of diffusers.
 
-    diffusers' ``load_lora_weights`` reads both files. Equal matrices and equal words about them give equal bytes.
+    diffusers' ``load_lora_weights`` reads both files. Equal matrices and equal words about the
+    matrices give equal bytes.
 
     Args:
         unet: with the adapter of ``lora.add_lora``, whose alpha is its rank.
