@@ -6,8 +6,14 @@ or objects, and no chapter of the kit imports the miniature.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alignsd.base.judge import Judge
+from alignsd.miniature.corpus import CorpusRecipe, write_corpus
+from alignsd.select import diffusiondb
+
+if TYPE_CHECKING:  # diffusers takes seconds to load
+    from alignsd.models.stable_diffusion import Drawing
 
 
 def judge(name: str) -> Judge | None:
@@ -29,3 +35,30 @@ def judge(name: str) -> Judge | None:
     from alignsd.models.registry import resolve
 
     return load_judge(Path(resolve(name)))
+
+
+def parts(
+    source: str,
+    own: Path,
+    recipe: CorpusRecipe,
+    model: str,
+    drawing: "Drawing",
+    device: str = "auto",
+) -> Path:
+    """Return the folder of DiffusionDB parts that a parameter ``parts`` names.
+
+    Args:
+        source: a folder, or ``"miniature"``: draw a corpus into ``own``.
+        own: where the miniature writes.
+        recipe: what the simulated users ask for.
+        model: the Stable Diffusion that draws the corpus, see ``stable_diffusion.load_pipeline``.
+        drawing: how the corpus is drawn.
+        device: ``"auto"`` or a torch device.
+
+    Raises:
+        Problem: if the folder does not exist, or ``own`` holds a corpus of another recipe.
+    """
+    if source != "miniature":
+        return diffusiondb.parts_folder(source)
+    write_corpus(own, recipe, model, drawing, device)
+    return own

@@ -393,9 +393,10 @@ def regularization_folder(
         Problem: if the folder does not exist.
     """
     if source == "miniature":
-        from alignsd.miniature.corpus import write_regularization
+        from alignsd.miniature.web_pictures import Predictor, write_regularization
 
-        write_regularization(own, n, seed, minimum_rating, clip, aesthetic, device)
+        predictor = Predictor(clip, aesthetic, device)
+        write_regularization(own, n, seed, minimum_rating, predictor)
         return own
     folder = user_path(source)
     if not os.path.isdir(folder):  # False, too, for a name that no folder can have
