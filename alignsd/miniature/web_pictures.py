@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,36 +17,15 @@ from alignsd.base.errors import Problem
 from alignsd.miniature.web import FLAW_SHARE, WEB_SEED, make_web
 from alignsd.select.imagefolder import write_imagefolder
 
+if TYPE_CHECKING:  # a rater loads open_clip, which takes seconds
+    from alignsd.adapt.regularization import Wanted
+
 FIRST_REGULARIZATION = 20_000_000  # far from the numbers of the pretraining's pictures
 PER_SEED = 1_000_000  # pictures of the web set aside for each seed
 CHUNK = 500  # pictures of the web rendered and rated at a time
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """The aesthetic predictor by which pictures are chosen.
-
-    Attributes:
-        clip: the CLIP that the predictor was trained on, see ``clip.load_clip``.
-        aesthetic: the predictor's head, see ``aesthetic.load_aesthetic``.
-        device: ``"auto"`` or a torch device.
-    """
-
-    clip: str = "miniature/clip"
-    aesthetic: str = "miniature/aesthetic"
-    device: str = "auto"
-
-
-BY_MINIATURE = Predictor()
-
-
-def write_regularization(
-    folder: Path,
-    n: int,
-    seed: int,
-    minimum_rating: float = 6.5,
-    predictor: Predictor = BY_MINIATURE,
-) -> dict[str, int]:
+def write_regularization(folder: Path, seed: int, wanted: "Wanted") -> dict[str, int]:
     """Write pictures of the simulated web that the aesthetic predictor rates high.
 
     The paper takes 200,231 pairs of LAION aesthetics 6.5+.
@@ -53,28 +33,27 @@ def write_regularization(
     Args:
         folder: gets ``regularization/*.png`` and ``metadata.jsonl`` with ``file_name``, ``text``,
             ``label`` (``"regularization"``) and ``rating``.
-        n: number of pictures.
         seed: each seed has pictures of its own.
-        minimum_rating: predicted rating, 1-10; a picture at exactly this rating is taken.
-        predictor: what rates the pictures.
+        wanted: how many pictures, and how high they rate.
 
     Returns:
         Counts of ``write_imagefolder``.
 
     Raises:
-        Problem: if the web of this seed does not hold ``n`` pictures that are rated so high.
+        Problem: if the web of this seed does not hold so many pictures that rate so high.
     """
+    n = wanted.n
     most = min(PER_SEED, 100 * n + CHUNK)
     rows = []
     pictures = {}
-    for captioned in islice(_rated_high(seed, most, minimum_rating, predictor), n):
+    for captioned in islice(_rated_high(seed, most, wanted), n):
         name = f"regularization/{captioned.number}.png"
         rows.append((name, captioned.caption, "regularization", captioned.rating))
         pictures[name] = captioned.picture
     if len(rows) < n:
         raise Problem(
             "The simulated web has too few pictures rated that high.",
-            expected=f"{n} at {minimum_rating} or more",
+            expected=f"{n} at {wanted.minimum_rating} or more",
             found=f"{len(rows)} of {most}",
             cause="the minimum rating is out of the predictor's reach",
             fix="lower minimum_rating or regularization_images",
@@ -98,19 +77,11 @@ class _Captioned:
     rating: float
 
 
-def _rated_high(
-    seed: int, most: int, minimum_rating: float, predictor: Predictor
-) -> Iterator[_Captioned]:
+def _rated_high(seed: int, most: int, wanted: "Wanted") -> Iterator[_Captioned]:
     """Yield the pictures among the first ``most`` of a seed that are rated high enough."""
-    # Here, since open_clip takes seconds to load.
-    from alignsd.models.aesthetic import load_aesthetic
-    from alignsd.models.clip import embed_images, load_clip
-
-    clip = load_clip(predictor.clip, device=predictor.device)
-    head = load_aesthetic(predictor.aesthetic)
     first = FIRST_REGULARIZATION + seed * PER_SEED
     for start in range(first, first + most, CHUNK):
         web = make_web(CHUNK, WEB_SEED, FLAW_SHARE, first=start)
-        ratings = head.predict(embed_images(clip, list(web.pictures)))
-        for i in np.flatnonzero(ratings >= minimum_rating):
+        ratings = wanted.rater.ratings(list(web.pictures))
+        for i in np.flatnonzero(ratings >= wanted.minimum_rating):
             yield _Captioned(start + int(i), web.pictures[i], web.captions[i], float(ratings[i]))
