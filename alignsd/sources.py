@@ -21,6 +21,7 @@ from alignsd.compare.prompts import read_prompts
 from alignsd.compare.reference import pictures_in
 from alignsd.compare.user_study import Chances
 from alignsd.miniature.corpus import CorpusRecipe, write_corpus
+from alignsd.miniature.samples import samples as samples_of_miniature
 from alignsd.select import diffusiondb
 
 if TYPE_CHECKING:  # torch and diffusers take seconds to load, which most functions here can spare
@@ -72,6 +73,14 @@ def people(name: str) -> Chances | None:
     from alignsd.models.registry import resolve
 
     return partial(choice_probabilities, load_judge(Path(resolve(name))))
+
+
+def samples() -> dict[str, np.ndarray]:
+    """Return pictures that the miniature's Stable Diffusion drew, none left out: number -> pixels.
+
+    Pixels are ``(64, 64, 3)`` uint8.
+    """
+    return samples_of_miniature()
 
 
 def parts(

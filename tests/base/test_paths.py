@@ -58,7 +58,7 @@ def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebo
     assert stage.input("00_none", instead="data") == own
     assert arms.read_prompts("data/names.txt", 2, seed=0) == ["one", "two"] == hpd.read_names("data/names.txt")
     assert discord.export_files("data/channel.json", lambda: own) == [own / "channel.json"]
-    assert diffusiondb.parts_folder("data", own) == own == imagefolder.regularization_folder("data", 1, own, 0)
+    assert diffusiondb.parts_folder("data") == own == imagefolder.regularization_folder("data", 1, own, 0)
     pictures, _ = fid.reference_pictures("data", [], seed=0)
     assert len(list(pictures)) == 2
     assert registry.resolve("data/names.txt") == str(own / "names.txt") and registry.resolve("ViT-L-14") == "ViT-L-14"

@@ -19,6 +19,7 @@ from alignsd.compare import arms, fid, measure, user_study
 from alignsd.miniature.corpus import CorpusRecipe
 from alignsd.models.stable_diffusion import image_seed
 from alignsd.select import diffusiondb, rule, scoring
+from alignsd.select.sharpness import sharpness
 
 # ---------------------------------------------------------------- pictures and tables of 06
 

@@ -121,13 +121,13 @@ def predictor(monkeypatch):
 
 def test_regularization_pictures_are_rated_high_and_captioned(tmp_path, predictor):
     corpus.write_regularization(tmp_path / "a", 12, 0, minimum_rating=6.0)
-    table = imagefolder.read_table(tmp_path / "a")
+    table = imagefolder.read_imagefolder(tmp_path / "a")
     assert len(table) == 12 and (table["rating"] >= 6).all() and set(table["label"]) == {"regularization"}
     assert all(world.scene_of(text) for text in table["text"])
     corpus.write_regularization(tmp_path / "b", 6, 0, minimum_rating=6.0)
-    pd.testing.assert_frame_equal(imagefolder.read_table(tmp_path / "b"), table.head(6))  # fewer are a part of more
+    pd.testing.assert_frame_equal(imagefolder.read_imagefolder(tmp_path / "b"), table.head(6))  # fewer are a part of more
     corpus.write_regularization(tmp_path / "c", 6, 1, minimum_rating=6.0)
-    assert set(imagefolder.read_table(tmp_path / "c")["file_name"]).isdisjoint(table["file_name"])
+    assert set(imagefolder.read_imagefolder(tmp_path / "c")["file_name"]).isdisjoint(table["file_name"])
 
 
 def test_a_rating_out_of_reach_is_a_problem(tmp_path, predictor):

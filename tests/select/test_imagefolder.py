@@ -28,7 +28,7 @@ def reader(asked: list, leave_out: str = ""):
 
 def test_round_trip(tmp_path):
     assert imagefolder.write_imagefolder(tmp_path, rows(), reader([])) == {"written": 4, "there already": 0, "unreadable": 0}
-    pd.testing.assert_frame_equal(imagefolder.read_table(tmp_path), rows(), check_dtype=False)
+    pd.testing.assert_frame_equal(imagefolder.read_imagefolder(tmp_path), rows(), check_dtype=False)
     assert (read_image(tmp_path / "positive" / "3.png") == 3).all()
 
 
@@ -49,7 +49,7 @@ def test_a_stopped_run_reads_only_what_is_missing(tmp_path):
 
 def test_unreadable_pictures_are_counted_and_get_no_line(tmp_path):
     assert imagefolder.write_imagefolder(tmp_path, rows(), reader([], "positive/2.png"))["unreadable"] == 1
-    assert imagefolder.read_table(tmp_path)["file_name"].tolist() == ["positive/0.png", "positive/1.png", "positive/3.png"]
+    assert imagefolder.read_imagefolder(tmp_path)["file_name"].tolist() == ["positive/0.png", "positive/1.png", "positive/3.png"]
 
 
 @pytest.mark.parametrize("name", ["../out.png", "/out.png", "a/../../out.png", "a\\b.png", ""])
@@ -71,7 +71,7 @@ def test_bad_lines_and_pictures_are_counted(tmp_path):
     assert reasons == {foreign: 1, "picture is missing": 1, "line is not JSON": 2,
                        "line lacks file_name or text": 2, "file_name leads out of the folder": 1}
     with pytest.warns(UserWarning, match="7 of 9 lines left out"):
-        imagefolder.read_table(tmp_path)
+        imagefolder.read_imagefolder(tmp_path)
 
 
 def test_a_folder_without_anything_usable_is_a_problem(tmp_path):
