@@ -3,6 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alignsd import sources
+from alignsd.adapt.regularization import Wanted
 from alignsd.base import folders, paths
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
@@ -11,7 +13,7 @@ from alignsd.compare import arms, fid
 from alignsd.kit.provenance import file_sha256
 from alignsd.kit.stage import begin
 from alignsd.models import clip, registry
-from alignsd.select import diffusiondb, imagefolder
+from alignsd.select import diffusiondb
 
 
 def test_folders_of_a_run(kit):
@@ -58,7 +60,8 @@ def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebo
     assert stage.input("00_none", instead="data") == own
     assert arms.read_prompts("data/names.txt", 2, seed=0) == ["one", "two"] == hpd.read_names("data/names.txt")
     assert discord.export_files("data/channel.json", lambda: own) == [own / "channel.json"]
-    assert diffusiondb.parts_folder("data") == own == imagefolder.regularization_folder("data", 1, own, 0)
+    assert diffusiondb.parts_folder("data") == own
+    assert sources.regularization("data", own, 0, Wanted(1)) == own
     pictures, _ = fid.reference_pictures("data", [], seed=0)
     assert len(list(pictures)) == 2
     assert registry.resolve("data/names.txt") == str(own / "names.txt") and registry.resolve("ViT-L-14") == "ViT-L-14"

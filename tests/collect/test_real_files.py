@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from alignsd.adapt import regularization
+from alignsd import sources
+from alignsd.adapt.regularization import Wanted, regularization_pictures
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.base.reading import read_lines
@@ -194,9 +195,8 @@ def test_what_lies_in_place_of_the_metadata_is_told(tmp_path, name, words):
 def test_shards_that_cannot_be_unpacked_are_told(tmp_path, name, mode, words):
     shard(tmp_path / "shards" / name, mode)
     with pytest.raises(Problem, match=words):
-        regularization.regularization_pictures(
-            str(tmp_path / "shards"), 1, tmp_path / "own", 0, aesthetic=""
-        )
+        folder = sources.regularization(str(tmp_path / "shards"), tmp_path / "own", 0, Wanted(1))
+        regularization_pictures(folder, Wanted(1))
 
 
 def test_no_usable_line_names_its_own_cause(folder):

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alignsd import sources
+from alignsd.adapt.regularization import Wanted
 from alignsd.base.errors import Problem
 from alignsd.base.images import FOREIGN, read_image
 from alignsd.select import imagefolder
@@ -81,4 +83,4 @@ def test_a_folder_without_anything_usable_is_a_problem(tmp_path):
     with pytest.raises(Problem, match="no usable picture"):
         imagefolder.read_rows(tmp_path)
     with pytest.raises(Problem, match="does not exist"):
-        imagefolder.regularization_folder(str(tmp_path / "nowhere"), 1, tmp_path, 0)
+        sources.regularization(str(tmp_path / "nowhere"), tmp_path, 0, Wanted(1))
