@@ -6,7 +6,7 @@ import pytest
 from alignsd.base import paths
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
-from alignsd.collect import discord, hpd
+from alignsd.collect import channel, exports, privacy
 from alignsd.compare import arms, fid
 from alignsd.kit.stage import begin, file_sha256
 from alignsd.models import clip, registry
@@ -55,8 +55,8 @@ def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebo
     assert paths.user_path("data/a") == own / "a" and paths.user_path("/a") == Path("/a")
     stage = begin("01_first", {"run": "mini", "seed": 0})
     assert stage.input("00_none", instead="data") == own
-    assert arms.read_prompts("data/names.txt", 2, seed=0) == ["one", "two"] == hpd.read_names("data/names.txt")
-    assert discord.export_files("data/channel.json", lambda: own) == [own / "channel.json"]
+    assert arms.read_prompts("data/names.txt", 2, seed=0) == ["one", "two"] == privacy.read_names("data/names.txt")
+    assert exports.export_files("data/channel.json") == [own / "channel.json"]
     assert diffusiondb.parts_folder("data", own) == own == imagefolder.regularization_folder("data", 1, own, 0)
     pictures, _ = fid.reference_pictures("data", [], seed=0)
     assert len(list(pictures)) == 2
