@@ -113,7 +113,7 @@ CAUSES = {
         "the export's --media-dir is not below the folder of the JSON file",
         "export again with a --media-dir below that folder",
     ),
-    MALFORMED: ("another exporter, or another version of DiscordChatExporter, wrote the file", AGAIN),
+    MALFORMED: ("another exporter, or another version of it, wrote the file", AGAIN),
 }
 
 

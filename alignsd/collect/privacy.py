@@ -179,5 +179,5 @@ def _make_key(path: Path) -> None:
 
 
 def _words(text: str) -> str:
-    """Return the words of a text between single spaces, also before the first and after the last."""
+    """Return the words of a text, each between two spaces."""
     return " ".join(["", *re.findall(r"\w+", text.lower()), ""])

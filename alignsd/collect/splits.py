@@ -101,7 +101,7 @@ def check_share(share: Any) -> None:
         expected="a number above 0 and below 1",
         found=f"test_share {share!r:.80}",
         cause="a slip, or a percentage in place of a share",
-        fix="--set test_share=0.2 (the paper: 0.198)",
+        fix="set test_share to 0.2 (the paper: 0.198)",
     )
 
 
@@ -116,7 +116,7 @@ def _test_size(n: int, share: float) -> int:
         expected="at least one choice in train and one in test",
         found=f"{size} of {n} choices in test, with test_share {share:g}",
         cause="too few choices" if 0 < share < 1 else "a test_share that leaves one part empty",
-        fix="collect more choices, or --set test_share=0.2 (the paper: 0.198)",
+        fix="collect more choices, or set test_share to 0.2 (the paper: 0.198)",
     )
 
 

@@ -498,7 +498,7 @@ def test_the_reasons_are_in_the_error_when_nothing_is_left(tmp_path):
     ("left", "words"),
     [
         ({}, "empty channel"),
-        ({choices.COUNT: 5, choices.CHATTER: 2}, "parameter grid"),
+        ({choices.COUNT: 5, choices.CHATTER: 2}, "grid=4"),
         ({LINKED: 3}, "--media"),
         ({MISSING: 3, choices.SYSTEM: 9}, "beside the JSON"),
         ({choices.NO_FILES: 4}, "attachments"),

@@ -61,7 +61,7 @@ def test_a_missing_folder_of_pictures_is_named(release):
 
 
 def test_a_missing_folder_is_not_called_a_damaged_file(tmp_path):
-    with pytest.raises(hpd_checks.Incomplete, match="(?s)no folder .*absent.*parameter data"):
+    with pytest.raises(hpd_checks.Incomplete, match="(?s)no folder .*absent.*data=FOLDER"):
         hpd.read_choices(tmp_path / "absent", "train")
 
 

@@ -66,7 +66,7 @@ def _unwritten(out: Path, error: Exception) -> Problem:
 
 
 def _listed(out: Path) -> list[str]:
-    """Return the files that an earlier import wrote; other names in the listing are passed over."""
+    """Return the files that an earlier import wrote. Other names in the listing do not count."""
     if not os.path.lexists(out / LISTING):
         return []
     return [line for line in read_lines(out / LISTING) if LISTED.fullmatch(line)]
@@ -98,7 +98,7 @@ def _refuse_foreign_files(out: Path, earlier: list[str], new: list[str]) -> None
             f"{shown(out)} holds another data set.",
             expected="a new folder, or one that import-choices wrote",
             found=f"{foreign[0]}, which import-choices did not write",
-            cause="a released data set, a data set collected from a channel, or a data set that an older "
+            cause="a released data set, choices collected from a channel, or choices that an older "
             "version of the kit imported",
             fix="name another folder as OUT, or delete the old data set yourself",
         )
