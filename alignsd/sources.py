@@ -17,6 +17,7 @@ import numpy as np
 from alignsd.base.errors import Problem, check_seed
 from alignsd.base.judge import Judge
 from alignsd.base.paths import user_path
+from alignsd.collect.exports import export_files
 from alignsd.compare.prompts import read_prompts
 from alignsd.compare.reference import pictures_in
 from alignsd.compare.user_study import Chances
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # torch and diffusers take seconds to load, which most functi
     from torch import nn
 
     from alignsd.adapt.regularization import Wanted
+    from alignsd.miniature.server import Server
     from alignsd.models.stable_diffusion import Drawing
 
 
@@ -209,3 +211,21 @@ def regularization(name: str, own: Path, seed: int, wanted: "Wanted") -> Path:
             fix="--set regularization=miniature, or the path of a folder",
         )
     return as_imagefolder(folder, own)
+
+
+def export(source: str, folder: Path, server: "Server") -> list[Path]:
+    """Return the files of the Discord export that a parameter ``export`` names.
+
+    Args:
+        source: a JSON file, a folder of JSON files, or ``"miniature"``.
+        folder: where the simulated server writes its export; nothing is written for a real export.
+        server: the simulated server's settings.
+
+    Raises:
+        Problem: if there is no such file, or no JSON file in the folder.
+    """
+    if source == "miniature":
+        from alignsd.miniature.server import write_export  # loads torch
+
+        return [write_export(folder, server)]
+    return export_files(source)
