@@ -16,9 +16,10 @@ from alignsd.base import atomic
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import DAMAGED, save_png
 from alignsd.compare import arms, fid, measure, user_study
-from alignsd.miniature.corpus import Recipe
+from alignsd.miniature.corpus import CorpusRecipe
 from alignsd.models.stable_diffusion import image_seed
 from alignsd.select import diffusiondb, rule, scoring
+from alignsd.select.sharpness import sharpness
 
 # ---------------------------------------------------------------- pictures and tables of 06
 
@@ -255,13 +256,13 @@ DRAWING = dict(model="", adapters={}, folder=None, steps=1, guidance=1.0, batch=
     ("call", "words"),
     [
         *[(lambda seed=seed: check_seed(seed), "(?i)seed") for seed in (-1, 2**32, 10**40)],
-        (lambda: Recipe(seed=-1), "(?i)seed"),
-        (lambda: Recipe(seed=2**32), "(?i)seed"),
-        (lambda: Recipe(prompts=0), "cannot be made"),
-        (lambda: Recipe(fewest=0), "cannot be made"),
-        (lambda: Recipe(parts=-1), "cannot be made"),
-        (lambda: Recipe(few_share=NAN), "cannot be made"),
-        (lambda: Recipe(blurred_share=-0.1), "cannot be made"),
+        (lambda: CorpusRecipe(seed=-1), "(?i)seed"),
+        (lambda: CorpusRecipe(seed=2**32), "(?i)seed"),
+        (lambda: CorpusRecipe(prompts=0), "cannot be made"),
+        (lambda: CorpusRecipe(fewest=0), "cannot be made"),
+        (lambda: CorpusRecipe(parts=-1), "cannot be made"),
+        (lambda: CorpusRecipe(few_share=NAN), "cannot be made"),
+        (lambda: CorpusRecipe(blurred_share=-0.1), "cannot be made"),
         (lambda: image_seed(-1, "x"), "(?i)seed"),
         (lambda: arms.plan(["a"], "", 1, -1, [""]), "(?i)seed"),
         (lambda: arms.plan(["a"], "", 1, 2**32, [""]), "(?i)seed"),
@@ -273,14 +274,6 @@ DRAWING = dict(model="", adapters={}, folder=None, steps=1, guidance=1.0, batch=
         (lambda: arms.draw(IMAGES, **DRAWING | {"steps": -5}), "steps is"),
         (lambda: arms.draw(IMAGES, **DRAWING | {"guidance": -1.0}), "guidance is"),
         (lambda: arms.draw(IMAGES, **DRAWING | {"guidance": NAN}), "guidance is"),
-        (
-            lambda: diffusiondb.parts_folder("miniature", None, steps=0, guidance=1.0),
-            "steps is",
-        ),
-        (
-            lambda: diffusiondb.parts_folder("miniature", None, steps=1, guidance=-1.0),
-            "guidance is",
-        ),
         (lambda: scoring.score_part(None, None, batch=0), "batch is"),
         (lambda: scoring.score_part(None, None, batch=-1), "batch is"),
         (lambda: rule.select(rule.group(ROWS), NAN), "alpha is too small"),
@@ -327,7 +320,7 @@ def test_an_odd_value_is_named(call, words):
 )
 def test_pictures_of_other_kinds_are_refused(picture):
     for call in (
-        lambda: rule.sharpness(picture),
+        lambda: sharpness(picture),
         lambda: fid.features(Mean(), [picture], device="cpu"),
     ):
         with pytest.raises(ValueError, match="uint8"):
