@@ -12,9 +12,10 @@ from alignsd.base.atomic import replacing, write_json
 from alignsd.base.paths import figures_dir
 from alignsd.figures.text import drawable
 from alignsd.kit import lineage
-from alignsd.kit.parameters import notebook_path
+from alignsd.kit.notebook_files import notebook_path
+from alignsd.kit.provenance import code_sha256
 from alignsd.kit.records import preset_of
-from alignsd.kit.stage import code_sha256, input_state, is_finished
+from alignsd.kit.stage_record import input_state, is_finished
 
 LONGEST_NOTE = 100  # characters
 
@@ -28,7 +29,7 @@ def label_preset(fig: Figure, run: str, note: str = "simulated people and pictur
     preset = preset_of(run)
     if preset == "paper":
         return fig
-    variation = lineage.told(run)
+    variation = lineage.in_words(run)
     which = f", run {run}" if run != preset else ""
     changed = f" ({variation})" if variation else ""
     words = f"preset {preset}{which}{changed}" + (f" - {_short(note)}" if note else "")
@@ -60,7 +61,7 @@ def origin(run: str, notebook: str, stage_files: list[str]) -> dict:
     """
     stages = sorted({file.split("/")[0] for file in stage_files})
     made = {stage: input_state(run, stage) for stage in stages if is_finished(run, stage)}
-    variation = lineage.told(run)
+    variation = lineage.in_words(run)
     return {"run": run, "preset": preset_of(run), "notebook": notebook, "code_sha256": code_sha256(notebook_path(notebook)),
             "stage_files": sorted(stage_files), "stages": made} | ({"variation": variation} if variation else {})
 

@@ -14,7 +14,8 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import stage_dir, user_path
 from alignsd.base.reading import listed, read_json
 from alignsd.compare.arms import ARMS
-from alignsd.kit.parameters import Value, notebook_path
+from alignsd.kit.notebook_files import notebook_path
+from alignsd.kit.parameters import Value
 from alignsd.planning import throughput
 from alignsd.planning.throughput import (
     DECODE,

@@ -18,7 +18,7 @@ from torchvision.models import inception_v3
 from alignsd.adapt import lora
 from alignsd.base.errors import Problem
 from alignsd.base.images import read_image
-from alignsd.kit.stage import peak_memory_mib
+from alignsd.kit.surroundings import peak_memory_mib
 from alignsd.models.clip import Clip, embed_images, preprocess
 from alignsd.models.registry import torch_device, training_precision
 from alignsd.reward.hps import unlock

@@ -8,7 +8,8 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.collect import discord, hpd
 from alignsd.compare import arms, fid
-from alignsd.kit.stage import begin, file_sha256
+from alignsd.kit.provenance import file_sha256
+from alignsd.kit.stage import begin
 from alignsd.models import clip, registry
 from alignsd.select import diffusiondb, imagefolder
 

@@ -20,7 +20,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from alignsd.kit.parameters import notebook_names, resolve
+from alignsd.kit.notebook_files import notebook_names
+from alignsd.kit.presets import resolve
 from alignsd.running.execution import TARGETS
 
 SECONDS = 900  # far more than it takes, so that a hanging notebook ends the test and not the patience

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from alignsd.kit.parameters import notebook_names, notebook_path, read_cells, read_parameters
+from alignsd.kit.notebook_files import notebook_names, notebook_path, read_cells, read_parameters
 from alignsd.running.execution import TARGETS
 
 NAMES = notebook_names()
