@@ -13,13 +13,15 @@ import typer
 from alignsd.base import commands
 from alignsd.base.errors import Problem, Stopped
 from alignsd.base.paths import checked_run, figures_dir, run_dir, shown
-from alignsd.base.progress import Progress, clock, work_file
+from alignsd.base.progress import clock, work_file
 from alignsd.kit import lineage, locks, parameters
 from alignsd.kit.presets import default_run, resolve
 from alignsd.kit.records import expected_seconds, known_work
 from alignsd.kit.surroundings import print_any_character, require_docstrings
 from alignsd.running import runner
+from alignsd.running.forecast import EarlierRun, Forecast
 from alignsd.running.signals import Interrupted, handled, interrupt
+from alignsd.running.status_line import StatusLine
 
 app = typer.Typer(
     add_completion=False,
@@ -313,28 +315,10 @@ def _look_ahead(
     values: Mapping[str, Mapping[str, parameters.Value]],
     todo: Sequence[str],
 ) -> None:
-    """Say before notebooks run what they need that this machine lacks, and what they will take.
+    """Say before notebooks run what they need that this machine lacks, and what they will take."""
+    from alignsd.planning.look_ahead import look_ahead  # imports torch
 
-    What they will take is measured at full size only.
-    """
-    from alignsd.planning import costs, environment  # import torch
-
-    needs = values["00"]
-    full_size = costs.is_full_size(values)
-    on_device = [number for number in todo if number in costs.ON_DEVICE]
-    if full_size:
-        disk = costs.still_to_write(values, todo, run_name)
-    else:
-        disk = parameters.number(needs, "disk") - costs.held(run_dir(run_name))
-    checks = environment.check_environment(
-        parameters.number(needs, "memory"),
-        round(max(disk, 0.0), 1),
-        parameters.number(needs, "gpu_memory") if on_device else 0,
-    )
-    environment.require(checks)
-    if full_size and on_device:
-        device = parameters.text(values[on_device[0]], "device")
-        print(costs.before_a_run(values, device, run_dir(run_name) / "cost.json", todo))
+    look_ahead(run_name, values, todo)
 
 
 @contextmanager
@@ -353,18 +337,18 @@ def _carry_out(plan: runner.Plan) -> None:
     """Carry out a plan and print how far the run is."""
     names = [task.name for task in plan.tasks]
     todo = [task.name for task in plan.tasks if task.todo]
-    expected = expected_seconds(plan.preset, plan.run)
-    known = known_work(plan.preset, plan.run)
-    progress = Progress(names, todo, expected, known, work_file(plan.run))
+    seconds = expected_seconds(plan.preset, plan.run)
+    earlier = EarlierRun(seconds, known_work(plan.preset, plan.run))
+    status = StatusLine(names, Forecast(todo, earlier), work_file(plan.run))
     started = time.monotonic()
     print(f"run {plan.run}, preset {plan.preset}", flush=True)
     _tell_of_empty_parent(plan)
     for task in plan.tasks:
         if not task.todo:
             runner.leave(task)
-            progress.skip(task.name, task.reason)
+            status.skip(task.name, task.reason)
             continue
-        with progress.running(task.name):
+        with status.running(task.name):
             runner.carry_out(task)
     print(f"all done in {clock(time.monotonic() - started)}")
 

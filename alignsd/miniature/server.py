@@ -24,7 +24,7 @@ from alignsd.miniature import people, world
 from alignsd.miniature.judge import load_judge
 from alignsd.miniature.renderer import SIZE
 from alignsd.models.registry import resolve
-from alignsd.models.stable_diffusion import Job, generate, image_seed, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
 SIZES = tuple(paper.TEST_CHOICES_BY_IMAGES)  # pictures per choice, as in the paper's test set
 SHARES = tuple(count / paper.TEST_CHOICES for count in paper.TEST_CHOICES_BY_IMAGES.values())
@@ -126,7 +126,7 @@ def draw_pictures(asked: Sequence[Request], media: Path, pipeline_name: str, ste
             raise Problem("The simulated people cannot judge this model's pictures.", expected=f"a model that draws {SIZE} pixels",
                           found=f"{side} pixels", cause="another model than the miniature's",
                           fix="leave 01's stable_diffusion as it is, or take choices of your own (docs/data.md)")
-        for job, picture in generate(pipeline, jobs, steps, guidance, done=done):
+        for job, picture in generate(pipeline, jobs, Drawing(steps, guidance), done):
             save_png(media / job.id, picture)
 
 
