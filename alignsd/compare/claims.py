@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 
-from alignsd import paper
 from alignsd.compare.arms import ADAPTED_IDENTIFIER, CONTROL, ORIGINAL, PAPERS
 from alignsd.compare.evidence import (
     Tables,
@@ -20,7 +19,6 @@ from alignsd.compare.evidence import (
     preferred_lead,
 )
 from alignsd.compare.measurement import Measurement
-from alignsd.paper import difference
 from alignsd.reward.accuracy import LAST, PERSON, RANDOM
 
 OWN = "the miniature's own claim"
@@ -28,14 +26,6 @@ TABLE_2 = "Table 2 of the paper"
 TABLE_3 = "Table 3 of the paper"
 TABLE_4 = "Table 4 of the paper"
 STUDY = "user study of the paper"
-
-HPS_ACCURACY = paper.TABLE_2["HPS"]
-CLIP_ACCURACY = paper.TABLE_2["CLIP"]
-AESTHETIC_ACCURACY = paper.TABLE_2["aesthetic predictor"]
-PERSON_ACCURACY = paper.TABLE_2[PERSON]
-RANDOM_ACCURACY = paper.TABLE_2[RANDOM]
-BEFORE = paper.TABLE_4[ORIGINAL.name]
-AFTER = paper.TABLE_4[PAPERS.name]
 
 
 @dataclass(frozen=True)
@@ -67,9 +57,8 @@ class Claim:
 CLAIMS = (
     Claim(
         id="hps_beats_clip",
-        claim="HPS predicts choices better than CLIP "
-        f"(points of accuracy; {HPS_ACCURACY:.1f} against {CLIP_ACCURACY:.1f} %)",
-        paper=difference(HPS_ACCURACY, CLIP_ACCURACY, digits=1),
+        claim="HPS predicts choices better than CLIP (points of accuracy; 43.5 against 32.9 %)",
+        paper=10.6,
         source=TABLE_2,
         measure=partial(lead_apart, over="CLIP"),
         aim=(0, inf),
@@ -78,8 +67,8 @@ CLAIMS = (
     Claim(
         id="hps_beats_aesthetic",
         claim="HPS predicts choices better than the aesthetic predictor "
-        f"(points; {HPS_ACCURACY:.1f} against {AESTHETIC_ACCURACY:.1f} %)",
-        paper=difference(HPS_ACCURACY, AESTHETIC_ACCURACY, digits=1),
+        "(points; 43.5 against 33.1 %)",
+        paper=10.4,
         source=TABLE_2,
         measure=partial(lead_apart, over="aesthetic predictor"),
         aim=(0, inf),
@@ -87,9 +76,8 @@ CLAIMS = (
     ),
     Claim(
         id="hps_beats_random",
-        claim="HPS predicts choices better than guessing "
-        f"(points; {HPS_ACCURACY:.1f} against {RANDOM_ACCURACY:.1f} %)",
-        paper=difference(HPS_ACCURACY, RANDOM_ACCURACY, digits=1),
+        claim="HPS predicts choices better than guessing (points; 43.5 against 26.1 %)",
+        paper=17.4,
         source=TABLE_2,
         measure=partial(lead_apart, over=RANDOM),
         aim=(0, inf),
@@ -107,8 +95,8 @@ CLAIMS = (
     Claim(
         id="hps_beats_person",
         claim="HPS predicts a person's choice better than another person does "
-        f"(points; {HPS_ACCURACY:.1f} against {PERSON_ACCURACY:.1f} %)",
-        paper=difference(HPS_ACCURACY, PERSON_ACCURACY, digits=1),
+        "(points; 43.5 against 42.0 %)",
+        paper=1.5,
         source=TABLE_2,
         measure=partial(lead, over=PERSON),
         aim=(0, inf),
@@ -125,8 +113,8 @@ CLAIMS = (
     Claim(
         id="hps_rates_chosen_higher",
         claim="HPS rates chosen images above the others "
-        f"(HPS units; {paper.HPS_OF_CHOSEN:.1f} against {paper.HPS_OF_OTHERS:.2f} in training)",
-        paper=difference(paper.HPS_OF_CHOSEN, paper.HPS_OF_OTHERS, digits=2),
+        "(HPS units; 21.0 against 20.26 in training)",
+        paper=0.74,
         source="an author's answer about the training data, not in the paper",
         measure=preferred_lead,
         aim=(0, inf),
@@ -135,8 +123,8 @@ CLAIMS = (
     Claim(
         id="preferred_is_fid",
         claim="Inception score and FID do not tell chosen images from the others "
-        f"(FID {paper.FID_OF_CHOSEN:.1f} against {paper.FID_OF_OTHERS:.1f})",
-        paper=difference(paper.FID_OF_CHOSEN, paper.FID_OF_OTHERS, digits=1),
+        "(FID 38.2 against 37.7)",
+        paper=0.5,
         source="the paper's analysis of its data set",
         measure=not_computed,
         aim=(-inf, inf),
@@ -144,8 +132,8 @@ CLAIMS = (
     Claim(
         id="dalle_agreement",
         claim="HPS agrees with people on pairs of Stable Diffusion and DALL-E images "
-        f"(%; CLIP: {paper.TABLE_3['CLIP']:.1f} %)",
-        paper=paper.TABLE_3["HPS"],
+        "(%; CLIP: 56.8 %)",
+        paper=61.5,
         source=TABLE_3,
         measure=not_computed,
         aim=(50, 100),
@@ -213,9 +201,8 @@ CLAIMS = (
     Claim(
         id="table4_fid",
         claim="Adaptation lowers FID "
-        f"(difference; {BEFORE['fid']:.2f} to {AFTER['fid']:.2f}; "
-        "the miniature's is on the judge's features)",
-        paper=difference(AFTER["fid"], BEFORE["fid"], digits=2),
+        "(difference; 19.72 to 19.35; the miniature's is on the judge's features)",
+        paper=-0.37,
         source=TABLE_4,
         measure=partial(against, arm=PAPERS, metric="fid"),
         aim=(-inf, 0),
@@ -223,9 +210,8 @@ CLAIMS = (
     ),
     Claim(
         id="table4_aesthetic",
-        claim="Adaptation raises the aesthetic score "
-        f"(difference; {BEFORE['aesthetic']:.2f} to {AFTER['aesthetic']:.2f})",
-        paper=difference(AFTER["aesthetic"], BEFORE["aesthetic"], digits=2),
+        claim="Adaptation raises the aesthetic score (difference; 5.90 to 6.06)",
+        paper=0.16,
         source=TABLE_4,
         measure=partial(against, arm=PAPERS, metric="aesthetic"),
         aim=(0, inf),
@@ -233,9 +219,8 @@ CLAIMS = (
     ),
     Claim(
         id="table4_clip",
-        claim="Adaptation raises the CLIP score "
-        f"(difference of cosines; {BEFORE['clip_score']:.4f} to {AFTER['clip_score']:.4f})",
-        paper=difference(AFTER["clip_score"], BEFORE["clip_score"], digits=4),
+        claim="Adaptation raises the CLIP score (difference of cosines; 0.2816 to 0.2831)",
+        paper=0.0015,
         source=TABLE_4,
         measure=partial(against, arm=PAPERS, metric="clip_score"),
         aim=(0, inf),
@@ -244,9 +229,8 @@ CLAIMS = (
     Claim(
         id="table4_hps",
         claim="Adaptation raises HPS "
-        "(difference of raw cosines, as printed there; "
-        f"{BEFORE['hps']:.4f} to {AFTER['hps']:.4f})",
-        paper=difference(AFTER["hps"], BEFORE["hps"], digits=4),
+        "(difference of raw cosines, as printed there; 0.1898 to 0.1916)",
+        paper=0.0018,
         source=TABLE_4,
         measure=partial(against, arm=PAPERS, metric="hps", scale=0.01),
         aim=(0, inf),
@@ -255,7 +239,7 @@ CLAIMS = (
     Claim(
         id="user_study_adapted",
         claim="The adapted picture wins the majority vote (% of prompts)",
-        paper=paper.MAJORITIES["adapted"],
+        paper=74.0,
         source=STUDY,
         measure=partial(outcome, name="adapted"),
         aim=(50, 100),
@@ -265,9 +249,8 @@ CLAIMS = (
     Claim(
         id="user_study_lead",
         claim="The adapted picture wins on more prompts than the original "
-        f"(points; {paper.MAJORITIES['adapted']:.0f} against "
-        f"{paper.MAJORITIES['original']:.0f} %)",
-        paper=difference(paper.MAJORITIES["adapted"], paper.MAJORITIES["original"], digits=0),
+        "(points; 74 against 22 %)",
+        paper=52.0,
         source=STUDY,
         measure=partial(outcome, name="lead"),
         aim=(0, 100),
