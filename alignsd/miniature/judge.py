@@ -26,6 +26,11 @@ class Verdicts:
     attributes: dict[str, np.ndarray]  # class index of each attribute
     rating: np.ndarray  # composition and colour, 1-10
 
+    @property
+    def flaw_names(self) -> list[str]:
+        """Return the name of each picture's flaw, one of ``world.FLAWS``."""
+        return [world.FLAWS[index] for index in self.flaw]
+
     def matches(self, prompts: list[str]) -> np.ndarray:
         """Returns for each picture whether it shows all that its prompt asks for, ``(n,)`` bool."""
         asked = [world.scene_index(world.scene_of(prompt)) for prompt in prompts]

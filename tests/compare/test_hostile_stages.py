@@ -16,7 +16,6 @@ from alignsd.base import atomic
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import DAMAGED, save_png
 from alignsd.compare import arms, fid, measure, user_study
-from alignsd.kit.tables import write_table
 from alignsd.miniature.corpus import Recipe
 from alignsd.models.stable_diffusion import image_seed
 from alignsd.select import diffusiondb, rule, scoring
@@ -179,7 +178,8 @@ def test_foreign_files_in_the_reference_are_passed_over(tmp_path):
 def tables_of_scores(tmp_path):
     def write(frame: pd.DataFrame):
         place = tmp_path / scoring.STAGE / "scores"
-        write_table(place / "part-000001.parquet", frame)
+        place.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(place / "part-000001.parquet", index=False)
         return place
 
     return write
