@@ -22,6 +22,7 @@ from alignsd.running import runner
 from alignsd.running.forecast import EarlierRun, Forecast
 from alignsd.running.signals import Interrupted, handled, interrupt
 from alignsd.running.status_line import StatusLine
+from alignsd.running.tasks import Plan, Request, prepare
 
 app = typer.Typer(
     add_completion=False,
@@ -79,9 +80,10 @@ def run(
     if parent and name is None:
         raise _no_name_of_its_own(parent, settings or ())
     run_name = name or default_run("mini" if preset is None else preset)
-    plan = runner.prepare(
-        preset, run_name, notebooks or (), start, settings or (), force, parent or ""
+    request = Request(
+        run_name, preset, notebooks or (), start, settings or (), force, parent or ""
     )
+    plan = prepare(request)
     if dry_run:
         _show(plan)
         return
@@ -322,7 +324,7 @@ def _look_ahead(
 
 
 @contextmanager
-def _only_writer(plan: runner.Plan) -> Iterator[None]:
+def _only_writer(plan: Plan) -> Iterator[None]:
     """Keep other processes from writing in the run of a plan while the block runs."""
     nothing_to_run = not any(task.todo for task in plan.tasks)
     if nothing_to_run and plan.parent == lineage.parent_of(plan.run):
@@ -333,7 +335,7 @@ def _only_writer(plan: runner.Plan) -> Iterator[None]:
         yield
 
 
-def _carry_out(plan: runner.Plan) -> None:
+def _carry_out(plan: Plan) -> None:
     """Carry out a plan and print how far the run is."""
     names = [task.name for task in plan.tasks]
     todo = [task.name for task in plan.tasks if task.todo]
@@ -353,7 +355,7 @@ def _carry_out(plan: runner.Plan) -> None:
     print(f"all done in {clock(time.monotonic() - started)}")
 
 
-def _tell_of_empty_parent(plan: runner.Plan) -> None:
+def _tell_of_empty_parent(plan: Plan) -> None:
     """Say that a variation has nothing to read, as in a fresh clone, which holds no stages."""
     ancestors = lineage.lineage(plan.run, plan.parent)[1:]
     if not ancestors or any(lineage.finished_stages(ancestor) for ancestor in ancestors):
@@ -369,7 +371,7 @@ def _tell_of_empty_parent(plan: runner.Plan) -> None:
     )
 
 
-def _show(plan: runner.Plan) -> None:
+def _show(plan: Plan) -> None:
     """Print what a plan would do, and every value."""
     if plan.parent:
         changes = ", ".join(plan.settings) or "nothing yet"

@@ -26,7 +26,8 @@ def test_folders_of_a_run(kit):
 def test_output_can_lie_elsewhere(kit, monkeypatch, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("disk")
     monkeypatch.setenv("ALIGNSD_OUTPUT", str(elsewhere))
-    assert paths.run_dir("mini") == elsewhere / "papermill_runs" / "mini" and paths.notebooks() == kit / "notebooks"
+    assert paths.run_dir("mini") == elsewhere / "papermill_runs" / "mini"
+    assert paths.notebooks() == kit / "notebooks"
     assert paths.shown(paths.figures_dir("mini") / "a.png") == "figures/mini/a.png"
 
 
@@ -93,7 +94,7 @@ def test_a_user_without_an_entry_and_without_home(kit, monkeypatch):
         paths.user_path("~/data")
 
 
-def test_an_output_folder_may_start_at_home_or_where_the_command_was_typed(kit, monkeypatch, tmp_path):
+def test_an_output_folder_may_start_at_home_or_where_the_reader_is(kit, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ALIGNSD_OUTPUT", "~/out")
     assert paths.output() == tmp_path / "out"
