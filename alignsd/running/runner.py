@@ -1,4 +1,4 @@
-"""Runs the notebooks of a run in order, each into an executed copy and a record of how it was made."""
+"""Run the notebooks of a run in order, each into an executed copy and a record of its making."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from alignsd.kit.notebook_files import notebook_names, notebook_path
 from alignsd.kit.parameters import Parameter, Value
 from alignsd.kit.presets import Offers, applied, read_offers, resolve
 from alignsd.kit.provenance import (
-    PLACE,
+    LOCATION,
     Kind,
     OutsideInput,
     code_sha256,
@@ -29,6 +29,9 @@ from alignsd.kit.provenance import (
 from alignsd.kit.records import preset_of, read_record, record_path
 from alignsd.kit.stage import HEADLESS
 from alignsd.kit.stage_record import (
+    CONFIG,
+    METRICS,
+    PEAK_MEMORY,
     config_of,
     configuration,
     input_state,
@@ -88,35 +91,59 @@ class Plan:
     values: dict[str, dict[str, Value]]
 
 
-def plan(preset: str, run: str, only: Sequence[str] = (), start: str | None = None, settings: Sequence[str] = (),
-         force: bool = False, parent: str = "") -> list[Task]:
-    """Return what a run would do, notebook by notebook, see ``prepare``."""
-    return prepare(preset, run, only, start, settings, force, parent).tasks
+@dataclass(frozen=True)
+class _Context:
+    """What the tasks of one plan share.
+
+    Attributes:
+        preset: the preset the values come from.
+        lineage: the run, its parent, its parent's parent and so on.
+        offers: the parameters that each notebook offers.
+        values: the parameters of all notebooks.
+        force: whether finished notebooks run too.
+    """
+
+    preset: str
+    lineage: list[str]
+    offers: Offers
+    values: dict[str, dict[str, Value]]
+    force: bool
+
+    @property
+    def run(self) -> str:
+        return self.lineage[0]
 
 
-def prepare(preset: str | None, run: str, only: Sequence[str] = (), start: str | None = None,
-            settings: Sequence[str] = (), force: bool = False, parent: str = "") -> Plan:
+def prepare(
+    preset: str | None,
+    run: str,
+    only: Sequence[str] = (),
+    start: str | None = None,
+    settings: Sequence[str] = (),
+    force: bool = False,
+    parent: str = "",
+) -> Plan:
     """Return what a run would do, without doing it.
 
-    A finished notebook is left alone: its stage reported results, with the same settings, inputs and code, and its
-    executed copy is there. Once one notebook runs, all chosen later ones run too. A stage that was made with other shipped
-    models starts anew, and so do the later ones.
+    A finished notebook is left alone: its stage reported results, with the same settings, inputs
+    and code, and its executed copy is there. Once one notebook runs, all chosen later ones run too.
+    A stage that was made with other shipped models starts anew, and so do the later ones.
 
-    A variation (a run with a parent) takes the parent's values, and then its own settings, which ``run.json`` remembers.
-    A stage that no changed value touches is read from the parent.
+    A variation (a run with a parent) takes the parent's values, and then its own settings, which
+    ``run.json`` remembers. A stage that no changed value touches is read from the parent.
 
     Args:
-        preset: name of a preset or path of a preset file; None takes the run's own, or its parent's.
+        preset: name or file of a preset; None takes the run's own, or its parent's.
         run: the run's name.
         only: names or numbers of the notebooks to choose; all if empty.
         start: leave out the notebooks before this one.
-        settings: values such as ``"05.steps=200"``, see ``parameters.resolve``.
+        settings: values such as ``"05.steps=200"``, see ``presets.resolve``.
         force: run finished notebooks too, and empty the folder of each first.
         parent: the run to vary; empty for a run of its own, or one that ``run.json`` knows already.
 
     Raises:
-        Problem: for an unknown name, a value of the wrong kind, or (without ``force``) a stage's folder that was made with
-            other settings or from other files of the reader's own.
+        Problem: for an unknown name, a value of the wrong kind, or (without ``force``) a stage's
+            folder that was made with other settings or from other files of the reader's own.
     """
     if parent:
         variations.check_parent(run, parent)
@@ -129,82 +156,179 @@ def prepare(preset: str | None, run: str, only: Sequence[str] = (), start: str |
         values = applied(settings, _values_of(parent, preset, offers), run, offers)
     else:
         values = resolve(preset, run, settings, offers)
-    line = lineage.lineage(run, parent)
+    context = _Context(preset, lineage.lineage(run, parent), offers, values, force)
     tasks: list[Task] = []
     for name in _chosen(only, start):
-        task = _task(name, preset, line, offers[name], values[name], tasks, force)
-        tasks.append(task)
+        tasks.append(_task(name, context, before=tasks))
     return Plan(run, preset, parent, list(settings), tasks, values)
 
 
-def _task(
-    name: str,
-    preset: str,
-    line: list[str],
-    offered: Mapping[str, Parameter],
-    values: dict[str, Value],
-    before: list[Task],
-    force: bool,
-) -> Task:
-    """Return one notebook's task; ``before`` are those of the chosen earlier notebooks."""
-    run = line[0]
-    held_by = [holder for holder in line if (stage_dir(holder, name) / "config.json").exists()]
-    own_stage = stage_dir(run, name) / "config.json"
-    if len(line) > 1 and not force and not own_stage.exists():
-        running = [task.name for task in before if task.todo]
-        reason = _why_not_inherited(name, line, held_by, values, running)
-        words = reason or f"unchanged: read from run {held_by[0]}"
-        return Task(name, preset, run, offered, values, todo=bool(reason), reason=words, inherited=not reason)
-    todo, reason = (True, FORCED) if force else _state(name, preset, run, values)
-    anew = reason in (FORCED, NEW_MODELS) or any(task.afresh for task in before)
+def _task(name: str, context: _Context, before: Sequence[Task]) -> Task:
+    """Return one notebook's task; ``before`` are the tasks of the chosen earlier notebooks."""
+    has_parent = len(context.lineage) > 1
+    has_own_stage = (stage_dir(context.run, name) / CONFIG).exists()
+    if has_parent and not has_own_stage and not context.force:
+        return _inherited_task(name, context, before)
+    todo, reason = (True, FORCED) if context.force else _state(name, context)
+    afresh = reason in (FORCED, NEW_MODELS) or any(task.afresh for task in before)
     if not todo and any(task.todo for task in before):
         todo, reason = True, "an earlier notebook runs again"
-    return Task(name, preset, run, offered, values, todo, reason, anew)
+    return _new_task(name, context, todo, reason, afresh=afresh)
 
 
-def _why_not_inherited(name: str, line: list[str], held_by: list[str], values: dict[str, Value],
-                       running: list[str]) -> str:
-    """Return why a variation cannot read a stage from its ancestors, or an empty text if it can."""
-    if not held_by:
+def _inherited_task(name: str, context: _Context, before: Sequence[Task]) -> Task:
+    """Return the task of a notebook whose stage a variation may read from its ancestors."""
+    running = [task.name for task in before if task.todo]
+    reason = _why_not_inherited(name, context, running)
+    if reason:
+        return _new_task(name, context, True, reason)
+    holder = lineage.first_holder(context.lineage, name)
+    return _new_task(name, context, False, f"unchanged: read from run {holder}", inherited=True)
+
+
+def _new_task(
+    name: str,
+    context: _Context,
+    todo: bool,
+    reason: str,
+    afresh: bool = False,
+    inherited: bool = False,
+) -> Task:
+    return Task(
+        name=name,
+        preset=context.preset,
+        run=context.run,
+        offered=context.offers[name],
+        values=context.values[name],
+        todo=todo,
+        reason=reason,
+        afresh=afresh,
+        inherited=inherited,
+    )
+
+
+def _why_not_inherited(name: str, context: _Context, running: Sequence[str]) -> str:
+    """Return why a variation cannot read a stage from its ancestors, or an empty text."""
+    holder = lineage.first_holder(context.lineage, name)
+    if holder is None:
         return "not run yet"
-    holder = held_by[0]
     folder = stage_dir(holder, name)
-    if not (folder / "metrics.json").exists():
+    if not (folder / METRICS).exists():
         return f"not finished in run {holder}"
     config = config_of(folder, holder, name)
-    present = {outside.key: outside.digits for outside in _present(config["inputs"], values)}
-    wanted = configuration(name, values, config["inputs"] | present)
-    changed = [key for key, value in wanted["settings"].items() if config["settings"].get(key) != value]
+    known = config["inputs"]
+    values = context.values[name]
+    wanted = configuration(name, values, known | _digits(_present(known, values)))
+    changed = [
+        key for key, value in wanted["settings"].items() if config["settings"].get(key) != value
+    ]
     if changed:
         return "other values: " + ", ".join(f"{key} = {values[key]!r}" for key in changed)
-    if wanted["inputs"] != config["inputs"]:
+    if wanted["inputs"] != known:
         return "a file or a model of its own changed"
-    touched = [need for need in config["inputs"] if need in running]
+    touched = [need for need in known if need in running]
     if touched:
         return f"{touched[0]} runs again"
-    other = [need for need, state in config["inputs"].items() if need in notebook_names() and _input(line, need) != state]
+    other = _other_inputs(known, context.lineage)
     return f"its input {other[0]} is another" if other else ""
 
 
-def _present(known: Mapping[str, str], values: dict[str, Value]) -> list[OutsideInput]:
+def _state(name: str, context: _Context) -> tuple[bool, str]:
+    """Return whether a notebook has to run, and why.
+
+    Raises:
+        Problem: if the stage's folder was made with other settings or from other files.
+    """
+    run, values = context.run, context.values[name]
+    folder, source = stage_dir(run, name), notebook_path(name)
+    if not (folder / CONFIG).exists():
+        return True, "not run yet"
+    config = config_of(folder, run, name)
+    known = config["inputs"]
+    present = _present(known, values)
+    models = [outside for outside in present if outside.kind is Kind.MODEL]
+    if any(known[model.key] != model.digits for model in models):
+        return True, NEW_MODELS
+    finished = (folder / METRICS).exists()
+    rechecked = [] if finished else config.get("rechecked", [])
+    refuse_other(folder, configuration(name, values, known | _digits(present)), rechecked)
+    if not finished:
+        return True, "begun, not finished: goes on with what is there"
+    record = read_record(run, name)
+    if not (run_dir(run) / source.name).exists() or record is None:
+        return True, "its executed copy or its record is missing"
+    if record.get("code_sha256") != code_sha256(source):
+        return True, "its code changed; --force would empty its folder first"
+    if _other_inputs(known, lineage.lineage(run)):
+        return True, "its inputs changed"
+    if record.get("package_sha256") not in (None, package_sha256()):
+        command = f"alignsd run --preset {context.preset} --run {run} --force {name[:2]}"
+        pasted = commands.pasteable(command)
+        return False, f"finished before the package changed; {pasted} redoes it"
+    return False, "finished before"
+
+
+def _present(known: Mapping[str, str], values: Mapping[str, Value]) -> list[OutsideInput]:
     """Return the outside files that a stage was made from, with their digits as they are now."""
     return [outside for outside in outside_inputs(values) if outside.key in known]
 
 
+def _digits(inputs: Sequence[OutsideInput]) -> dict[str, str]:
+    return {outside.key: outside.digits for outside in inputs}
+
+
+def _other_inputs(known: Mapping[str, str], ancestors: Sequence[str]) -> list[str]:
+    """Return the earlier stages whose state differs from the state that a stage was made from."""
+    notebooks = notebook_names()
+    return [
+        need
+        for need, state in known.items()
+        if need in notebooks and _input(ancestors, need) != state
+    ]
+
+
+def _input(ancestors: Sequence[str], need: str) -> str | None:
+    """Return the state of a finished stage in the nearest run that has begun it, or None."""
+    holder = lineage.first_holder(ancestors, need)
+    if holder is None or not (stage_dir(holder, need) / METRICS).exists():
+        return None
+    return input_state(holder, need)
+
+
 def _values_of(run: str, preset: str, offers: Offers) -> dict[str, dict[str, Value]]:
-    """Return the values that a run's stages were made with; where a stage was not made, the preset's."""
+    """Return the values that a run's stages were made with; else the values of its preset."""
     parent = lineage.parent_of(run)
     if parent:
         inherited = _values_of(parent, preset, offers)
         values = applied(lineage.settings_of(run), inherited, run, offers)
     else:
         values = resolve(preset, run, offers=offers)
-    for name, offered in values.items():
-        record = read_record(run, name) or {}
-        config = stage_dir(run, name) / "config.json"
-        made_with = config_of(config.parent, run, name)["settings"] if config.exists() else record.get("parameters", {})
-        offered.update({key: value for key, value in made_with.items() if key in offered and key not in PLACE})
+    for name, own in values.items():
+        folder = stage_dir(run, name)
+        if (folder / CONFIG).exists():
+            made_with = config_of(folder, run, name)["settings"]
+        else:
+            made_with = (read_record(run, name) or {}).get("parameters", {})
+        for key, value in made_with.items():
+            if key in own and key not in LOCATION:
+                own[key] = value
     return values
+
+
+def _chosen(only: Sequence[str], start: str | None) -> list[str]:
+    """Return the names of the notebooks that are chosen, in order."""
+    wanted = {notebook_path(name).stem for name in only} or set(notebook_names())
+    first = notebook_path(start).stem if start else ""
+    chosen = [name for name in notebook_names() if name in wanted and name >= first]
+    if not chosen:
+        raise Problem(
+            "No notebook is chosen.",
+            expected="at least one notebook",
+            found=f"{', '.join(only)} from {start} on",
+            cause="--from leaves out all that were named",
+            fix="leave out --from, or name a later notebook",
+        )
+    return chosen
 
 
 def carry_out(task: Task) -> dict[str, Any]:
@@ -228,57 +352,87 @@ def _carry_out(task: Task) -> dict[str, Any]:
 
     source = notebook_path(task.name)
     folder = stage_dir(task.run, task.name)
-    writer = f"alignsd run --run {task.run}, notebook {task.name[:2]}"
-    with locks.hold(locks.stage_lock(task.run, task.name), writer):  # unless open elsewhere
-        if task.afresh and folder.exists():
-            remove_folder(folder)
-        # Until the notebook is finished again, so that a failure is not taken for a result.
-        (folder / "metrics.json").unlink(missing_ok=True)
-        sweep(folder)
-        sweep(run_dir(task.run), deep=False)
-        sweep(figures_dir(task.run))
+    _make_ready(task)
     started, clock = datetime.now(UTC), time.monotonic()
-    changed = {
-        name: value for name, value in task.values.items() if value != task.offered[name].default
-    }
     package = package_sha256()
     bars = work_file(task.run)
     bars.unlink(missing_ok=True)
     environment = {FILE: str(bars), HEADLESS: "1"}
     try:
-        execute(source, run_dir(task.run) / source.name, changed, environment)
+        execute(source, run_dir(task.run) / source.name, _changed_values(task), environment)
     except BaseException:
         sweep(folder)  # a kernel that was killed leaves its temporary files
         raise
-    if not (folder / "metrics.json").exists():
-        raise Problem(f"{task.name} ended without a result.", expected=shown(folder / "metrics.json"), found="no such file",
-                      cause="the notebook's last code cell does not finish its stage",
-                      fix="end the notebook with stage.finish({...})")
-    record = {"notebook": task.name, "source_sha256": source_sha256(source), "code_sha256": code_sha256(source),
-              "package_sha256": package, "preset": task.preset, "parameters": task.values, "started": started.isoformat(timespec="seconds"),
-              "seconds": round(time.monotonic() - clock, 1), "versions": versions(),
-              "peak_memory_mib": read_metrics(task.run, task.name)["peak_memory_mib"], "state": input_state(task.run, task.name),
-              "work": {bar.what: round(bar.seconds, 1) for bar in read_work(bars)}}
+    if not (folder / METRICS).exists():
+        raise Problem(
+            f"{task.name} ended without a result.",
+            expected=shown(folder / METRICS),
+            found="no such file",
+            cause="the notebook's last code cell does not finish its stage",
+            fix="end the notebook with stage.finish({...})",
+        )
+    record = {
+        "notebook": task.name,
+        "source_sha256": source_sha256(source),
+        "code_sha256": code_sha256(source),
+        "package_sha256": package,
+        "preset": task.preset,
+        "parameters": task.values,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - clock, 1),
+        "versions": versions(),
+        PEAK_MEMORY: read_metrics(task.run, task.name)[PEAK_MEMORY],
+        "state": input_state(task.run, task.name),
+        "work": {bar.what: round(bar.seconds, 1) for bar in read_work(bars)},
+    }
     bars.unlink(missing_ok=True)
     write_json(record_path(task.run, task.name), record)
     return record
 
 
+def _make_ready(task: Task) -> None:
+    """Delete what must not be there when a notebook starts, unless its stage is open elsewhere."""
+    folder = stage_dir(task.run, task.name)
+    writer = f"alignsd run --run {task.run}, notebook {task.name[:2]}"
+    with locks.hold(locks.stage_lock(task.run, task.name), writer):
+        if task.afresh and folder.exists():
+            remove_folder(folder)
+        # Until the notebook is finished again, so that a failure is not taken for a result.
+        (folder / METRICS).unlink(missing_ok=True)
+        sweep(folder)
+        sweep(run_dir(task.run), deep=False)
+        sweep(figures_dir(task.run))
+
+
+def _changed_values(task: Task) -> dict[str, Value]:
+    """Return the values that differ from the notebook's own."""
+    changed = {}
+    for name, value in task.values.items():
+        if value != task.offered[name].default:
+            changed[name] = value
+    return changed
+
+
 def note(plan: Plan) -> None:
-    """Write the run's ``run.json`` before its first notebook runs, so that a stopped run goes on with the same values."""
+    """Write ``run.json`` before the first notebook runs, so that a stopped run keeps its values."""
     variations.note_run(plan.run, plan.preset, plan.parent, plan.settings)
 
 
 def leave(task: Task) -> None:
-    """Bring the prose of a finished notebook's executed copy up to date with the source, whose code is unchanged."""
-    from alignsd.running.execution import refresh_prose
+    """Bring the prose of a finished notebook's executed copy up to date with the source.
+
+    The code of the two is the same.
+    """
+    from alignsd.running.execution import refresh_prose  # takes seconds: not for a plan
 
     if task.inherited:
         return
-    source, record = notebook_path(task.name), read_record(task.run, task.name)
-    if record.get("source_sha256") != source_sha256(source):
+    source = notebook_path(task.name)
+    record = read_record(task.run, task.name) or {}
+    present = source_sha256(source)
+    if record.get("source_sha256") != present:
         refresh_prose(source, run_dir(task.run) / source.name)
-        write_json(record_path(task.run, task.name), record | {"source_sha256": source_sha256(source)})
+        write_json(record_path(task.run, task.name), record | {"source_sha256": present})
 
 
 def clean(run: str, start: str | None = None) -> Iterator[Path]:
@@ -287,8 +441,8 @@ def clean(run: str, start: str | None = None) -> Iterator[Path]:
     The executed copies, the records and the figures stay until the next run replaces them.
 
     Raises:
-        Problem: for an unknown notebook, a run that does not exist, or a run or a stage that another
-            process is at work on.
+        Problem: for an unknown notebook, a run that does not exist, or a run or a stage that
+            another process is at work on.
     """
     lineage.check_run(run)
     writer = f"alignsd clean --run {run}"
@@ -299,52 +453,3 @@ def clean(run: str, start: str | None = None) -> Iterator[Path]:
             with locks.hold(locks.stage_lock(run, name), writer):
                 remove_folder(stage_dir(run, name))
             yield stage_dir(run, name)
-
-
-def _chosen(only: Sequence[str], start: str | None) -> list[str]:
-    wanted = {notebook_path(name).stem for name in only} or set(notebook_names())
-    first = notebook_path(start).stem if start else ""
-    chosen = [name for name in notebook_names() if name in wanted and name >= first]
-    if not chosen:
-        raise Problem("No notebook is chosen.", expected="at least one notebook", found=f"{', '.join(only)} from {start} on",
-                      cause="--from leaves out all that were named", fix="leave out --from, or name a later notebook")
-    return chosen
-
-
-def _state(name: str, preset: str, run: str, values: dict[str, Value]) -> tuple[bool, str]:
-    """Whether a notebook has to run, and why; refuses a folder made with other settings before anything is run."""
-    folder, source = stage_dir(run, name), notebook_path(name)
-    if not (folder / "config.json").exists():
-        return True, "not run yet"
-    config = config_of(folder, run, name)
-    known = config["inputs"]
-    present = _present(known, values)
-    models = [outside for outside in present if outside.kind is Kind.MODEL]
-    if any(known[model.key] != model.digits for model in models):
-        return True, NEW_MODELS
-    finished = (folder / "metrics.json").exists()
-    rechecked = [] if finished else config.get("rechecked", [])
-    now = {outside.key: outside.digits for outside in present}
-    refuse_other(folder, configuration(name, values, known | now), rechecked)
-    if not finished:
-        return True, "begun, not finished: goes on with what is there"
-    record = read_record(run, name)
-    if not (run_dir(run) / source.name).exists() or record is None:
-        return True, "its executed copy or its record is missing"
-    if record.get("code_sha256") != code_sha256(source):
-        return True, "its code changed; --force would empty its folder first"
-    line = lineage.lineage(run)
-    if any(_input(line, need) != state for need, state in known.items() if need in notebook_names()):
-        return True, "its inputs changed"
-    if record.get("package_sha256") not in (None, package_sha256()):
-        command = commands.pasteable(f"alignsd run --preset {preset} --run {run} --force {name[:2]}")
-        return False, f"finished before the package changed; {command} redoes it"
-    return False, "finished before"
-
-
-def _input(line: list[str], need: str) -> str | None:
-    """Return the state of a finished stage in a run or its nearest ancestor that has begun the stage, or None."""
-    holders = [run for run in line if (stage_dir(run, need) / "config.json").exists()]
-    if not holders or not (stage_dir(holders[0], need) / "metrics.json").exists():
-        return None
-    return input_state(holders[0], need)

@@ -161,7 +161,7 @@ def finished(notebook, kit):
 def test_a_damaged_file_of_a_run_is_named_or_made_anew(finished, name, shape):
     """Each reader of a run's files gives our own error that names a file, or goes on with a right value."""
     finished[name].write_bytes(SHAPES[shape])
-    calls = [lambda: runner.plan("mini", "trial"), lambda: input_state("trial", "01_first"), lambda: read_metrics("trial", "01_first"),
+    calls = [lambda: runner.prepare("mini", "trial").tasks, lambda: input_state("trial", "01_first"), lambda: read_metrics("trial", "01_first"),
              lambda: read_record("trial", "01_first"), lambda: read_run("trial")]
     for call in calls:
         try:
@@ -178,7 +178,7 @@ def test_a_folder_in_place_of_a_file_of_a_run_is_told(finished, name):
     finished[name].unlink()
     finished[name].mkdir()
     try:
-        runner.plan("mini", "trial")
+        runner.prepare("mini", "trial").tasks
     except Problem as told:
         assert ".json" in str(told)
     assert expected_seconds("mini", "other") in ({"01_first": 2.0}, {})

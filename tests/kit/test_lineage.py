@@ -101,7 +101,7 @@ def test_a_parent_that_ran_again_is_noticed(three, kit):
     run("trial", parent="mini", settings=["02.steps=20"])
     path = kit / "papermill_runs/mini/stages/01_first/metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rate": 0.75}))
-    assert [t.reason for t in runner.plan("mini", "trial")][1] == "its inputs changed"
+    assert [t.reason for t in runner.prepare("mini", "trial").tasks][1] == "its inputs changed"
 
 
 @pytest.mark.parametrize(("name", "parent", "words"), [

@@ -20,14 +20,14 @@ def two(notebook):
 
 def run(**options) -> list[str]:
     """Plans and carries out a run; returns the names of the notebooks that were run."""
-    tasks = runner.plan("mini", options.pop("run", "mini"), **options)
+    tasks = runner.prepare("mini", options.pop("run", "mini"), **options).tasks
     for task in tasks:
         (runner.carry_out if task.todo else runner.leave)(task)
     return [task.name for task in tasks if task.todo]
 
 
 def todo(**options) -> list[str]:
-    return [task.name for task in runner.plan("mini", options.pop("run", "mini"), **options) if task.todo]
+    return [task.name for task in runner.prepare("mini", options.pop("run", "mini"), **options).tasks if task.todo]
 
 
 def test_run_skip_change_force(two, kit, notebook):
@@ -63,7 +63,7 @@ def test_a_notebook_that_failed_is_not_finished_though_it_was_before(two, kit, n
     notebook("01_first", "rate = 0.5  # rate", FIRST[0], "1 / 0", FIRST[1])
     with pytest.raises(Stopped, match="ZeroDivisionError"):
         run()
-    assert runner.plan("mini", "mini")[0].reason == "begun, not finished: goes on with what is there"
+    assert runner.prepare("mini", "mini").tasks[0].reason == "begun, not finished: goes on with what is there"
     notebook("01_first", "rate = 0.5  # rate", *FIRST)
     assert run() == ["01_first", "02_second"] and run() == []
 
@@ -73,7 +73,7 @@ def test_a_notebook_opened_by_hand_after_a_change_still_counts_as_changed(two, k
     run()
     notebook("01_first", "rate = 0.5  # rate", FIRST[0], "print(rate)", FIRST[1])
     stage.begin("01_first", {"run": "mini", "rate": 0.5})
-    assert runner.plan("mini", "mini")[0].reason.startswith("its code changed")
+    assert runner.prepare("mini", "mini").tasks[0].reason.startswith("its code changed")
 
 
 def test_new_weights_of_a_shipped_model_start_its_stages_anew(kit, notebook, monkeypatch):
@@ -93,7 +93,7 @@ def test_new_weights_of_a_shipped_model_start_its_stages_anew(kit, notebook, mon
     for path in stale:
         path.write_text("x")
     model.write_text("other")
-    assert [task.reason for task in runner.plan("mini", "mini")] == [runner.NEW_MODELS, "an earlier notebook runs again"]
+    assert [task.reason for task in runner.prepare("mini", "mini").tasks] == [runner.NEW_MODELS, "an earlier notebook runs again"]
     assert run() == ["01_first", "02_second"] and not any(path.exists() for path in stale) and run() == []
 
 
@@ -104,21 +104,21 @@ def test_a_folder_of_the_reader_s_own_that_changed_is_refused_before_anything_ru
     assert run() == ["01_first"] and run() == []
     (kit / "data/part-000002.zip").write_text("x")
     with pytest.raises(Problem, match="(?s)folder of parts.*a file of yours was changed.*alignsd clean --run mini --from 01"):
-        runner.plan("mini", "mini")
+        runner.prepare("mini", "mini").tasks
     assert run(force=True) == ["01_first"]
 
 
 def test_a_finished_notebook_says_that_the_package_changed_since(two, kit, monkeypatch):
     run()
-    assert [task.reason for task in runner.plan("mini", "mini")] == ["finished before"] * 2
+    assert [task.reason for task in runner.prepare("mini", "mini").tasks] == ["finished before"] * 2
     monkeypatch.setattr(runner, "package_sha256", lambda: "other")
-    (first, _) = runner.plan("mini", "mini")
+    (first, _) = runner.prepare("mini", "mini").tasks
     assert not first.todo and "package changed" in first.reason
     assert first.reason.endswith("alignsd run --preset mini --run mini --force 01 redoes it")
     record = read_record("mini", "01_first")
     del record["package_sha256"]  # as an earlier version wrote it
     (kit / "papermill_runs/mini/01_first.json").write_text(json.dumps(record))
-    assert runner.plan("mini", "mini")[0].reason == "finished before"
+    assert runner.prepare("mini", "mini").tasks[0].reason == "finished before"
 
 
 def test_an_earlier_notebook_that_runs_again_takes_the_later_ones_along(two, kit):
@@ -127,7 +127,7 @@ def test_an_earlier_notebook_that_runs_again_takes_the_later_ones_along(two, kit
         folder.mkdir(parents=True)
         settings = {"rate": 0.5} if name == "01_first" else {"steps": 10}
         (folder / "config.json").write_text(json.dumps({"settings": settings, "inputs": needs, "fingerprint": "0"}))
-    reasons = [task.reason for task in runner.plan("mini", "mini")]
+    reasons = [task.reason for task in runner.prepare("mini", "mini").tasks]
     assert reasons == ["begun, not finished: goes on with what is there"] * 2
 
 
@@ -150,13 +150,13 @@ def test_clean_deletes_stages_from_a_notebook_on_and_nothing_else(two, kit):
 
 def test_names_are_strict(two):
     with pytest.raises(Problem, match="no notebook '07'"):
-        runner.plan("mini", "mini", only=["07"])
+        runner.prepare("mini", "mini", only=["07"]).tasks
     with pytest.raises(Problem, match="No notebook is chosen"):
-        runner.plan("mini", "mini", only=["01"], start="02")
+        runner.prepare("mini", "mini", only=["01"], start="02").tasks
     with pytest.raises(Problem, match="no preset 'mni'"):
-        runner.plan("mni", "mini")
+        runner.prepare("mni", "mini").tasks
     with pytest.raises(Problem, match="cannot name a folder"):
-        runner.plan("mini", "../out")
+        runner.prepare("mini", "../out").tasks
 
 
 def test_an_input_that_is_checked_again_may_appear_or_change_until_the_notebook_is_finished(notebook, kit):
