@@ -13,13 +13,16 @@ import typer
 from alignsd.base import commands
 from alignsd.base.errors import Problem, Stopped
 from alignsd.base.paths import checked_run, figures_dir, run_dir, shown
-from alignsd.base.progress import Progress, clock, work_file
+from alignsd.base.progress import clock, work_file
 from alignsd.kit import lineage, locks, parameters
 from alignsd.kit.presets import default_run, resolve
 from alignsd.kit.records import expected_seconds, known_work
 from alignsd.kit.surroundings import print_any_character, require_docstrings
 from alignsd.running import runner
+from alignsd.running.forecast import EarlierRun, Forecast
 from alignsd.running.signals import Interrupted, handled, interrupt
+from alignsd.running.status_line import StatusLine
+from alignsd.running.tasks import Plan, Request, prepare
 
 app = typer.Typer(
     add_completion=False,
@@ -77,9 +80,10 @@ def run(
     if parent and name is None:
         raise _no_name_of_its_own(parent, settings or ())
     run_name = name or default_run("mini" if preset is None else preset)
-    plan = runner.prepare(
-        preset, run_name, notebooks or (), start, settings or (), force, parent or ""
+    request = Request(
+        run_name, preset, notebooks or (), start, settings or (), force, parent or ""
     )
+    plan = prepare(request)
     if dry_run:
         _show(plan)
         return
@@ -343,7 +347,7 @@ def _look_ahead(
 
 
 @contextmanager
-def _only_writer(plan: runner.Plan) -> Iterator[None]:
+def _only_writer(plan: Plan) -> Iterator[None]:
     """Keep other processes from writing in the run of a plan while the block runs."""
     nothing_to_run = not any(task.todo for task in plan.tasks)
     if nothing_to_run and plan.parent == lineage.parent_of(plan.run):
@@ -354,27 +358,27 @@ def _only_writer(plan: runner.Plan) -> Iterator[None]:
         yield
 
 
-def _carry_out(plan: runner.Plan) -> None:
+def _carry_out(plan: Plan) -> None:
     """Carry out a plan and print how far the run is."""
     names = [task.name for task in plan.tasks]
     todo = [task.name for task in plan.tasks if task.todo]
-    expected = expected_seconds(plan.preset, plan.run)
-    known = known_work(plan.preset, plan.run)
-    progress = Progress(names, todo, expected, known, work_file(plan.run))
+    seconds = expected_seconds(plan.preset, plan.run)
+    earlier = EarlierRun(seconds, known_work(plan.preset, plan.run))
+    status = StatusLine(names, Forecast(todo, earlier), work_file(plan.run))
     started = time.monotonic()
     print(f"run {plan.run}, preset {plan.preset}", flush=True)
     _tell_of_empty_parent(plan)
     for task in plan.tasks:
         if not task.todo:
             runner.leave(task)
-            progress.skip(task.name, task.reason)
+            status.skip(task.name, task.reason)
             continue
-        with progress.running(task.name):
+        with status.running(task.name):
             runner.carry_out(task)
     print(f"all done in {clock(time.monotonic() - started)}")
 
 
-def _tell_of_empty_parent(plan: runner.Plan) -> None:
+def _tell_of_empty_parent(plan: Plan) -> None:
     """Say that a variation has nothing to read, as in a fresh clone, which holds no stages."""
     ancestors = lineage.lineage(plan.run, plan.parent)[1:]
     if not ancestors or any(lineage.finished_stages(ancestor) for ancestor in ancestors):
@@ -390,7 +394,7 @@ def _tell_of_empty_parent(plan: runner.Plan) -> None:
     )
 
 
-def _show(plan: runner.Plan) -> None:
+def _show(plan: Plan) -> None:
     """Print what a plan would do, and every value."""
     if plan.parent:
         changes = ", ".join(plan.settings) or "nothing yet"

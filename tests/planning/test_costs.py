@@ -9,14 +9,14 @@ import torch
 from alignsd import cli
 from alignsd.base.errors import Problem
 from alignsd.planning import costs, environment, throughput
-from alignsd.running import runner
+from alignsd.running.tasks import Request, prepare
 
 ENCODED = 2 * (37_572 + 21_108) + 200_231  # the selected ones, and the control's as many again, beside the regularization pictures
 
 
 @pytest.fixture(scope="module")
 def values():
-    return {task.name[:2]: task.values for task in runner.prepare("paper", "cost-of-paper").tasks}
+    return {task.name[:2]: task.values for task in prepare(Request("cost-of-paper", "paper")).tasks}
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_space_of_the_paper(values):
     space = costs.space(values, 1_000)
     assert space["05"] == pytest.approx(ENCODED * 2**16 / 2**30, abs=0.3) and space["04"] == pytest.approx(58_680 * 0.75 / 1024)
     assert sum(space.values()) < values["00"]["disk"], "the preset asks for less than it leaves"
-    small = {task.name[:2]: task.values for task in runner.prepare("small", "cost-of-small").tasks}
+    small = {task.name[:2]: task.values for task in prepare(Request("cost-of-small", "small")).tasks}
     assert sum(costs.space(small, 30).values()) < small["00"]["disk"]
 
 
@@ -123,7 +123,7 @@ def test_notebooks_without_large_models_need_no_gpu_and_little_disk(values, mach
 
 
 def test_the_miniature_needs_no_more_disk_than_it_has_not_written(machine, monkeypatch, tmp_path):
-    mini = {task.name[:2]: task.values for task in runner.prepare("mini", "trial").tasks}
+    mini = {task.name[:2]: task.values for task in prepare(Request("trial", "mini")).tasks}
     needed = mini["00"]["disk"]
     disk(monkeypatch, needed / 2)
     with pytest.raises(Problem, match=f"free disk {needed:g} GiB"):
