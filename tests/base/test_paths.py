@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alignsd import sources
 from alignsd.base import paths
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.collect import discord, hpd
-from alignsd.compare import arms, fid
+from alignsd.compare.prompts import read_prompts
 from alignsd.kit.stage import begin, file_sha256
 from alignsd.models import clip, registry
 from alignsd.select import diffusiondb, imagefolder
@@ -55,10 +56,10 @@ def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebo
     assert paths.user_path("data/a") == own / "a" and paths.user_path("/a") == Path("/a")
     stage = begin("01_first", {"run": "mini", "seed": 0})
     assert stage.input("00_none", instead="data") == own
-    assert arms.read_prompts("data/names.txt", 2, seed=0) == ["one", "two"] == hpd.read_names("data/names.txt")
+    assert read_prompts("data/names.txt", 2) == ["one", "two"] == hpd.read_names("data/names.txt")
     assert discord.export_files("data/channel.json", lambda: own) == [own / "channel.json"]
     assert diffusiondb.parts_folder("data", own) == own == imagefolder.regularization_folder("data", 1, own, 0)
-    pictures, _ = fid.reference_pictures("data", [], seed=0)
+    pictures, _ = sources.fid_reference("data", [], seed=0)
     assert len(list(pictures)) == 2
     assert registry.resolve("data/names.txt") == str(own / "names.txt") and registry.resolve("ViT-L-14") == "ViT-L-14"
     assert file_sha256("data/names.txt") == file_sha256(own / "names.txt")
