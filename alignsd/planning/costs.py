@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from alignsd import paper
 from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem
 from alignsd.base.paths import stage_dir, user_path
@@ -31,10 +32,9 @@ from alignsd.planning.throughput import (
 )
 from alignsd.select.diffusiondb import find_parts
 
-# Sizes of the paper's data (section 3 and 4, and the released files).
-TRAIN_CHOICES, TRAIN_IMAGES, TEST_IMAGES = 20_205, 79_167, 19_640
+# Sizes of DiffusionDB and of the files.
 PARTS, PART_IMAGES = 1_000, 1_000
-SELECTED = 37_572 + 21_108  # of a million scored
+SELECTED = paper.POSITIVES + paper.NEGATIVES  # of a million scored
 PART_GIB = 0.5  # one part of DiffusionDB Large (its issue 11)
 PICTURE_GIB = 3 * 512**2 / 2**30  # a PNG of 512 px takes at most about this
 LATENT_GIB = 2 * 4 * 64 * 64 * 2 / 2**30  # mean and spread of one picture's latents in half precision, as on a GPU
@@ -55,11 +55,11 @@ def count_work(values: Values, parts: int) -> pd.DataFrame:
         ``notebook, task, count``: how often the unit of the task is done.
     """
     p02, p05, p06, p07 = (values[number] for number in ("02", "05", "06", "07"))
-    images_per_choice = TRAIN_IMAGES / TRAIN_CHOICES
-    trained = p02["epochs"] * (TRAIN_IMAGES + images_per_choice * sum(p02["curve"]))
+    images_per_choice = paper.TRAIN_IMAGES / paper.TRAIN_CHOICES
+    trained = p02["epochs"] * (paper.TRAIN_IMAGES + images_per_choice * sum(p02["curve"]))
     drawn, encoded, selected = _drawn(values), _encoded(values, parts), _selected(parts)
     distances = p07["fid_resamples"] * (len(ARMS) + 1)  # one per arm, and the root of the reference's covariance
-    rows = [("02", TRAIN_CLIP, round(trained)), ("02", EMBED, TEST_IMAGES * (4 + len(p02["curve"]))),
+    rows = [("02", TRAIN_CLIP, round(trained)), ("02", EMBED, paper.TEST_IMAGES * (4 + len(p02["curve"]))),
             ("03", READ, parts * PART_IMAGES), ("03", EMBED, parts * PART_IMAGES), ("04", READ, selected),
             ("05", READ, 2 * encoded), ("05", EMBED, encoded - selected), ("05", ENCODE, encoded),
             ("05", TRAIN_LORA, 2 * p05["steps"] * p05["batch"]),
