@@ -100,7 +100,8 @@ def test_majorities_need_more_than_half():
     original, adapted = [9, 10, 11, 0], [11, 10, 9, 20]
     votes = pd.DataFrame({"original": original, "adapted": adapted, "voters": 20})
     result = user_study.majorities(votes, seed=0).set_index("outcome")
-    assert result["value"].to_dict() == {"adapted": 0.5, "original": 0.25, "tie": 0.25, "lead": 0.25}
+    expected = {"adapted": 0.5, "original": 0.25, "tie": 0.25, "lead": 0.25}
+    assert result["value"].to_dict() == expected
     assert (result["low"] <= result["value"]).all() and (result["value"] <= result["high"]).all()
 
 
