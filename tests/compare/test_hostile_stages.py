@@ -23,6 +23,8 @@ from alignsd.miniature.corpus import Recipe
 from alignsd.models.stable_diffusion import Drawing, image_seed
 from alignsd.select import diffusiondb, rule, scoring
 
+pytest_plugins = ["measured_arms"]  # the fixtures plan and scorers
+
 # ---------------------------------------------------------------- pictures and tables of 06
 
 

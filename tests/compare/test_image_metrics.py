@@ -12,6 +12,8 @@ from alignsd.base.images import MISSING, save_png
 from alignsd.compare import arm_metrics, image_metrics
 from alignsd.miniature.world import FLAWS
 
+pytest_plugins = ["measured_arms"]  # the fixtures plan and scorers
+
 
 def test_images_are_measured_against_what_was_asked_for(plan, scorers):
     table, features = image_metrics.measure(*plan, scorers, batch=2)

@@ -1,4 +1,4 @@
-"""Images of two arms, and models that measure them by rules of thumb."""
+"""Fixtures: images of two arms, and models whose answers can be worked out by hand."""
 
 from types import SimpleNamespace
 
