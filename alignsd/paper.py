@@ -63,6 +63,12 @@ TABLE_4 = {
 # User study: share of 100 prompts on which more than 10 of 20 people prefer an arm's image, %.
 MAJORITIES = {"original": 22.0, "adapted": 74.0}
 
+# --- Sizes ----------------------------------------------------------------------------------------
+
+# The first million of DiffusionDB Large. Source: the paper scored a million; DiffusionDB's README.
+PARTS_OF_DIFFUSIONDB = 1_000
+IMAGES_PER_PART = 1_000
+
 
 def difference(value: float, other: float, digits: int) -> float:
     """Return ``value - other`` of two published numbers, rounded to the digits published."""

@@ -19,7 +19,7 @@ class Verdicts(Protocol):
 
     @property
     def flaw_names(self) -> list[str]:
-        """Return the name of each picture's flaw, such as ``"missing arm"``; ``"none"`` if whole."""
+        """Return each picture's flaw, such as ``"missing arm"``; ``"none"`` if whole."""
 
     def matches(self, prompts: list[str]) -> np.ndarray:
         """Return whether each picture shows all that its prompt asks for, ``(n,)`` bool."""

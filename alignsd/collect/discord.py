@@ -215,7 +215,7 @@ def raw_messages(path: Path, silent: bool = True) -> Iterator[Any]:
         _refuse_other_formats(path, file)
         size = os.fstat(file.fileno()).st_size
         name = f"reading {path.name}"
-        with track(total=size, what=name, unit="B", scaled=True, silent=silent) as bar:
+        with track(total=size, what=name, unit="B", silent=silent) as bar:
             file.seek(0)
             try:
                 for record in entries(file, "messages"):

@@ -16,7 +16,8 @@ from alignsd.base.progress import track
 from alignsd.compare.arms import ORIGINAL
 from alignsd.compare.measurement import COLUMNS, Measurement
 from alignsd.compare.reference import FEWEST
-from alignsd.kit.tables import TABLES, command_for
+from alignsd.kit.schemas import TABLES
+from alignsd.kit.tables import command_for
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

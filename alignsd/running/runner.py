@@ -12,28 +12,28 @@ from alignsd.base.atomic import remove_folder, sweep, write_json
 from alignsd.base.errors import Problem
 from alignsd.base.paths import figures_dir, run_dir, shown, stage_dir
 from alignsd.base.progress import FILE, read_work, work_file
-from alignsd.kit import lineage, locks
-from alignsd.kit.parameters import (
-    Value,
-    applied,
-    notebook_names,
-    notebook_path,
-    read_parameters,
-    resolve,
-)
-from alignsd.kit.provenance import MODEL, PLACE, own_inputs
-from alignsd.kit.records import preset_of, read_record, record_path
-from alignsd.kit.stage import (
-    HEADLESS,
+from alignsd.kit import lineage, locks, variations
+from alignsd.kit.notebook_files import notebook_names, notebook_path
+from alignsd.kit.parameters import Parameter, Value
+from alignsd.kit.presets import Offers, applied, read_offers, resolve
+from alignsd.kit.provenance import (
+    PLACE,
+    Kind,
+    OutsideInput,
     code_sha256,
+    outside_inputs,
+    package_sha256,
+    source_sha256,
+    versions,
+)
+from alignsd.kit.records import preset_of, read_record, record_path
+from alignsd.kit.stage import HEADLESS
+from alignsd.kit.stage_record import (
     config_of,
     configuration,
     input_state,
-    package_sha256,
     read_metrics,
     refuse_other,
-    source_sha256,
-    versions,
 )
 
 FORCED = "forced: its folder is emptied first"
@@ -48,6 +48,7 @@ class Task:
         name: the notebook's name.
         preset: the preset the values come from.
         run: the run's name.
+        offered: the parameters that the notebook offers.
         values: all its parameters, resolved.
         todo: whether it is run.
         reason: why, or why not, in a few words.
@@ -58,6 +59,7 @@ class Task:
     name: str
     preset: str
     run: str
+    offered: Mapping[str, Parameter]
     values: dict[str, Value]
     todo: bool
     reason: str
@@ -117,24 +119,33 @@ def prepare(preset: str | None, run: str, only: Sequence[str] = (), start: str |
             other settings or from other files of the reader's own.
     """
     if parent:
-        lineage.check_parent(run, parent)
+        variations.check_parent(run, parent)
     parent = parent or lineage.parent_of(run)
     if preset is None:
         preset = preset_of(run if lineage.read_run(run) else parent or run)
+    offers = read_offers()
     if parent:
         settings = lineage.merged(lineage.settings_of(run), settings)
-        values = applied(settings, _values_of(parent, preset), run)
+        values = applied(settings, _values_of(parent, preset, offers), run, offers)
     else:
-        values = resolve(preset, run, settings)
+        values = resolve(preset, run, settings, offers)
     line = lineage.lineage(run, parent)
     tasks: list[Task] = []
     for name in _chosen(only, start):
-        task = _task(name, preset, line, values[name], tasks, force)
+        task = _task(name, preset, line, offers[name], values[name], tasks, force)
         tasks.append(task)
     return Plan(run, preset, parent, list(settings), tasks, values)
 
 
-def _task(name: str, preset: str, line: list[str], values: dict[str, Value], before: list[Task], force: bool) -> Task:
+def _task(
+    name: str,
+    preset: str,
+    line: list[str],
+    offered: Mapping[str, Parameter],
+    values: dict[str, Value],
+    before: list[Task],
+    force: bool,
+) -> Task:
     """Return one notebook's task; ``before`` are those of the chosen earlier notebooks."""
     run = line[0]
     held_by = [holder for holder in line if (stage_dir(holder, name) / "config.json").exists()]
@@ -143,12 +154,12 @@ def _task(name: str, preset: str, line: list[str], values: dict[str, Value], bef
         running = [task.name for task in before if task.todo]
         reason = _why_not_inherited(name, line, held_by, values, running)
         words = reason or f"unchanged: read from run {held_by[0]}"
-        return Task(name, preset, run, values, todo=bool(reason), reason=words, inherited=not reason)
+        return Task(name, preset, run, offered, values, todo=bool(reason), reason=words, inherited=not reason)
     todo, reason = (True, FORCED) if force else _state(name, preset, run, values)
     anew = reason in (FORCED, NEW_MODELS) or any(task.afresh for task in before)
     if not todo and any(task.todo for task in before):
         todo, reason = True, "an earlier notebook runs again"
-    return Task(name, preset, run, values, todo, reason, anew)
+    return Task(name, preset, run, offered, values, todo, reason, anew)
 
 
 def _why_not_inherited(name: str, line: list[str], held_by: list[str], values: dict[str, Value],
@@ -161,7 +172,8 @@ def _why_not_inherited(name: str, line: list[str], held_by: list[str], values: d
     if not (folder / "metrics.json").exists():
         return f"not finished in run {holder}"
     config = config_of(folder, holder, name)
-    wanted = configuration(name, values, config["inputs"] | _present(config["inputs"], values))
+    present = {outside.key: outside.digits for outside in _present(config["inputs"], values)}
+    wanted = configuration(name, values, config["inputs"] | present)
     changed = [key for key, value in wanted["settings"].items() if config["settings"].get(key) != value]
     if changed:
         return "other values: " + ", ".join(f"{key} = {values[key]!r}" for key in changed)
@@ -174,15 +186,19 @@ def _why_not_inherited(name: str, line: list[str], held_by: list[str], values: d
     return f"its input {other[0]} is another" if other else ""
 
 
-def _present(known: Mapping[str, str], values: dict[str, Value]) -> dict[str, str]:
-    """Return the digits, as they are now, of the outside files that a stage was made from."""
-    return {key: digits for key, digits in own_inputs(values).items() if key in known}
+def _present(known: Mapping[str, str], values: dict[str, Value]) -> list[OutsideInput]:
+    """Return the outside files that a stage was made from, with their digits as they are now."""
+    return [outside for outside in outside_inputs(values) if outside.key in known]
 
 
-def _values_of(run: str, preset: str) -> dict[str, dict[str, Value]]:
-    """Return the values that a run's stages were made with; those of its preset where a stage was not made."""
-    above = lineage.parent_of(run)
-    values = applied(lineage.settings_of(run), _values_of(above, preset), run) if above else resolve(preset, run)
+def _values_of(run: str, preset: str, offers: Offers) -> dict[str, dict[str, Value]]:
+    """Return the values that a run's stages were made with; where a stage was not made, the preset's."""
+    parent = lineage.parent_of(run)
+    if parent:
+        inherited = _values_of(parent, preset, offers)
+        values = applied(lineage.settings_of(run), inherited, run, offers)
+    else:
+        values = resolve(preset, run, offers=offers)
     for name, offered in values.items():
         record = read_record(run, name) or {}
         config = stage_dir(run, name) / "config.json"
@@ -222,8 +238,9 @@ def _carry_out(task: Task) -> dict[str, Any]:
         sweep(run_dir(task.run), deep=False)
         sweep(figures_dir(task.run))
     started, clock = datetime.now(UTC), time.monotonic()
-    defaults = {p.name: p.default for p in read_parameters(source).values()}
-    changed = {name: value for name, value in task.values.items() if value != defaults[name]}
+    changed = {
+        name: value for name, value in task.values.items() if value != task.offered[name].default
+    }
     package = package_sha256()
     bars = work_file(task.run)
     bars.unlink(missing_ok=True)
@@ -249,7 +266,7 @@ def _carry_out(task: Task) -> dict[str, Any]:
 
 def note(plan: Plan) -> None:
     """Write the run's ``run.json`` before its first notebook runs, so that a stopped run goes on with the same values."""
-    lineage.note_run(plan.run, plan.preset, plan.parent, plan.settings)
+    variations.note_run(plan.run, plan.preset, plan.parent, plan.settings)
 
 
 def leave(task: Task) -> None:
@@ -302,11 +319,13 @@ def _state(name: str, preset: str, run: str, values: dict[str, Value]) -> tuple[
     config = config_of(folder, run, name)
     known = config["inputs"]
     present = _present(known, values)
-    if any(known[key] != digits for key, digits in present.items() if key.startswith(MODEL)):
+    models = [outside for outside in present if outside.kind is Kind.MODEL]
+    if any(known[model.key] != model.digits for model in models):
         return True, NEW_MODELS
     finished = (folder / "metrics.json").exists()
     rechecked = [] if finished else config.get("rechecked", [])
-    refuse_other(folder, configuration(name, values, known | present), rechecked)
+    now = {outside.key: outside.digits for outside in present}
+    refuse_other(folder, configuration(name, values, known | now), rechecked)
     if not finished:
         return True, "begun, not finished: goes on with what is there"
     record = read_record(run, name)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from alignsd import sources
-from alignsd.base import paths
+from alignsd.base import folders, paths
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.collect import discord, hpd
 from alignsd.compare.prompts import read_prompts
-from alignsd.kit.stage import begin, file_sha256
+from alignsd.kit.provenance import file_sha256
+from alignsd.kit.stage import begin
 from alignsd.models import clip, registry
 from alignsd.select import diffusiondb, imagefolder
 
@@ -69,12 +70,12 @@ def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebo
 
 def test_a_home_folder_is_known_or_said_to_be_missing(kit, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert paths.home() == tmp_path and paths.user_path("~/a") == tmp_path / "a"
+    assert folders.home() == tmp_path and paths.user_path("~/a") == tmp_path / "a"
     monkeypatch.setenv("HOME", "/")
-    assert paths.home() == Path("/") and paths.user_path("~/a") == Path("/a")
+    assert folders.home() == Path("/") and paths.user_path("~/a") == Path("/a")
     for nowhere in ("", "relative"):
         monkeypatch.setenv("HOME", nowhere)
-        assert paths.home() is None
+        assert folders.home() is None
         with pytest.raises(Problem, match="(?s)~/a has no meaning here.*HOME"):
             paths.user_path("~/a")
         assert paths.user_path("~") == kit / "~", "free text, such as an identifier, is no path"
@@ -85,7 +86,7 @@ def test_a_user_without_an_entry_and_without_home(kit, monkeypatch):
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "home", none)
-    assert paths.home() is None
+    assert folders.home() is None
     with pytest.raises(Problem, match="container"):
         paths.user_path("~/data")
 

@@ -19,7 +19,7 @@ from alignsd.base.images import save_png
 from alignsd.collect import hpd, own_choices
 from alignsd.collect.choice_tables import read_table
 from alignsd.compare.prompts import read_prompts
-from alignsd.reward.accuracy import add_truth
+from alignsd.reward.truth import add_truth
 
 NAMES = ["0.png", "1.png", "2.png", "3.png", "4.png", "absent.png", "damaged.png", "", "../0.png"]
 HALF = "\ud800"  # half a surrogate pair: JSON can escape it, no file can hold it

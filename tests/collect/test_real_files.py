@@ -16,7 +16,7 @@ from alignsd.base.images import save_png
 from alignsd.base.reading import read_lines
 from alignsd.collect import discord, hpd, own_choices
 from alignsd.compare import fid, user_study
-from alignsd.kit import parameters
+from alignsd.kit import presets
 from alignsd.models import aesthetic
 from alignsd.select import imagefolder
 
@@ -255,13 +255,13 @@ def test_a_folder_in_place_of_weights_is_told(tmp_path):
 def test_a_value_of_the_wrong_kind_names_its_own_cause(tmp_path, line, words):
     (tmp_path / "mine.yaml").write_text(f'"05":\n  {line}\n')
     with pytest.raises(Problem, match=words):
-        parameters.resolve(str(tmp_path / "mine.yaml"), "trial")
+        presets.resolve(str(tmp_path / "mine.yaml"), "trial")
 
 
 def test_a_tab_in_a_preset_is_told(tmp_path):
     (tmp_path / "mine.yaml").write_text('"05":\n\tsteps: 7\n')
     with pytest.raises(Problem, match="a tab"):
-        parameters.read_preset(str(tmp_path / "mine.yaml"))
+        presets.read_preset(str(tmp_path / "mine.yaml"))
 
 
 def features(count, length):

@@ -18,7 +18,6 @@ from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import DAMAGED, save_png
 from alignsd.compare import arm_metrics, fid, generation, image_metrics, user_study
 from alignsd.compare.features import picture_features
-from alignsd.kit.tables import write_table
 from alignsd.miniature.corpus import Recipe
 from alignsd.models.stable_diffusion import Drawing, image_seed
 from alignsd.select import diffusiondb, rule, scoring
@@ -174,7 +173,8 @@ def test_features_that_are_no_numbers_are_told(value):
 def tables_of_scores(tmp_path):
     def write(frame: pd.DataFrame):
         place = tmp_path / scoring.STAGE / "scores"
-        write_table(place / "part-000001.parquet", frame)
+        place.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(place / "part-000001.parquet", index=False)
         return place
 
     return write

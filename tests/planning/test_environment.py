@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 
-from alignsd import miniature
 from alignsd.base.errors import Problem
+from alignsd.base.paths import SHIPPED
 from alignsd.planning import environment
 from alignsd.planning.environment import (
     Check,
@@ -40,15 +40,15 @@ def test_a_disk_is_looked_at_before_the_folder_on_it_is_made(kit, monkeypatch, t
 
 def test_every_complaint_comes_with_a_fix(kit, monkeypatch, tmp_path):
     (kit / "requirements.txt").write_text("no_such_package==1.0\n")
-    monkeypatch.setattr("alignsd.miniature.WEIGHTS", tmp_path / "none")
+    monkeypatch.setattr(environment, "SHIPPED", tmp_path / "none")
     checks = check_environment(memory=1e6, disk=1e9)
     assert [c.what for c in checks if (c.state == "ok") != (c.fix == "")] == []
     assert next(c for c in checks if c.what == "miniature's models").state == "missing"
 
 
 def test_a_shipped_model_that_is_missing_or_another_is_named(monkeypatch, tmp_path):
-    shutil.copytree(miniature.WEIGHTS, tmp_path / "weights")
-    monkeypatch.setattr("alignsd.miniature.WEIGHTS", tmp_path / "weights")
+    shutil.copytree(SHIPPED, tmp_path / "weights")
+    monkeypatch.setattr(environment, "SHIPPED", tmp_path / "weights")
     (tmp_path / "weights/judge/judge.safetensors").unlink()
     (tmp_path / "weights/aesthetic/linear.safetensors").write_bytes(b"cut off")
     (models,) = (check for check in check_environment(1, 0.1) if check.what == "miniature's models")
@@ -82,7 +82,7 @@ def test_a_gpu_that_is_too_small_or_absent_is_missing(monkeypatch):
 
 @pytest.mark.parametrize("card", ["", "{", "[]", "null", '{"sha256": 5}', '{"sha256": null}', "[" * 9999])
 def test_a_damaged_card_of_the_models_is_missing_models(monkeypatch, tmp_path, card):
-    monkeypatch.setattr("alignsd.miniature.WEIGHTS", tmp_path)
+    monkeypatch.setattr(environment, "SHIPPED", tmp_path)
     (tmp_path / "model_card.json").write_text(card)
     (models,) = (check for check in check_environment(1, 0.1) if check.what == "miniature's models")
     assert models.state == "missing" and models.fix == "git checkout alignsd/miniature/weights"

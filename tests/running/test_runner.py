@@ -2,11 +2,10 @@ import json
 
 import pytest
 
-from alignsd import miniature
 from alignsd.base.errors import Problem, Stopped
-from alignsd.kit import stage
+from alignsd.kit import provenance, stage
+from alignsd.kit.provenance import source_sha256
 from alignsd.kit.records import expected_seconds, read_record
-from alignsd.kit.stage import source_sha256
 from alignsd.running import runner
 
 FIRST = ('from alignsd.kit.stage import begin\nstage = begin("01_first", globals())', 'stage.finish({"rate": rate})')
@@ -82,9 +81,12 @@ def test_new_weights_of_a_shipped_model_start_its_stages_anew(kit, notebook, mon
     model = kit / "weights" / "clip" / "model.safetensors"
     model.parent.mkdir(parents=True)
     model.write_text("first")
-    monkeypatch.setattr(miniature, "WEIGHTS", kit / "weights")
+    monkeypatch.setattr(provenance, "SHIPPED_MODELS", kit / "weights")
     notebook("02_second", "steps = 10  # steps", *SECOND)
-    own_weights = "from alignsd import miniature\nfrom alignsd.base import paths\nminiature.WEIGHTS = paths.root() / 'weights'\n"
+    own_weights = (
+        "from alignsd.base import paths\nfrom alignsd.kit import provenance\n"
+        "provenance.SHIPPED_MODELS = paths.root() / 'weights'\n"
+    )
     notebook("01_first", 'clip = "miniature/clip"  # model', own_weights + FIRST[0], 'stage.finish({"clip": clip})')
     assert run() == ["01_first", "02_second"] and run() == []
     stale = [kit / f"papermill_runs/mini/stages/{name}/stale.txt" for name in ("01_first", "02_second")]
