@@ -16,7 +16,7 @@ from alignsd.base.images import save_png
 from alignsd.base.reading import read_lines
 from alignsd.collect import exports, hpd, own_choices
 from alignsd.collect.own import rows as own_rows
-from alignsd.compare import arms, fid, user_study
+from alignsd.compare import fid, user_study
 from alignsd.kit import presets
 from alignsd.models import aesthetic
 from alignsd.select import imagefolder
@@ -133,13 +133,13 @@ def test_lines_of_every_system(tmp_path, end):
 def test_a_file_without_prompts_is_told(tmp_path, content, words):
     (tmp_path / "p.txt").write_text(content)
     with pytest.raises(Problem, match=words) as told:
-        arms.read_prompts(str(tmp_path / "p.txt"), 1, 0)
+        sources.prompts(str(tmp_path / "p.txt"), 1, 0)
     assert "prompt_count" not in told.value.fix
 
 
 def test_a_prompt_may_start_with_an_angle_bracket(tmp_path):
     (tmp_path / "p.txt").write_text("<lora:x:1> a cat\n")
-    assert arms.read_prompts(str(tmp_path / "p.txt"), 1, 0) == ["<lora:x:1> a cat"]
+    assert sources.prompts(str(tmp_path / "p.txt"), 1, 0) == ["<lora:x:1> a cat"]
 
 
 # --- image folders and shards ------------------------------------------------------------------------
