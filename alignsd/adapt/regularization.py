@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -67,7 +67,7 @@ class Wanted:
 
     n: int
     minimum_rating: float = 6.5
-    rater: Rater = Rater()
+    rater: Rater = field(default_factory=Rater)
     batch: int = 64
 
     def __post_init__(self) -> None:

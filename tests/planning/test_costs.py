@@ -11,7 +11,7 @@ from alignsd.planning import costs, environment, throughput
 from alignsd.planning.look_ahead import look_ahead
 from alignsd.planning.space import held, parts_at, space
 from alignsd.planning.work import count_work, estimate, total_hours
-from alignsd.running import runner
+from alignsd.running.tasks import Request, prepare
 
 # The selected images, and as many again for the control, beside the regularization pictures.
 SELECTED = 37_572 + 21_108
@@ -19,7 +19,7 @@ ENCODED = 2 * SELECTED + 200_231
 
 
 def values_of(preset, run):
-    return {task.name[:2]: task.values for task in runner.plan(preset, run)}
+    return {task.name[:2]: task.values for task in prepare(Request(run, preset)).tasks}
 
 
 @pytest.fixture(scope="module")
