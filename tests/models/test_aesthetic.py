@@ -1,8 +1,9 @@
-"""The aesthetic predictor: each file format gives the ratings that the layers in it give one after the other."""
+"""The aesthetic predictor: each file gives the ratings that its layers give in turn."""
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import nn
 
@@ -37,11 +38,9 @@ def test_five_layers_rate_as_one(tmp_path):
     torch.save(model.state_dict(), tmp_path / "improved.pth")
     with torch.no_grad():
         expected = model.layers(EMBEDDINGS)[:, 0].numpy()
-    np.testing.assert_allclose(
-        load_aesthetic(str(tmp_path / "improved.pth")).predict(EMBEDDINGS.numpy()),
-        expected,
-        atol=1e-5,
-    )
+    ratings = load_aesthetic(str(tmp_path / "improved.pth")).predict(EMBEDDINGS.numpy())
+    assert isinstance(ratings, Float[np.ndarray, "5"])
+    np.testing.assert_allclose(ratings, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
@@ -49,14 +48,12 @@ def test_one_layer(tmp_path, suffix):
     """LAION's first predictor is one layer; ours is the same in safetensors."""
     layer = nn.Linear(768, 1)
     path = tmp_path / f"linear.{suffix}"
-    save_file(layer.state_dict(), path) if suffix == "safetensors" else torch.save(
-        layer.state_dict(), path
-    )
+    save = save_file if suffix == "safetensors" else torch.save
+    save(layer.state_dict(), path)
     with torch.no_grad():
         expected = layer(EMBEDDINGS)[:, 0].numpy()
-    np.testing.assert_allclose(
-        load_aesthetic(str(path)).predict(EMBEDDINGS.numpy()), expected, atol=1e-5
-    )
+    ratings = load_aesthetic(str(path)).predict(EMBEDDINGS.numpy())
+    np.testing.assert_allclose(ratings, expected, atol=1e-5)
 
 
 def test_bad_files_say_what_is_wrong(tmp_path):
@@ -65,12 +62,13 @@ def test_bad_files_say_what_is_wrong(tmp_path):
     torch.save(nn.Linear(768, 10).state_dict(), tmp_path / "classes.pth")
     torch.save({"conv.weight": torch.zeros(3, 3, 3, 3)}, tmp_path / "conv.pth")
     (tmp_path / "page.safetensors").write_text("<html>not found</html>")
-    for name, words in {
+    messages = {
         "page.safetensors": "cannot be read",
         "page.pth": "cannot be read",
         "classes.pth": "no linear",
         "conv.pth": "no linear",
         "gone.pth": "There is no aesthetic predictor",
-    }.items():
+    }
+    for name, words in messages.items():
         with pytest.raises(Problem, match=words):
             load_aesthetic(str(tmp_path / name))

@@ -12,10 +12,17 @@ import open_clip
 import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
+from jaxtyping import Float32
 from open_clip.model import build_model_from_openai_state_dict
 
 from alignsd.base.errors import Problem
-from alignsd.models.clip import embed_images, load_clip, swap_activation
+from alignsd.models.clip import (
+    embed_images,
+    embed_texts,
+    load_clip,
+    preprocess,
+    swap_activation,
+)
 from alignsd.models.clip_pictures import to_square
 from alignsd.reward.hps import score
 
@@ -32,16 +39,11 @@ SMALL = {
 def folder(tmp_path_factory):
     """A small CLIP with OpenAI's architecture and QuickGELU in open_clip's layout."""
     path = tmp_path_factory.mktemp("clip")
-    (path / "open_clip_config.json").write_text(
-        json.dumps({"model_cfg": SMALL, "preprocess_cfg": {}})
-    )
+    config = {"model_cfg": SMALL, "preprocess_cfg": {}}
+    (path / "open_clip_config.json").write_text(json.dumps(config))
     torch.manual_seed(0)
-    torch.save(
-        open_clip.create_model(
-            f"local-dir:{path}", pretrained=None, load_weights=False
-        ).state_dict(),
-        path / "open_clip_pytorch_model.bin",
-    )
+    model = open_clip.create_model(f"local-dir:{path}", pretrained=None, load_weights=False)
+    torch.save(model.state_dict(), path / "open_clip_pytorch_model.bin")
     return path
 
 
@@ -52,11 +54,14 @@ def images():
 
 
 def official(folder, path, **extra):
-    """Writes other weights for that model as the paper's release has them: below ``state_dict``, with ``module.``."""
+    """Write other weights for that model as the paper's release has its weights.
+
+    The tensors lie below ``state_dict``, and their names begin with ``module.``.
+    """
     shipped = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
-    state = {
-        f"module.{key}": (value + 0.01).half().float() for key, value in shipped.items()
-    }  # OpenAI's are half precision
+    # OpenAI's weights are half precision.
+    changed = {key: (value + 0.01).half().float() for key, value in shipped.items()}
+    state = {f"module.{key}": value for key, value in changed.items()}
     torch.save({"state_dict": state | extra, "epoch": 1}, path)
     return {key.removeprefix("module."): value for key, value in state.items()}
 
@@ -102,6 +107,21 @@ def test_the_crop_keeps_the_middle():
     assert (to_square(image, 10, "crop") == 255).all()
     assert to_square(image, 5, "crop").shape == (5, 5, 3)
     assert (to_square(image, 30)[0] == 0).all()
+
+
+def test_embeddings_are_unit_vectors_one_per_image_and_text(folder, images):
+    clip = load_clip(str(folder), device="cpu")
+    pixels = preprocess(clip, images)
+    assert isinstance(pixels, Float32[torch.Tensor, "2 3 32 32"])
+    of_images = embed_images(clip, images, batch=1)
+    of_texts = embed_texts(clip, [*PROMPTS, PROMPTS[0]], batch=1)
+    assert isinstance(of_images, Float32[np.ndarray, "2 64"])
+    assert isinstance(of_texts, Float32[np.ndarray, "3 64"])
+    assert clip.width == 64
+    np.testing.assert_allclose(np.linalg.norm(of_images, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(of_texts, axis=1), 1, rtol=1e-5)
+    assert np.array_equal(of_texts[0], of_texts[2])
+    assert embed_images(clip, []).shape == (0, 0)
 
 
 @pytest.mark.parametrize("content", [b"<html>not found</html>", b"", b"PK\x03\x04 cut off"])
@@ -182,6 +202,7 @@ FULL_SIZE = """
 import resource, sys
 import numpy as np, open_clip, torch
 from pathlib import Path
+from PIL import Image
 from alignsd.models.clip import load_clip
 from alignsd.reward.hps import score
 path = Path(sys.argv[1])
@@ -190,9 +211,12 @@ reference = open_clip.create_model("ViT-L-14-quickgelu", pretrained=None).eval()
 torch.save({"state_dict": {f"module.{k}": v for k, v in reference.state_dict().items()}}, path)
 image = np.random.default_rng(0).integers(256, size=(224, 224, 3), dtype=np.uint8)
 with torch.no_grad():
-    pixels = open_clip.image_transform(224, is_train=False, mean=reference.visual.image_mean, std=reference.visual.image_std)
-    from PIL import Image
-    encoded = reference.encode_image(pixels(Image.fromarray(image))[None], normalize=True)
+    visual = reference.visual
+    transform = open_clip.image_transform(
+        224, is_train=False, mean=visual.image_mean, std=visual.image_std
+    )
+    pixels = transform(Image.fromarray(image))[None]
+    encoded = reference.encode_image(pixels, normalize=True)
     text = reference.encode_text(open_clip.tokenize(["a cat"]), normalize=True)
 expected = float(100 * (encoded * text).sum())
 del reference

@@ -1,4 +1,4 @@
-"""Files of weights whose bytes were changed at random: our own error, or tensors that are finite."""
+"""Files of weights whose bytes were changed at random: our own error, or finite tensors."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""LoRA files of every layout change the UNet as the low-rank formula says, and ours come back to the bit."""
+"""LoRA files of every layout change the UNet by the low-rank formula; ours come back to the bit."""
 
 import json
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from jaxtyping import Float32
 from peft import LoraConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
@@ -33,17 +34,17 @@ def tuned():
 
 
 def matrices(unet):
-    """Returns ``(module, first, second)`` of each adapted layer."""
+    """Return ``(module, first, second)`` of each adapted layer."""
     state = get_peft_model_state_dict(unet)
+    modules = [name.removesuffix(lora_files.FIRST) for name in state if "lora_A" in name]
     return [
-        (name.removesuffix(lora_files.FIRST), value, state[name.replace("lora_A", "lora_B")])
-        for name, value in state.items()
-        if "lora_A" in name
+        (module, state[module + lora_files.FIRST], state[module + lora_files.SECOND])
+        for module in modules
     ]
 
 
 def old_format(unet):
-    """The state dict that diffusers' former attention processors saved."""
+    """Return the state dict that diffusers' former attention processors saved."""
     state = {}
     for module, first, second in matrices(unet):
         attention, _, layer = module.partition(".to_")
@@ -53,14 +54,22 @@ def old_format(unet):
 
 
 def picture(adapter):
-    """One picture of the miniature with an adapter."""
-    return next(
-        generate(
-            load_pipeline(BASE, "cpu", adapter),
-            [Job("a", "a person in a red shirt", 1)],
-            Drawing(2, 1.5),
-        )
-    )[1]
+    """Return one picture of the miniature with an adapter."""
+    return drawn(load_pipeline(BASE, "cpu", adapter))
+
+
+def drawn(pipeline):
+    ((_, image),) = generate(pipeline, [Job("a", "a person in a red shirt", 1)], Drawing(2, 1.5))
+    return image
+
+
+def saved(state, path, metadata=None):
+    """Return a file of these tensors."""
+    if path.suffix == ".safetensors":
+        save_file(state, path, metadata)
+    else:
+        torch.save(state, path)
+    return path
 
 
 def test_ours_comes_back_to_the_bit_in_both_layouts(tuned, tmp_path):
@@ -68,7 +77,22 @@ def test_ours_comes_back_to_the_bit_in_both_layouts(tuned, tmp_path):
     own = {f"unet.{name}": value for name, value in get_peft_model_state_dict(tuned.unet).items()}
     for file in (lora_files.DIFFUSERS_FILE, lora_files.kohya_file(tmp_path).name):
         read = lora_files.read_lora(tmp_path / file, load_pipeline(BASE, "cpu").unet)
-        assert read.keys() == own.keys() and all(torch.equal(read[name], own[name]) for name in own)
+        assert read.keys() == own.keys()
+        assert all(torch.equal(read[name], own[name]) for name in own)
+
+
+def test_the_matrices_of_a_layer_have_the_shapes_of_its_weight(tuned, tmp_path):
+    unet = load_pipeline(BASE, "cpu").unet
+    read = lora_files.read_lora(lora_files.save_lora(tuned.unet, tmp_path, {}), unet)
+    modules = [module for module, _, _ in matrices(tuned.unet)]
+    assert len(read) == 2 * len(modules)
+    for module in modules:
+        weight = unet.get_submodule(module).weight
+        shapes = {"into": weight.shape[1], "out": weight.shape[0]}
+        first = read[f"unet.{module}{lora_files.FIRST}"]
+        second = read[f"unet.{module}{lora_files.SECOND}"]
+        assert isinstance(first, Float32[torch.Tensor, f"4 {shapes['into']}"])
+        assert isinstance(second, Float32[torch.Tensor, f"{shapes['out']} 4"])
 
 
 def test_diffusers_itself_reads_both_layouts_alike(tuned, tmp_path):
@@ -78,93 +102,79 @@ def test_diffusers_itself_reads_both_layouts_alike(tuned, tmp_path):
         pipeline = load_pipeline(BASE, "cpu")
         pipeline.load_lora_weights(tmp_path, weight_name=file)
         pipeline.fuse_lora()
-        pictures.append(
-            next(generate(pipeline, [Job("a", "a person in a red shirt", 1)], Drawing(2, 1.5)))[1]
-        )
-    assert all(np.abs(other.astype(int) - pictures[0]).max() <= 1 for other in pictures[1:])
+        pictures.append(drawn(pipeline))
+    for other in pictures[1:]:
+        assert np.abs(other.astype(int) - pictures[0]).max() <= 1
     assert not np.array_equal(picture(None), pictures[0])
 
 
 def predicted(unet):
-    """The noise that a UNet predicts for a fixed input."""
+    """Return the noise that a UNet predicts for a fixed input."""
     generator = torch.Generator().manual_seed(0)
-    latents, text = (
-        torch.randn(size, generator=generator)
-        for size in ((1, 4, 8, 8), (1, 77, unet.config.cross_attention_dim))
-    )
+    latents = torch.randn((1, 4, 8, 8), generator=generator)
+    text = torch.randn((1, 77, unet.config.cross_attention_dim), generator=generator)
     with torch.no_grad():
         return unet(latents, 500, text).sample
 
 
 @pytest.mark.parametrize("suffix", ["bin", "safetensors"])
 def test_the_former_layout_changes_weights_by_the_low_rank_formula(tuned, tmp_path, suffix):
-    path = tmp_path / f"adapted_model.{suffix}"
-    torch.save(old_format(tuned.unet), path) if suffix == "bin" else save_file(
-        old_format(tuned.unet), path
-    )
+    path = saved(old_format(tuned.unet), tmp_path / f"adapted_model.{suffix}")
     by_hand = load_pipeline(BASE, "cpu").unet
     with torch.no_grad():
         for module, first, second in matrices(tuned.unet):
             by_hand.get_submodule(module).weight += second @ first
-    converted = load_pipeline(BASE, "cpu", path).unet  # fused
-    expected, found, plain = (
-        predicted(unet) for unet in (by_hand, converted, load_pipeline(BASE, "cpu").unet)
-    )
-    assert torch.allclose(found, expected, atol=1e-5) and not torch.allclose(
-        found, plain, atol=1e-2
-    )
+    fused = predicted(load_pipeline(BASE, "cpu", path).unet)
+    plain = predicted(load_pipeline(BASE, "cpu").unet)
+    assert torch.allclose(fused, predicted(by_hand), atol=1e-5)
+    assert not torch.allclose(fused, plain, atol=1e-2)
+
+
+def kohya_of(tuned, folder):
+    """Return the file in kohya's layout of a LoRA that is saved."""
+    lora_files.save_lora(tuned.unet, folder, {})
+    return lora_files.kohya_file(folder)
 
 
 def test_alpha_is_multiplied_in(tuned, tmp_path):
-    kohya = lora_files.kohya_file(lora_files.save_lora(tuned.unet, tmp_path, {}).parent)
-    halved = {
-        name: value * 0 + 2 if name.endswith("alpha") else value
-        for name, value in load_file(kohya).items()
-    }
-    save_file(halved, tmp_path / "half.safetensors")
-    half, whole = (
-        lora_files.read_lora(file, tuned.unet) for file in (tmp_path / "half.safetensors", kohya)
-    )
-    assert all(
-        torch.equal(half[name], whole[name] / 2 if "lora_B" in name else whole[name])
-        for name in whole
-    )
+    kohya = kohya_of(tuned, tmp_path)
+    state = load_file(kohya)
+    alphas = {name: torch.full_like(state[name], 2) for name in state if name.endswith("alpha")}
+    half_file = saved(state | alphas, tmp_path / "half.safetensors")
+    half = lora_files.read_lora(half_file, tuned.unet)
+    whole = lora_files.read_lora(kohya, tuned.unet)
+    for name in whole:
+        expected = whole[name] / 2 if "lora_B" in name else whole[name]
+        assert torch.equal(half[name], expected)
 
 
 def test_without_alpha_the_scale_is_one(tuned, tmp_path):
-    kohya = lora_files.kohya_file(lora_files.save_lora(tuned.unet, tmp_path, {}).parent)
-    save_file(
-        {name: value for name, value in load_file(kohya).items() if not name.endswith("alpha")},
-        tmp_path / "bare.safetensors",
-    )
-    bare, whole = (
-        lora_files.read_lora(file, tuned.unet) for file in (tmp_path / "bare.safetensors", kohya)
-    )
+    kohya = kohya_of(tuned, tmp_path)
+    state = load_file(kohya)
+    pairs = {name: value for name, value in state.items() if not name.endswith("alpha")}
+    bare = lora_files.read_lora(saved(pairs, tmp_path / "bare.safetensors"), tuned.unet)
+    whole = lora_files.read_lora(kohya, tuned.unet)
     assert all(torch.equal(bare[name], whole[name]) for name in whole)
 
 
 def test_alpha_of_one_layer_scales_that_layer_alone(tuned, tmp_path):
     """diffusers 0.42 drops an attention layer's own alpha and scales every layer alike."""
-    kohya = load_file(lora_files.kohya_file(lora_files.save_lora(tuned.unet, tmp_path, {}).parent))
-    layer = next(name for name in kohya if name.endswith("attn1_to_q.alpha"))
-    save_file(kohya | {layer: torch.tensor(1.0)}, tmp_path / "uneven.safetensors")
-    uneven, whole = (
-        lora_files.read_lora(file, tuned.unet)
-        for file in (tmp_path / "uneven.safetensors", lora_files.kohya_file(tmp_path))
-    )
-    changed = [name for name in whole if not torch.equal(uneven[name], whole[name])]
-    assert len(changed) == 1 and torch.equal(uneven[changed[0]], whole[changed[0]] / 4)
+    kohya = kohya_of(tuned, tmp_path)
+    state = load_file(kohya)
+    layer = next(name for name in state if name.endswith("attn1_to_q.alpha"))
+    uneven_file = saved(state | {layer: torch.tensor(1.0)}, tmp_path / "uneven.safetensors")
+    uneven = lora_files.read_lora(uneven_file, tuned.unet)
+    whole = lora_files.read_lora(kohya, tuned.unet)
+    (changed,) = [name for name in whole if not torch.equal(uneven[name], whole[name])]
+    assert torch.equal(uneven[changed], whole[changed] / 4)
 
 
 def test_alpha_in_the_metadata_means_what_diffusers_takes_it_for(tuned, tmp_path):
-    """Else a LoRA of diffusers' own training scripts would be applied at another strength than it was trained with."""
+    """If it failed, LoRAs of diffusers' training scripts would be applied at another strength."""
     state = load_file(lora_files.save_lora(tuned.unet, tmp_path, {}))
     config = {"unet.r": 4, "unet.lora_alpha": 1, "unet.target_modules": list(lora.ATTENTION)}
-    save_file(
-        state,
-        tmp_path / "quarter.safetensors",
-        {"format": "pt", "lora_adapter_metadata": json.dumps(config)},
-    )
+    metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(config)}
+    saved(state, tmp_path / "quarter.safetensors", metadata)
     ours, theirs = load_pipeline(BASE, "cpu"), load_pipeline(BASE, "cpu")
     lora_files.load_lora(ours, tmp_path / "quarter.safetensors")
     theirs.load_lora_weights(tmp_path, weight_name="quarter.safetensors")
@@ -172,18 +182,16 @@ def test_alpha_in_the_metadata_means_what_diffusers_takes_it_for(tuned, tmp_path
 
 
 def test_kohya_s_convolutions_are_read_too(tuned, tmp_path):
-    """kohya's trainer adapts every linear layer and 1 x 1 convolution beside the attention, not q, k, v and out alone."""
+    """Beside q, k, v and out, kohya's trainer adapts linear layers and 1 x 1 convolutions."""
     by_hand, state = load_pipeline(BASE, "cpu").unet, {}
-    convolutions = [
-        name for name, module in by_hand.named_modules() if name.endswith(("proj_in", "proj_out"))
-    ]
+    names = [name for name, _ in by_hand.named_modules()]
+    convolutions = [name for name in names if name.endswith(("proj_in", "proj_out"))]
+    assert convolutions
     with torch.no_grad():
         for name in convolutions:
             weight = by_hand.get_submodule(name).weight
-            first, second = (
-                torch.randn(4, weight.shape[1], 1, 1) / 9,
-                torch.randn(weight.shape[0], 4, 1, 1) / 9,
-            )
+            first = torch.randn(4, weight.shape[1], 1, 1) / 9
+            second = torch.randn(weight.shape[0], 4, 1, 1) / 9
             flat = "lora_unet_" + name.replace(".", "_")
             state |= {
                 f"{flat}.lora_down.weight": first,
@@ -191,27 +199,25 @@ def test_kohya_s_convolutions_are_read_too(tuned, tmp_path):
                 f"{flat}.alpha": torch.tensor(2.0),
             }
             weight += (second[:, :, 0, 0] @ first[:, :, 0, 0] / 2)[:, :, None, None]
-    save_file(state, tmp_path / "kohya.safetensors")
-    read = load_pipeline(BASE, "cpu", tmp_path / "kohya.safetensors").unet
-    assert convolutions and torch.allclose(predicted(read), predicted(by_hand), atol=1e-5)
-    assert not torch.allclose(
-        predicted(read), predicted(load_pipeline(BASE, "cpu").unet), atol=1e-2
-    )
+    file = saved(state, tmp_path / "kohya.safetensors")
+    read = predicted(load_pipeline(BASE, "cpu", file).unet)
+    plain = predicted(load_pipeline(BASE, "cpu").unet)
+    assert torch.allclose(read, predicted(by_hand), atol=1e-5)
+    assert not torch.allclose(read, plain, atol=1e-2)
 
 
 def test_the_files_say_what_they_are(tuned, tmp_path):
-    lora_files.save_lora(
-        tuned.unet, tmp_path, {"base model": BASE, "negative prompt": "Weird image. ", "steps": 7}
-    )
+    words = {"base model": BASE, "negative prompt": "Weird image. ", "steps": 7}
+    lora_files.save_lora(tuned.unet, tmp_path, words)
     for file in (lora_files.DIFFUSERS_FILE, lora_files.kohya_file(tmp_path).name):
         about = lora_files.read_about(tmp_path / file)
-        assert about["base model"] == BASE and about["negative prompt"] == "Weird image. "
+        assert about["base model"] == BASE
+        assert about["negative prompt"] == "Weird image. "
         assert (about["rank"], about["alpha"], about["steps"]) == ("4", "4", "7")
-    assert about["ss_network_dim"] == "4" and about["ss_network_module"] == "networks.lora"
-    assert (
-        about["ss_output_name"] == lora_files.kohya_file(tmp_path).stem
-        and about["ss_max_train_steps"] == "7"
-    )
+    assert about["ss_network_dim"] == "4"
+    assert about["ss_network_module"] == "networks.lora"
+    assert about["ss_output_name"] == lora_files.kohya_file(tmp_path).stem
+    assert about["ss_max_train_steps"] == "7"
     assert "ss_base_model_version" not in about, "the miniature is no Stable Diffusion 1"
     assert lora_files.read_about(tmp_path / "adapted_model.bin") == {}, "a torch file says nothing"
     (tmp_path / "page.safetensors").write_text("<html>moved</html>")
@@ -229,17 +235,15 @@ def test_files_that_are_no_lora_of_this_model_say_so(tuned, tmp_path):
     torch.save({"weight": torch.zeros(2, 2)}, tmp_path / "other.bin")
     with pytest.raises(Problem, match="1 of 1 layers do not fit"):
         lora_files.read_lora(tmp_path / "other.bin", unet)
-    wide = {
-        name: torch.cat([value, value], dim=int("down" in name))
-        for name, value in old_format(tuned.unet).items()
-    }
+    state = old_format(tuned.unet)
+    wide = {}
+    for name, value in state.items():
+        wide[name] = torch.cat([value, value], dim=1 if "down" in name else 0)
     torch.save(wide, tmp_path / "wide.bin")
     with pytest.raises(Problem, match="another base model"):
         lora_files.read_lora(tmp_path / "wide.bin", unet)
-    torch.save(
-        {name: value for name, value in old_format(tuned.unet).items() if "up" not in name},
-        tmp_path / "halved.bin",
-    )
+    halved = {name: value for name, value in state.items() if "up" not in name}
+    torch.save(halved, tmp_path / "halved.bin")
     with pytest.raises(Problem, match="do not fit"):
         lora_files.read_lora(tmp_path / "halved.bin", unet)
 
@@ -272,10 +276,8 @@ def test_foreign_bytes_never_end_in_a_traceback(tmp_path, content, suffix):
     ids=["flat", "scalars", "rank 0", "not a number"],
 )
 def test_matrices_that_are_none_are_told(tuned, tmp_path, change, message):
-    torch.save(
-        {name: change(name, value) for name, value in old_format(tuned.unet).items()},
-        tmp_path / "odd.bin",
-    )
+    odd = {name: change(name, value) for name, value in old_format(tuned.unet).items()}
+    torch.save(odd, tmp_path / "odd.bin")
     with pytest.raises(Problem, match=message):
         lora_files.read_lora(tmp_path / "odd.bin", tuned.unet)
 
@@ -287,7 +289,7 @@ def test_names_that_are_numbers_are_told(tuned, tmp_path):
 
 
 def test_the_release_s_names_and_shapes_fit_stable_diffusion(tmp_path):
-    """Names as the released training script saved them, from the UNet's attention processors; rank 32."""
+    """The released training script named tensors by the UNet's attention processors; rank 32."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**UNET)
     state = {}
@@ -299,12 +301,11 @@ def test_the_release_s_names_and_shapes_fit_stable_diffusion(tmp_path):
             state[f"{processor}.{former}.up.weight"] = torch.zeros(out, 32, dtype=torch.float16)
     torch.save(state, tmp_path / "adapted_model.bin")
     read = lora_files.read_lora(tmp_path / "adapted_model.bin", unet)
-    assert len(read) == 2 * 4 * 32 and sum(value.numel() for value in read.values()) == 6_377_472
-    wide = {
-        name: torch.zeros(32, 2048) if "attn2" in name and "to_k_lora.down" in name else value
-        for name, value in state.items()
-    }
-    torch.save(wide, tmp_path / "xl.bin")
+    assert len(read) == 2 * 4 * 32
+    assert sum(value.numel() for value in read.values()) == 6_377_472
+    of_texts = [name for name in state if "attn2" in name and "to_k_lora.down" in name]
+    wide = dict.fromkeys(of_texts, torch.zeros(32, 2048))
+    torch.save(state | wide, tmp_path / "xl.bin")
     with pytest.raises(Problem, match="another base model"):
         lora_files.read_lora(tmp_path / "xl.bin", unet)
 
@@ -313,10 +314,9 @@ def test_stable_diffusion_1_is_named_in_kohya_s_metadata(tmp_path):
     with torch.device("meta"):
         unet = UNet2DConditionModel(**UNET)
         lora.add_lora(unet, 4, seed=0)
-    for layer in (
-        module for name, module in unet.named_modules() if name.endswith(("lora_A", "lora_B"))
-    ):
-        layer.to_empty(device="cpu")  # the adapter alone gets memory
+    for name, module in unet.named_modules():
+        if name.endswith(("lora_A", "lora_B")):
+            module.to_empty(device="cpu")  # the adapter alone gets memory
     lora_files.save_lora(unet, tmp_path, {})
     about = lora_files.read_about(lora_files.kohya_file(tmp_path))
     assert (about["ss_base_model_version"], about["ss_v2"]) == ("sd_v1", "False")

@@ -1,4 +1,4 @@
-"""Computations side by side: the same values as one after the other, at the same time, and nothing left changed."""
+"""Computations side by side: the values of computations in turn, and nothing left changed."""
 
 import threading
 from dataclasses import replace
@@ -39,14 +39,20 @@ def test_as_many_lanes_as_cores_and_one_on_a_gpu():
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
-@pytest.mark.parametrize("lengths", [{}, {"a": 3}, {"a": 3, "b": 3}, {"a": 1, "b": 4, "c": 2}, {"a": 0, "b": 2}])
+@pytest.mark.parametrize(
+    "lengths",
+    [{}, {"a": 3}, {"a": 3, "b": 3}, {"a": 1, "b": 4, "c": 2}, {"a": 0, "b": 2}],
+)
 def test_every_value_comes_once_and_in_order(device, lengths):
-    found = list(together({name: _count(n) for name, n in lengths.items()}, device))
-    assert {name: [i for who, i in found if who == name] for name in lengths} == {name: list(range(n)) for name, n in lengths.items()}
+    seen = list(together({name: _count(n) for name, n in lengths.items()}, device))
+    for name, n in lengths.items():
+        assert [value for of, value in seen if of == name] == list(range(n))
+    assert len(seen) == sum(lengths.values())
 
 
 def test_on_a_gpu_one_follows_the_other():
-    assert [name for name, _ in together({"a": _count(2), "b": _count(2)}, GPU)] == ["a", "a", "b", "b"]
+    seen = together({"a": _count(2), "b": _count(2)}, GPU)
+    assert [name for name, _ in seen] == ["a", "a", "b", "b"]
 
 
 def test_they_run_at_the_same_time_with_their_share_of_the_cores():
@@ -58,7 +64,8 @@ def test_they_run_at_the_same_time_with_their_share_of_the_cores():
             meeting.wait()
             yield torch.get_num_threads()
 
-    assert [threads for _, threads in together({"a": meet(), "b": meet()}, CPU, first_alone=False)] == [1] * 6
+    seen = together({"a": meet(), "b": meet()}, CPU, first_alone=False)
+    assert [threads for _, threads in seen] == [1] * 6
     assert torch.get_num_threads() == 2
 
 
@@ -140,12 +147,14 @@ def test_two_trainings_together_end_like_each_alone():
     for name, seed in (("a", 0), ("b", 1)):
         pipeline, training = start(seed)
         assert list(training) == [value for who, value in losses if who == name]
-        assert all(torch.equal(x, y) for x, y in zip(_weights(pipeline), _weights(both[name][0]), strict=True))
+        alone, beside = _weights(pipeline), _weights(both[name][0])
+        assert all(torch.equal(x, y) for x, y in zip(alone, beside, strict=True))
 
 
 def test_images_drawn_by_two_cores_are_those_of_one_in_the_same_order():
     pipeline = load_pipeline("miniature/stable-diffusion", device="cpu")
-    jobs = [Job(str(i), f"a person in a {colour} shirt", i) for i, colour in enumerate(["red", "blue", "green", "red", "blue"])]
+    colours = ["red", "blue", "green", "red", "blue"]
+    jobs = [Job(str(i), f"a person in a {colour} shirt", i) for i, colour in enumerate(colours)]
     two = list(generate(pipeline, jobs, Drawing(2, 1.5, batch=2)))
     torch.set_num_threads(1)
     one = list(generate(pipeline, jobs, Drawing(2, 1.5, batch=2)))
@@ -155,7 +164,7 @@ def test_images_drawn_by_two_cores_are_those_of_one_in_the_same_order():
 
 
 def test_prompts_are_encoded_before_the_cores_part(monkeypatch):
-    """If it failed, embeddings would now and then be padded to another length: tokenizers are not safe in two threads."""
+    """If it failed, two threads would use one tokenizer, and texts would get another's padding."""
     pipeline = load_pipeline("miniature/stable-diffusion", device="cpu")
     encode, threads = pipeline.encode_prompt, []
 
@@ -170,7 +179,7 @@ def test_prompts_are_encoded_before_the_cores_part(monkeypatch):
 
 
 def test_two_trainings_that_were_stopped_together_end_alike(tmp_path):
-    """If it failed, a stopped notebook 05 would end with other weights than one that was not."""
+    """If it failed, a resumed fine-tuning would end with other weights than a whole one."""
     recipe = replace(RECIPE, steps=5, micro_batch=4, schedule="cosine", snr_gamma=1.0)
     moments = np.random.default_rng(0).random((4, 8, 8, 8), dtype=np.float32)
     negative = np.array([True, False, True, False])
@@ -194,11 +203,15 @@ def test_two_trainings_that_were_stopped_together_end_alike(tmp_path):
     (tmp_path / "whole").mkdir()
     (tmp_path / "stopped").mkdir()
     whole = sorted((name, step, loss) for name, (step, loss, _) in start("whole"))
-    for name, (step, _, _) in (stopped := start("stopped")):
+    stopped = start("stopped")
+    for name, (step, _, _) in stopped:
         if (name, step) == ("a", 3):
             break
     stopped.close()
     assert sorted((name, step, loss) for name, (step, loss, _) in start("stopped")) == whole
     for name in "ab":
-        one, other = (load_file(tmp_path / folder / name / "pytorch_lora_weights.safetensors") for folder in ("whole", "stopped"))
-        assert one and all(torch.equal(value, other[key]) for key, value in one.items())
+        file = f"{name}/pytorch_lora_weights.safetensors"
+        expected = load_file(tmp_path / "whole" / file)
+        resumed = load_file(tmp_path / "stopped" / file)
+        assert expected
+        assert all(torch.equal(value, resumed[key]) for key, value in expected.items())

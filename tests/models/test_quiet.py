@@ -1,4 +1,4 @@
-"""Loading bars of other libraries: none is shown where the kit loads a model, since a saved notebook cannot show it again."""
+"""No loading bars of other libraries where the kit loads a model: a saved notebook loses them."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Files of weights are named for what they are, and what is written has the same bytes every time."""
+"""Files of weights are named for what they are; equal tensors are written as equal bytes."""
 
 import argparse
 import io
@@ -240,7 +240,8 @@ from alignsd.models.clip import load_clip
 from alignsd.models.stable_diffusion import load_pipeline
 folder = Path(sys.argv[1])
 words = {f"entry {i}": f"wörd \\n{i}\\\\" for i in range(30)}
-weights.write_tensors(folder / "words.safetensors", {"b": torch.ones(2), "a": torch.zeros(0), "c": torch.ones(3).half()}, words)
+tensors = {"b": torch.ones(2), "a": torch.zeros(0), "c": torch.ones(3).half()}
+weights.write_tensors(folder / "words.safetensors", tensors, words)
 unet = load_pipeline("miniature/stable-diffusion", "cpu").unet
 lora.add_lora(unet, 4, 0)
 lora_files.save_lora(unet, folder / "lora", words)
