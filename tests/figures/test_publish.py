@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from alignsd.compare import user_study
-from alignsd.figures import comparing, method, publish
+from alignsd.compare.arms import labels
+from alignsd.figures import comparing, method, publish, verdicts
 from alignsd.kit.provenance import code_sha256
 from alignsd.kit.stage import begin
 from alignsd.kit.stage_record import input_state
@@ -94,7 +95,7 @@ def test_plain_knows_what_json_does_not():
 
 def arms_table():
     rows = []
-    for i, arm in enumerate(comparing.ARMS):
+    for i, arm in enumerate(labels()):
         rows += [(arm, "flaw_rate", 0.1 * i + 0.1, 0.1 * i, 0.1 * i + 0.15, 512), (arm, "match_rate", 0.98, 0.96, 1.0, 512),
                  (arm, "fid", 5.0 + i, 4.0 + i, 6.0 + i, 512), (arm, "hps", 19.0 + i, 18.0 + i, 20.0 + i, 512),
                  (arm, "clip_score", 0.28, 0.27, 0.29, 512), (arm, "aesthetic", 5.9, 5.8, 6.0, 512)]
@@ -167,15 +168,15 @@ def no_overlap(fig, artists):
 def test_the_scorecards_texts_do_not_overlap():
     claim = "HPS predicts choices better than the aesthetic predictor (points of accuracy; 43.5 against 33.1 %), and more"
     rows = [{"claim": claim, "paper": 0.0018, "value": 0.0288, "low": -0.0299, "high": 0.0893, "n": 5000, "source": source,
-             "verdict": verdict} for verdict in comparing.VERDICT_COLOURS for source in ("Table 2", "the miniature's own claim")]
-    fig = comparing.scorecard_picture(plt.figure(figsize=(9.5, 4.6)), rows)
+             "verdict": verdict} for verdict in verdicts.COLOURS for source in ("Table 2", "the miniature's own claim")]
+    fig = verdicts.scorecard_picture(plt.figure(figsize=(9.5, 4.6)), rows)
     assert no_overlap(fig, fig.axes[0].texts)
 
 
 def test_the_scorecard_keeps_published_digits_and_puts_own_claims_below():
     rows = [{"claim": name, "paper": paper, "value": 1.0, "low": 0.0, "high": 2.0, "n": 9, "source": source, "verdict": "reproduced"}
             for name, paper, source in (("own", None, "the miniature's own claim"), ("theirs", 74.0, "Table 4"))]
-    texts = {text.get_text(): text.get_position()[1] for text in comparing.scorecard_picture(plt.figure(), rows).axes[0].texts}
+    texts = {text.get_text(): text.get_position()[1] for text in verdicts.scorecard_picture(plt.figure(), rows).axes[0].texts}
     assert "74" in texts and texts["theirs"] < texts["The miniature's own claims"] < texts["own"], "y grows downwards"
 
 
