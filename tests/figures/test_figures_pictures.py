@@ -87,7 +87,7 @@ def test_the_qualitative_figure_explains_its_frames_and_has_pictures_of_one_size
 
 def test_failures_name_the_flaw_and_cut_off_no_caption(images, metrics, tmp_path):
     fig = qualitative.failures(plt.figure(figsize=(9.5, 2.5)), metrics[metrics["arm"] == "original"].head(8), images, tmp_path)
-    publish.label_preset(fig, "mini")
+    publish.label_preset(fig, "mini", "simulated people")
     fig.canvas.draw()
     boxes = [ax.get_tightbbox() for ax in fig.axes]
     assert [ax.get_xlabel() for ax in fig.axes][1:3] == ["none", "two heads"]
