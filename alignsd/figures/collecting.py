@@ -151,7 +151,7 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
 
     Args:
         fig: where to draw; about 1.7 inches of height per choice.
-        choices: from ``choices.parse``; a handful.
+        choices: from ``channel.parse``; a handful.
     """
     if not choices:
         say(fig, "no choice to show")
@@ -164,7 +164,7 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
         for index, (ax, file) in enumerate(zip(axes, choice.files, strict=True)):
             frame = CHOSEN_FRAME if index == choice.chosen else None
             try:
-                show(ax, picture(choice.folder, file), frame)
+                show(ax, picture(file), frame)
             except BadImage as error:
                 show_nothing(ax, error)
     return fig
@@ -174,8 +174,8 @@ def exchange(records: Iterable[Any], choice: Choice | None) -> Table:
     """Return the messages between the bot and the person that made one choice, without names.
 
     Args:
-        records: messages as they stand in the export, from ``discord.raw_messages``; a few dozen.
-        choice: from ``choices.parse`` of the same messages; None gives an empty table.
+        records: messages as they stand in the export, from ``exports.raw_messages``; a few dozen.
+        choice: from ``channel.parse`` of the same messages; None gives an empty table.
     """
     messages: list[Message] = []
     answer = None
