@@ -27,9 +27,15 @@ def lighter_png(content: bytes) -> bytes:
     resolution = picture.info.get("dpi", (72, 72))
     exact = _on_white(picture)
     merged = exact.quantize(COLOURS, Image.Quantize.MEDIANCUT, SETTLED, dither=Image.Dither.NONE)
-    lightest = merged if _error(exact, merged) <= UNSEEN else exact
+    candidates = [_png(exact, resolution)]
+    if _error(exact, merged) <= UNSEEN:
+        candidates.append(_png(merged, resolution))
+    return min(candidates, key=len)
+
+
+def _png(picture: Image.Image, resolution: tuple[float, float]) -> bytes:
     written = io.BytesIO()
-    lightest.save(written, "PNG", optimize=True, dpi=resolution)
+    picture.save(written, "PNG", optimize=True, dpi=resolution)
     return written.getvalue()
 
 
