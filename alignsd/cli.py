@@ -90,8 +90,7 @@ def run(
     with _only_writer(plan):
         todo = [task.name[:2] for task in plan.tasks if task.todo]
         if todo:
-            values = {notebook[:2]: own for notebook, own in plan.values.items()}
-            _look_ahead(run_name, values, todo)
+            _look_ahead(plan, todo)
         _carry_out(plan)
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}")
     print(f"Figures: {shown(figures_dir(run_name))}")
@@ -317,33 +316,12 @@ def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
     return f"Stopped by {end.name}. To go on: {shlex.join(['alignsd', *again])}"
 
 
-def _look_ahead(
-    run_name: str,
-    values: dict[str, dict[str, parameters.Value]],
-    todo: Sequence[str],
-) -> None:
-    """Say before notebooks run what they need that this machine lacks, and what they will take.
+def _look_ahead(plan: Plan, todo: Sequence[str]) -> None:
+    """Say before notebooks run what they need that this machine lacks, and what they will take."""
+    from alignsd.planning.look_ahead import look_ahead  # imports torch
 
-    What they will take is measured at full size only.
-    """
-    from alignsd.planning import costs, environment  # import torch
-
-    needs = values["00"]
-    full_size = costs.is_full_size(values)
-    on_device = [number for number in todo if number in costs.ON_DEVICE]
-    if full_size:
-        disk = costs.still_to_write(values, todo, run_name)
-    else:
-        disk = parameters.number(needs, "disk") - costs.held(run_dir(run_name))
-    checks = environment.check_environment(
-        parameters.number(needs, "memory"),
-        round(max(disk, 0.0), 1),
-        parameters.number(needs, "gpu_memory") if on_device else 0,
-    )
-    environment.require(checks)
-    if full_size and on_device:
-        device = parameters.text(values[on_device[0]], "device")
-        print(costs.before_a_run(values, device, run_dir(run_name) / "cost.json", todo))
+    values = {notebook[:2]: own for notebook, own in plan.values.items()}
+    look_ahead(plan.run, values, todo)
 
 
 @contextmanager

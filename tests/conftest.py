@@ -83,10 +83,10 @@ def style():
     """Use the style of the project's figures for one test."""
     from matplotlib import pyplot as plt
 
-    from alignsd import figures
+    from alignsd.figures import style
 
     with plt.rc_context():
-        figures.use_style()
+        style.use()
         yield
     plt.close("all")
 

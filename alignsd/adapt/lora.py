@@ -26,7 +26,7 @@ from alignsd.base.progress import track
 from alignsd.base.reading import is_text
 from alignsd.models.lora_files import save_lora
 from alignsd.models.registry import training_precision
-from alignsd.models.stable_diffusion import Job, generate, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 from alignsd.models.training import batch_indices, schedule_named, step_generator, train
 from alignsd.models.weights import is_finite
 
@@ -465,6 +465,6 @@ def sample(pipeline: StableDiffusionPipeline, jobs: list[Job], step: int, folder
     """
     rows = [dict(step=step, index=job.id, prompt=job.prompt, file=f"{job.id}-{step:06d}.png") for job in jobs]
     if not all((folder / row["file"]).exists() for row in rows):
-        for row, (_, image) in zip(rows, generate(pipeline, jobs, steps, guidance), strict=True):
+        for row, (_, image) in zip(rows, generate(pipeline, jobs, Drawing(steps, guidance)), strict=True):
             save_png(folder / row["file"], image)
     return rows

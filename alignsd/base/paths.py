@@ -7,6 +7,7 @@ from pathlib import Path
 from alignsd.base import folders
 from alignsd.base.errors import Problem
 
+SHIPPED = Path(__file__).parents[1] / "miniature" / "weights"  # the models that come with the kit
 LONGEST_RUN = 100  # characters; a folder's name has at most 255 bytes, and links stay readable
 
 

@@ -11,7 +11,7 @@ from alignsd.base.images import save_png
 from alignsd.base.paths import user_path
 from alignsd.base.reading import is_text, page_or_pointer, read_lines
 from alignsd.miniature import world
-from alignsd.models.stable_diffusion import Job, generate, image_seed, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
 # arm: adapter, prompt, negative prompt; {i} is the identifier, {p} the prompt
 ARMS = {
@@ -158,11 +158,11 @@ def draw(table: pd.DataFrame, model: str, adapters: dict[str, Path | None], fold
         Problem: if ``steps``, ``guidance`` or ``batch`` is too small, or a picture cannot be
             written.
     """
-    at_least(1, steps=steps, batch=batch)
-    at_least(0, guidance=guidance)
+    drawing = Drawing(steps, guidance, batch)
     for adapter, part in table.groupby(table["arm"].map(lambda arm: ARMS[arm][0])):
         jobs = [Job(row.file, row.prompt, row.seed, row.negative) for row in part.itertuples()]
         done = {job.id for job in jobs if (folder / job.id).is_file()}
         if len(done) < len(jobs):
-            for job, image in generate(load_pipeline(model, device, adapters[adapter]), jobs, steps, guidance, batch, done):
+            pipeline = load_pipeline(model, device, adapters[adapter])
+            for job, image in generate(pipeline, jobs, drawing, done):
                 save_png(folder / job.id, image)

@@ -16,15 +16,14 @@ from alignsd.base.intervals import wilson
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import Message, message_of
 from alignsd.collect.grids import picture
-from alignsd.figures import BLUE, GREY, ORANGE
-from alignsd.figures.pictures import CHOSEN, frame_legend, shortened, show, show_file, show_nothing
+from alignsd.figures.pictures import CHOSEN, frame_legend, show, show_file, show_nothing
+from alignsd.figures.style import BLUE, GREY, ORANGE
+from alignsd.figures.text import shortened
 from alignsd.kit.views import Table
+from alignsd.paper import CHOSEN_POSITIONS, TEST_CHOICES_BY_IMAGES
 
 EXCHANGE = ("who", "prompt", "pictures")  # columns of the table of an exchange
 
-# Measured on the released test file (PAPER.md, section 2): images per choice, and how often each of 4 positions is chosen.
-REAL_IMAGES = {2: 97, 3: 166, 4: 4737}
-REAL_POSITIONS = (0.227, 0.224, 0.239, 0.311)
 
 
 def images_per_choice(ax: Axes, choices: pd.DataFrame) -> Axes:
@@ -34,10 +33,10 @@ def images_per_choice(ax: Axes, choices: pd.DataFrame) -> Axes:
         ax: where to draw.
         choices: ``file_path`` (list per choice).
     """
-    counts = choices["file_path"].map(len).value_counts().reindex(list(REAL_IMAGES), fill_value=0)
+    counts = choices["file_path"].map(len).value_counts().reindex(list(TEST_CHOICES_BY_IMAGES), fill_value=0)
     _bars(ax, -0.2, counts.to_numpy(), len(choices), BLUE, f"this run (n = {len(choices):,})")
-    _bars(ax, 0.2, np.array(list(REAL_IMAGES.values())), sum(REAL_IMAGES.values()), GREY, "real test set (n = 5,000)")
-    ax.set(xticks=range(3), xticklabels=list(REAL_IMAGES), xlabel="images per choice", ylabel="choices, %", ylim=(0, 118))
+    _bars(ax, 0.2, np.array(list(TEST_CHOICES_BY_IMAGES.values())), sum(TEST_CHOICES_BY_IMAGES.values()), GREY, "real test set (n = 5,000)")
+    ax.set(xticks=range(3), xticklabels=list(TEST_CHOICES_BY_IMAGES), xlabel="images per choice", ylabel="choices, %", ylim=(0, 118))
     ax.legend(loc="upper left")
     return ax
 
@@ -49,9 +48,9 @@ def chosen_positions(ax: Axes, positions: pd.DataFrame) -> Axes:
         ax: where to draw.
         positions: from ``hpd.positions``: ``position``, ``share``, ``high``, ``n``.
     """
-    n, real = int(positions["n"].iloc[0]), REAL_IMAGES[4]
+    n, real = int(positions["n"].iloc[0]), TEST_CHOICES_BY_IMAGES[4]
     _bars(ax, -0.2, (positions["share"] * n).round().to_numpy(), n, BLUE, f"this run (n = {n:,})")
-    _bars(ax, 0.2, np.round(np.array(REAL_POSITIONS) * real), real, GREY, f"real test set (n = {real:,})")
+    _bars(ax, 0.2, np.round(np.array(CHOSEN_POSITIONS) * real), real, GREY, f"real test set (n = {real:,})")
     ax.axhline(25, color=ORANGE, linestyle="--", label="no bias: 25 %")
     ax.set(xticks=range(len(positions)), xticklabels=positions["position"], xlabel="position of the chosen image, of 4",
            ylabel="choices, %", ylim=(0, 1.45 * max(32.5, 100 * positions["high"].max())))

@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from alignsd.compare.claims import OWN
 from alignsd.compare.scorecard import published, span
-from alignsd.figures import BLUE, GREEN, GREY, ORANGE, VERMILLION
+from alignsd.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILLION
+from alignsd.paper import TABLE_4
 
 ARMS = {"original": "original", "original_negative": "original,\nnegative prompt",
         "regularization_only": "regularization\nonly", "adapted": "adapted", "adapted_negative": "adapted,\nnegative prompt",
@@ -24,8 +25,6 @@ METRICS = {"fid": "FID on {features},\nlower is better", "aesthetic": "aesthetic
            "clip_score": "CLIP score, cosine,\nhigher is better", "hps": "HPS, raw cosine,\nhigher is better"}
 ORIGINAL, ADAPTED = "original", "adapted_negative"
 MODELS = (ORIGINAL, "regularization_only", ADAPTED)  # the rows of the paper's Table 4
-PAPER_TABLE_4 = {ORIGINAL: {"fid": 19.72, "aesthetic": 5.90, "clip_score": 0.2816, "hps": 0.1898},
-                 ADAPTED: {"fid": 19.35, "aesthetic": 6.06, "clip_score": 0.2831, "hps": 0.1916}}
 DIGITS = {"fid": 2, "aesthetic": 2, "clip_score": 4, "hps": 4}
 VERDICT_COLOURS = {"reproduced": GREEN, "direction only": ORANGE, "not reproduced": VERMILLION, "not attempted": GREY}
 COLUMNS = {"claim": (0.0, "left"), "paper": (0.585, "right"), "this run, 95 % interval": (0.605, "left"),
@@ -105,8 +104,8 @@ def table_4(fig: Figure, arms: pd.DataFrame, fid_features: str, which: Sequence[
             ax.errorbar(row.value, y, xerr=[[row.value - row.low], [row.high - row.value]], fmt="o", ms=4.5,
                         color=COLOURS.get(row.Index, GREEN))
             ax.text(row.value, y + 0.16, f"{row.value:.{DIGITS[metric]}f}", ha="center", va="bottom")
-            if row.Index in PAPER_TABLE_4:
-                ax.text(row.value, y - 0.16, f"paper {PAPER_TABLE_4[row.Index][metric]:.{DIGITS[metric]}f}", ha="center",
+            if row.Index in TABLE_4:
+                ax.text(row.value, y - 0.16, f"paper {TABLE_4[row.Index][metric]:.{DIGITS[metric]}f}", ha="center",
                         va="top", fontsize=8.5, color="#555555")
         ax.set(xlabel=title.format(features=features), ylim=(-0.65, len(order) - 0.4))
         ax.margins(x=0.45)
@@ -149,7 +148,7 @@ def table_4_frame(arms: pd.DataFrame, against_control: pd.DataFrame) -> pd.DataF
     here = metric_frame(_as_printed(arms))
     verdict = pd.DataFrame(control_verdicts(against_control), index=["control against the paper's arm"])
     there = pd.DataFrame({f"paper: {arm}": {metric: f"{value:.{DIGITS[metric]}f}" for metric, value in values.items()}
-                          for arm, values in PAPER_TABLE_4.items()}).T
+                          for arm, values in TABLE_4.items()}).T
     return pd.concat([here, verdict, there]).reindex(columns=list(METRICS)).fillna("-")
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alignsd.figures import BLUE, GREY, ORANGE
-from alignsd.figures.pictures import FLAWED, frame_legend, lattice, shortened, side_by_side
+from alignsd.figures.pictures import FLAWED, frame_legend, lattice, side_by_side
+from alignsd.figures.style import BLUE, GREY, ORANGE
+from alignsd.figures.text import shortened
 
 COLOURS = {"adapted": BLUE, "regularization_only": ORANGE}
 

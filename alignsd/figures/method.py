@@ -2,8 +2,8 @@
 
 from matplotlib.axes import Axes
 
-from alignsd.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION, drawable
-from alignsd.figures.pictures import shortened
+from alignsd.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
+from alignsd.figures.text import drawable, shortened
 
 Steps = dict[str, list[tuple[str, str]]]
 LINE = 1.55  # from one row of boxes to the next

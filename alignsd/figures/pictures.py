@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -11,23 +10,13 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
 from alignsd.base.images import BadImage, read_image
-from alignsd.figures import BLUE, VERMILLION, drawable
+from alignsd.figures.style import BLUE, VERMILLION
+from alignsd.figures.text import shortened
 
 LABEL = 8  # points; prompts and numbers at pictures
 FRAMES = {"flawed": ("the judge sees a flaw", VERMILLION, "-"), "chosen": ("the image that the person chose", BLUE, "-"),
           "positive": ("positive", BLUE, "-"), "negative": ("negative", VERMILLION, "--")}
 FLAWED, CHOSEN, POSITIVE, NEGATIVE = FRAMES
-
-
-def shortened(text: str, width: int, lines: int = 1) -> str:
-    """Return any text, drawable, in at most ``lines`` lines of ``width`` characters.
-
-    An ellipsis ends what was cut. Lines are broken between words, and within a word that is longer
-    than a line.
-    """
-    enough = width * (lines + 1)  # characters; a text of megabytes need not be wrapped to its end
-    words = " ".join(drawable(text).split())
-    return fill(words[:enough], width, max_lines=lines, placeholder=" …")
 
 
 def column_title(prompt: str) -> str:

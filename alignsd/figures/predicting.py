@@ -7,9 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from alignsd.figures import BLACK, BLUE, GREY, VERMILLION
+from alignsd.figures.style import BLACK, BLUE, GREY, VERMILLION
+from alignsd.paper import TABLE_2
 
-PAPER_TABLE_2 = {"random guess": 26.1, "CLIP": 32.9, "aesthetic predictor": 33.1, "another person": 42.0, "HPS": 43.5}
 LEVELS = {"random guess": (0, (1, 3)), "CLIP": "--", "another person": ":", "best possible": "-."}  # predictor: line
 
 
@@ -25,7 +25,7 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     colours = [BLUE if name == "HPS" else GREY for name in rows["predictor"]]
     ax.barh(rows["predictor"], value, color=colours, xerr=[value - low, high - value],
             error_kw={"capsize": 3, "lw": 1.2, "zorder": 4})
-    paper = np.array([PAPER_TABLE_2.get(name, np.nan) for name in rows["predictor"]])
+    paper = np.array([TABLE_2.get(name, np.nan) for name in rows["predictor"]])
     ax.scatter(paper, np.arange(len(rows)), marker="|", s=400, linewidths=2.4, color=VERMILLION, zorder=3,
                label="the paper: real people, CLIP ViT-L/14, n = 5,000")
     ours = [f"{row.accuracy:.1f} [{row.low:.1f}, {row.high:.1f}]" for row in (100 * rows[["accuracy", "low", "high"]]).itertuples()]

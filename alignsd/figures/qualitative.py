@@ -13,9 +13,9 @@ from alignsd.figures.pictures import (
     frame_legend,
     lattice,
     picture_grid,
-    shortened,
     side_by_side,
 )
+from alignsd.figures.text import shortened
 
 
 def groups_by_original(images: pd.DataFrame, metrics: pd.DataFrame, size: int) -> dict[str, list[str]]:

@@ -1,5 +1,5 @@
 """The paper in miniature: a small world in which the truth is known."""
 
-from pathlib import Path
+from alignsd.base.paths import SHIPPED
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = SHIPPED

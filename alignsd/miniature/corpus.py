@@ -160,10 +160,10 @@ def _metadata(planned: pd.DataFrame, recipe: Recipe, steps: int, guidance: float
 
 def _drawn(pipeline: Any, rows: pd.DataFrame, steps: int, guidance: float) -> Iterator[np.ndarray]:
     """Draws the pictures of the rows in order and blurs those that the safety filter caught."""
-    from alignsd.models.stable_diffusion import Job, generate
+    from alignsd.models.stable_diffusion import Drawing, Job, generate
     caught = set(rows.loc[rows["image_nsfw"] == SAFETY_SCORE, "image_name"])
     jobs = [Job(row.image_name, row.prompt, int(row.seed)) for row in rows.itertuples(index=False)]
-    for job, image in generate(pipeline, jobs, steps, guidance):
+    for job, image in generate(pipeline, jobs, Drawing(steps, guidance)):
         yield safety_blur(image) if job.id in caught else image
 
 

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from alignsd.miniature.judge import Judge
+from alignsd.paper import CHOSEN_POSITIONS
 
 FLAW, MATCH, TASTE = 4.0, 1.5, 0.2  # utility lost by a flaw, won by showing the prompt, won per rating point
 CARELESS = 0.12  # share of clicks that mean nothing
-POSITION = {4: (0.227, 0.224, 0.239, 0.311)}  # how often each is chosen, measured on the real test choices with 4 images
+POSITION = {4: CHOSEN_POSITIONS}  # how often each is chosen, measured on the real test choices with 4 images
 
 
 def utilities(judge: Judge, pictures: Sequence[np.ndarray], prompts: list[str]) -> np.ndarray:

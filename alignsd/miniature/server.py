@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alignsd import paper
 from alignsd.base.atomic import replacing, write_json
 from alignsd.base.errors import Problem
 from alignsd.base.images import read_image, save_png
@@ -23,11 +24,13 @@ from alignsd.miniature import people, world
 from alignsd.miniature.judge import load_judge
 from alignsd.miniature.renderer import SIZE
 from alignsd.models.registry import resolve
-from alignsd.models.stable_diffusion import Job, generate, image_seed, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
-SIZES, SHARES = (2, 3, 4), (0.0194, 0.0332, 0.9474)  # pictures per choice, as in the paper's test set
-CHOICES_PER_USER = 9.5  # the paper: 25,205 choices of 2,659 users
-REPEATED = 0.05  # share of prompts taken over from an earlier request; the paper: 4,745 distinct prompts in 5,000
+SIZES = tuple(paper.TEST_CHOICES_BY_IMAGES)  # pictures per choice, as in the paper's test set
+SHARES = tuple(count / paper.TEST_CHOICES for count in paper.TEST_CHOICES_BY_IMAGES.values())
+CHOICES_PER_USER = round(paper.CHOICES / paper.USERS, 1)
+# Share of prompts taken over from an earlier request.
+REPEATED = round(1 - paper.TEST_PROMPTS / paper.TEST_CHOICES, 2)
 START = datetime(2022, 8, 20, 12, tzinfo=UTC)
 EPOCH = datetime(2015, 1, 1, tzinfo=UTC)  # Discord's ids count milliseconds from here
 JUDGED = 100  # requests whose pictures the judge sees at a time
@@ -123,7 +126,7 @@ def draw_pictures(asked: Sequence[Request], media: Path, pipeline_name: str, ste
             raise Problem("The simulated people cannot judge this model's pictures.", expected=f"a model that draws {SIZE} pixels",
                           found=f"{side} pixels", cause="another model than the miniature's",
                           fix="leave 01's stable_diffusion as it is, or take choices of your own (docs/data.md)")
-        for job, picture in generate(pipeline, jobs, steps, guidance, done=done):
+        for job, picture in generate(pipeline, jobs, Drawing(steps, guidance), done):
             save_png(media / job.id, picture)
 
 

@@ -18,8 +18,8 @@ from alignsd.base.downloads import told
 from alignsd.base.errors import Problem
 from alignsd.base.paths import user_path
 from alignsd.base.reading import listed, read_json
-from alignsd.models import timm_tower  # noqa: F401  open_clip finds the miniature's image tower by its name, once this is imported
 from alignsd.models.registry import resolve, torch_device
+from alignsd.models.tower import register
 from alignsd.models.weights import (
     check_finite,
     instead_of_file,
@@ -160,6 +160,7 @@ class _Hushed(logging.Filter):
 
 def _created(known: str, pretrained: str | None, device: torch.device) -> tuple[nn.Module, bool]:
     """Return open_clip's model, and whether its weights are random."""
+    register()  # open_clip asks timm for the miniature's image tower by its name
     hushed = _Hushed()
     root = logging.getLogger()
     root.addFilter(hushed)

@@ -1,33 +1,32 @@
-"""Where a model's name leads, which device it runs on, and how precisely it is trained there."""
+"""Where a model's name leads, the device that a model runs on, and the precision of training."""
 
 from pathlib import Path
 
 import torch
 
 from alignsd.base.errors import Problem
-from alignsd.base.paths import user_path
-from alignsd.miniature import WEIGHTS
+from alignsd.base.paths import SHIPPED, user_path
 from alignsd.models.weights import short
 
 MINIATURE = {
-    "miniature/stable-diffusion": WEIGHTS / "stable-diffusion",
-    "miniature/clip": WEIGHTS / "clip",
-    "miniature/aesthetic": WEIGHTS / "aesthetic" / "linear.safetensors",
-    "miniature/judge": WEIGHTS / "judge" / "judge.safetensors",
+    "miniature/stable-diffusion": SHIPPED / "stable-diffusion",
+    "miniature/clip": SHIPPED / "clip",
+    "miniature/aesthetic": SHIPPED / "aesthetic" / "linear.safetensors",
+    "miniature/judge": SHIPPED / "judge" / "judge.safetensors",
 }
 
 
 def resolve(name: str) -> str:
     """Return the path of a shipped model, or of a file or folder relative to the repository.
 
-    A name that is neither is a hub's, and is returned as it is.
+    Any other name is a model's name on the hub, and is returned as it is.
 
     Raises:
         Problem: if the name begins with ``miniature/`` but no such model is shipped.
     """
     if not name.startswith("miniature/"):
-        own = user_path(name)
-        return str(own) if name and _exists(own) else name
+        path_of_user = user_path(name)
+        return str(path_of_user) if name and _exists(path_of_user) else name
     path = MINIATURE.get(name)
     if path is None or not path.exists():
         raise Problem(
@@ -35,12 +34,14 @@ def resolve(name: str) -> str:
             expected=f"one of {', '.join(MINIATURE)}",
             found="no such name" if path is None else f"no file at {Path(*path.parts[-4:])}",
             cause="a misspelt name, or the weights were deleted",
-            fix="git checkout alignsd/miniature/weights, or python -m alignsd.miniature.pretraining.pretrain",
+            fix="git checkout alignsd/miniature/weights, "
+            "or python -m alignsd.miniature.pretraining.pretrain",
         )
     return str(path)
 
 
 def _exists(path: Path) -> bool:
+    """Return whether a file or folder exists, also for names that no file can have."""
     try:
         return path.exists()
     except (OSError, ValueError):  # a name too long for a file, or with characters that no file has
@@ -48,41 +49,50 @@ def _exists(path: Path) -> bool:
 
 
 def torch_device(device: str | torch.device) -> torch.device:
-    """Turn ``"auto"`` into the GPU if there is one and else the CPU; other names are torch's own.
+    """Return the device of a name: ``"auto"`` is the GPU, or the CPU of a machine without GPU.
 
-    A device stays what it is.
+    Args:
+        device: ``"auto"``, one of torch's names, or a device, which is returned as it is.
 
     Raises:
-        Problem: if torch knows no such device, this machine has none, or it holds no numbers
-            (``"meta"``).
+        Problem: if torch knows no such device, this machine has none, or the device holds no
+            numbers (``"meta"``).
     """
     if isinstance(device, torch.device):
         return device
     if device != "auto":
-        try:
-            place = torch.device(device)
-            torch.zeros(1, device=place).cpu()
-            return place
-        except (RuntimeError, AssertionError, TypeError) as error:
-            # AssertionError: torch was built without that kind. NotImplementedError, a RuntimeError:
-            # no number comes back from the device.
-            raise Problem(
-                f"There is no device {short(repr(device))} here.",
-                expected="auto, cpu, cuda, cuda:1, mps ...",
-                found=short(str(error).splitlines()[0], 160),
-                cause="a misspelt name, or a machine without it",
-                fix="set the notebook's parameter device to auto",
-            ) from error
+        return _named_device(device)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def training_precision(device: torch.device) -> torch.dtype:
-    """Returns the precision of the frozen weights in training: bfloat16 on a GPU that has it, and else single.
+def _named_device(name: str) -> torch.device:
+    """Return torch's device of a name, once a number has come back from the device."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        # AssertionError: torch was built without that kind of device. NotImplementedError, which is
+        # a RuntimeError: no number comes back from the device.
+        raise Problem(
+            f"There is no device {short(repr(name))} here.",
+            expected="auto, cpu, cuda, cuda:1, mps ...",
+            found=short(str(error).splitlines()[0], 160),
+            cause="a misspelt name, or a machine without such a device",
+            fix="set the notebook's parameter device to auto",
+        ) from error
+    return device
 
-    In half precision, in which images are drawn, the smallest gradients would become zero on their way through the UNet;
+
+def training_precision(device: torch.device) -> torch.dtype:
+    """Return the precision of the frozen weights in training: bfloat16 on a GPU with bfloat16.
+
+    On other devices the precision is single. Images are drawn in half precision. In training,
+    half precision would turn the smallest gradients into zeros on their way through the UNet.
     bfloat16 has the range of single precision.
     """
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.bfloat16 if able else torch.float32
+    if device.type != "cuda":
+        return torch.float32
+    has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has_bfloat16 else torch.float32

@@ -1,12 +1,14 @@
-"""What it gains to compute side by side (``cores``) on this machine: ``python -m alignsd.planning.benchmark``, about two minutes.
+"""Measure what this machine gains by computing side by side (``models.parallel``), in two minutes.
 
-The two ways take turns, and in being first, so that a machine whose speed wanders slows both.
+``python -m alignsd.planning.benchmark`` runs computations side by side and in turn. The two ways
+alternate, and take turns in being first, so that a machine whose speed wanders slows both.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,62 +16,114 @@ import torch
 
 from alignsd.adapt import lora
 from alignsd.models.parallel import lanes, together
-from alignsd.models.registry import resolve
 from alignsd.models.stable_diffusion import load_pipeline
 
-MODEL = resolve("miniature/stable-diffusion")
+MODEL = "miniature/stable-diffusion"
 CPU = torch.device("cpu")
-Work = Callable[[], dict[str, Iterator]]
+IN_TURN = "in turn"
+SIDE_BY_SIDE = "side by side"
+Work = Callable[[], dict[str, Iterator[Any]]]  # starts computations, by name
 
 
 def denoising(images: int = 32, steps: int = 12) -> Work:
-    """Returns work of one lane per core: guided steps of the miniature's UNet on so many images each."""
-    pipeline = load_pipeline(MODEL, "cpu")
-    latents = torch.zeros(2 * images, 4, 8, 8).to(memory_format=torch.channels_last)
-    states = torch.zeros(2 * images, pipeline.tokenizer.model_max_length, pipeline.unet.config.cross_attention_dim)
+    """Return the work of drawing: guided steps of the miniature's UNet, one lane per core.
 
-    def step() -> Iterator[torch.Tensor]:
+    Args:
+        images: images in each lane.
+        steps: denoising steps.
+    """
+    pipeline = load_pipeline(MODEL, "cpu")
+    tokens = pipeline.tokenizer.model_max_length
+    width = pipeline.unet.config.cross_attention_dim
+    latents = torch.zeros(2 * images, 4, 8, 8).to(memory_format=torch.channels_last)
+    texts = torch.zeros(2 * images, tokens, width)
+
+    def denoise() -> Iterator[torch.Tensor]:
         for _ in range(steps):
             with torch.no_grad():
-                yield pipeline.unet(latents, 500, states).sample
+                yield pipeline.unet(latents, 500, texts).sample
 
-    return lambda: {str(lane): step() for lane in range(lanes(CPU))}
+    return lambda: {str(lane): denoise() for lane in range(lanes(CPU))}
 
 
 def training(batch: int = 20, steps: int = 12) -> Work:
-    """Returns the work of notebook 05: two LoRA trainings of the miniature, here on noise."""
+    """Return the work of fine-tuning: two LoRA trainings of the miniature, here on noise.
+
+    Args:
+        batch: examples per step.
+        steps: training steps.
+    """
     moments = np.random.default_rng(0).random((64, 8, 8, 8), dtype=np.float32)
-    examples = lora.Examples([moments], np.arange(64), ["a person waving"] * 64, np.arange(64) % 4 == 0)
-    recipe = dict(identifier="Weird image. ", identifier_alone=0.4, steps=steps, batch=batch, micro_batch=batch,
-                  learning_rate=1e-3, schedule="cosine", weight_decay=1e-2, snr_gamma=1.0, seed=0)
+    captions = ["a person waving"] * 64
+    negative = np.arange(64) % 4 == 0
+    examples = lora.Examples([moments], np.arange(64), captions, negative)
     pipelines = {name: load_pipeline(MODEL, "cpu") for name in ("adapted", "regularization_only")}
     for pipeline in pipelines.values():
         lora.add_lora(pipeline.unet, rank=16, seed=0)
-    return lambda: {name: lora.finetune(pipeline, examples, **recipe) for name, pipeline in pipelines.items()}
+
+    def start(name: str) -> Iterator[tuple[int, float]]:
+        return lora.finetune(
+            pipelines[name],
+            examples,
+            identifier="Weird image. ",
+            identifier_alone=0.4,
+            steps=steps,
+            batch=batch,
+            micro_batch=batch,
+            learning_rate=1e-3,
+            schedule="cosine",
+            weight_decay=1e-2,
+            snr_gamma=1.0,
+            seed=0,
+        )
+
+    return lambda: {name: start(name) for name in pipelines}
+
+
+def in_turn(work: Work) -> Iterator[Any]:
+    """Compute one after the other, each on all cores."""
+    return chain.from_iterable(work().values())
+
+
+def side_by_side(work: Work) -> Iterator[Any]:
+    """Compute all at the same time, each on its share of the cores."""
+    return together(work(), CPU, first_alone=False)
 
 
 def compare(work: Work, repeats: int) -> pd.DataFrame:
-    """Returns ``in turn`` and ``side by side`` seconds of each repeat; the first repeat, which warms up, is left out."""
-    rows = []
-    ways = {"in turn": lambda: chain.from_iterable(work().values()), "side by side": lambda: together(work(), CPU, first_alone=False)}
+    """Return the seconds of each repeat, ``in turn`` and ``side by side``.
+
+    The first repeat warms up and is left out.
+    """
+    ways = {IN_TURN: in_turn, SIDE_BY_SIDE: side_by_side}
+    timed = []
     for repeat in range(repeats + 1):
-        row = {}
-        for way in list(ways)[::1 if repeat % 2 else -1]:
+        order = list(ways) if repeat % 2 else list(reversed(ways))
+        seconds = {}
+        for way in order:
             started = time.perf_counter()
-            deque(ways[way](), maxlen=0)
-            row[way] = time.perf_counter() - started
-        rows.append(row)
-    return pd.DataFrame(rows[1:])
+            _run(ways[way](work))
+            seconds[way] = time.perf_counter() - started
+        timed.append(seconds)
+    return pd.DataFrame(timed[1:])
+
+
+def _run(values: Iterator[Any]) -> None:
+    deque(values, maxlen=0)  # takes all values and keeps none
 
 
 def main(repeats: int = 12) -> None:
-    """Prints, for drawing and for training, the median seconds of both ways, and of their ratio median and range."""
+    """Print, for drawing and for training, the median seconds of both ways and their ratio."""
     print(f"{torch.get_num_threads()} cores, {repeats} repeats")
     for name, work in {"denoising": denoising(), "training": training()}.items():
-        found = compare(work, repeats)
-        ratio = found["side by side"] / found["in turn"]
-        print(f"{name}: in turn on all cores {found['in turn'].median():.2f} s, side by side {found['side by side'].median():.2f} s, "
-              f"ratio {ratio.median():.2f} ({ratio.min():.2f} to {ratio.max():.2f})")
+        seconds = compare(work, repeats)
+        medians = seconds.median()
+        ratio = seconds[SIDE_BY_SIDE] / seconds[IN_TURN]
+        print(
+            f"{name}: in turn on all cores {medians[IN_TURN]:.2f} s, "
+            f"side by side {medians[SIDE_BY_SIDE]:.2f} s, "
+            f"ratio {ratio.median():.2f} ({ratio.min():.2f} to {ratio.max():.2f})"
+        )
 
 
 if __name__ == "__main__":

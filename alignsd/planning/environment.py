@@ -1,4 +1,4 @@
-"""What this machine has of what the notebooks need, and the command that mends what is missing."""
+"""Check that this machine has what the notebooks need, and name the command that adds the rest."""
 
 import importlib.util
 import os
@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
+import psutil
+
 from alignsd.base.commands import pasteable
 from alignsd.base.errors import Problem
-from alignsd.base.paths import output, root
+from alignsd.base.paths import SHIPPED, output, root
 from alignsd.base.reading import read_json, read_text
 from alignsd.kit.notebook_files import notebook_names, notebook_path, read_cells
 from alignsd.kit.presets import read_preset
@@ -21,18 +23,19 @@ from alignsd.kit.provenance import file_sha256
 from alignsd.kit.records import expected_seconds
 
 INSTALL = "pip install -r requirements.txt, or make demo, which makes an environment of its own"
+OLDEST_PYTHON = (3, 11)
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing the notebooks need.
+    """One thing that the notebooks need.
 
     Attributes:
         what: its name.
         needed: what would do.
         found: what is there.
-        state: ``"ok"``, ``"note"`` (works, but the numbers or the time may differ) or ``"missing"``.
-        fix: the command or step that mends it; empty if it is ok.
+        state: ``"ok"``, ``"missing"``, or ``"note"``: works, but numbers or time may differ.
+        fix: the command or step that mends it; empty if the state is ``"ok"``.
     """
 
     what: str
@@ -43,87 +46,126 @@ class Check:
 
 
 def check_environment(memory: float, disk: float, gpu_memory: float = 0.0) -> list[Check]:
-    """Returns everything that was looked at: Python, pinned packages, shipped models, memory, disk and device.
+    """Return the checks of Python, pinned packages, shipped models, memory, disk and device.
 
     Args:
         memory: GiB that the notebooks take at most.
         disk: GiB that a run leaves.
-        gpu_memory: GiB that the GPU must have; 0 if none is needed.
+        gpu_memory: GiB that the GPU must have; 0 if no GPU is needed.
     """
-    found = _checks(memory, disk, gpu_memory)
-    return [replace(check, fix=pasteable(check.fix)) for check in found]
-
-
-def _checks(memory: float, disk: float, gpu_memory: float) -> list[Check]:
-    version = ".".join(map(str, sys.version_info[:3]))
-    python = Check("Python", "3.11 or newer", version, "ok") if sys.version_info >= (3, 11) else \
-        Check("Python", "3.11 or newer", version, "missing", "make demo PYTHON=python3.12")
-    return [python, *_packages(), *_models(), _memory(memory), _disk(disk), _device(gpu_memory)]
+    checks = [
+        _python(),
+        *_packages(),
+        _models(),
+        _memory(memory),
+        _disk(disk),
+        _device(gpu_memory),
+    ]
+    return [replace(check, fix=pasteable(check.fix)) for check in checks]
 
 
 def require(checks: Sequence[Check]) -> None:
-    """Does nothing if all is there.
+    """Do nothing if nothing is missing.
 
     Raises:
-        Problem: naming what is missing.
+        Problem: that names what is missing.
     """
     missing = [check for check in checks if check.state == "missing"]
     if missing:
-        raise Problem("The notebooks cannot run here yet.", expected="; ".join(f"{c.what} {c.needed}" for c in missing),
-                      found="; ".join(f"{c.what}: {c.found}" for c in missing),
-                      cause="an incomplete installation, or a machine too small for this preset",
-                      fix="; ".join(dict.fromkeys(c.fix for c in missing)))
+        raise Problem(
+            "The notebooks cannot run here yet.",
+            expected="; ".join(f"{check.what} {check.needed}" for check in missing),
+            found="; ".join(f"{check.what}: {check.found}" for check in missing),
+            cause="an incomplete installation, or a machine too small for this preset",
+            fix="; ".join(dict.fromkeys(check.fix for check in missing)),
+        )
 
 
 def notebook_map(preset: str, run: str) -> list[tuple[str, str, str]]:
-    """Returns ``(notebook, purpose, measured minutes:seconds or "-")`` for each notebook, from the notebooks themselves."""
+    """Return ``(notebook, purpose, minutes:seconds)`` for each notebook, from the notebook itself.
+
+    The time is a measured one, or ``"-"`` if none is known.
+    """
     seconds = expected_seconds(preset, run)
-    found = []
+    listed = []
     for name in notebook_names():
-        purpose = re.search(r"\*\*Purpose\.\*\* (.*?)(?: Paper:|\n|$)", read_cells(notebook_path(name))[0]["source"])
-        cost = "{}:{:02d}".format(*divmod(round(seconds[name]), 60)) if name in seconds else "-"
-        found.append((name, textwrap.shorten(purpose.group(1), 96, placeholder=" ...") if purpose else "", cost))
-    return found
+        cost = "-"
+        if name in seconds:
+            minutes, rest = divmod(round(seconds[name]), 60)
+            cost = f"{minutes}:{rest:02d}"
+        listed.append((name, _purpose(name), cost))
+    return listed
+
+
+def _purpose(notebook: str) -> str:
+    """Return the first words of a notebook on its purpose, or an empty text."""
+    prose = read_cells(notebook_path(notebook))[0]["source"]
+    match = re.search(r"\*\*Purpose\.\*\* (.*?)(?: Paper:|\n|$)", prose)
+    return textwrap.shorten(match[1], 96, placeholder=" ...") if match else ""
 
 
 def preset_table(preset: str) -> list[tuple[str, str, str]]:
-    """Returns ``(notebook, parameter, value)`` for all values in which a preset differs from the notebooks' own."""
-    return [(notebook_path(number).stem, name, repr(value))
-            for number, section in read_preset(preset).items() for name, value in section.items()]
+    """Return ``(notebook, parameter, value)`` of each value that a preset changes."""
+    table = []
+    for number, section in read_preset(preset).items():
+        notebook = notebook_path(number).stem
+        for name, value in section.items():
+            table.append((notebook, name, repr(value)))
+    return table
+
+
+def _python() -> Check:
+    needed = ".".join(map(str, OLDEST_PYTHON)) + " or newer"
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] >= OLDEST_PYTHON:
+        return Check("Python", needed, version, "ok")
+    return Check("Python", needed, version, "missing", "make demo PYTHON=python3.12")
 
 
 def _packages() -> list[Check]:
-    """One line for all packages that are as pinned, and one for each that is not."""
+    """Return one check for all packages that are as pinned, and one for each that is not."""
     pinned = read_text(root() / "requirements.txt").split("# Theirs")[0]
-    checks = [_package(name, version) for name, version in re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", pinned)]
+    versions = re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", pinned)
+    checks = [_package(name, version) for name, version in versions]
     wrong = [check for check in checks if check.state != "ok"]
-    return [Check("packages", f"{len(checks)} as pinned", f"{len(checks) - len(wrong)} are", "ok"), *wrong]
+    found = f"{len(checks) - len(wrong)} are"
+    return [Check("packages", f"{len(checks)} as pinned", found, "ok"), *wrong]
 
 
 def _package(name: str, pinned: str) -> Check:
     try:
-        found = metadata.version(name)
+        installed = metadata.version(name)
     except metadata.PackageNotFoundError:
         return Check(name, pinned, "not installed", "missing", INSTALL)
-    if found.split("+")[0] == pinned:
-        return Check(name, pinned, found, "ok")
-    return Check(name, pinned, found, "note", f"{INSTALL}; with other versions numbers may move")
+    if installed.split("+")[0] == pinned:  # 2.6.0+cpu: torch built for a device
+        return Check(name, pinned, installed, "ok")
+    fix = f"{INSTALL}; with other versions numbers may move"
+    return Check(name, pinned, installed, "note", fix)
 
 
-def _models() -> list[Check]:
-    from alignsd.miniature import WEIGHTS
+def _models() -> Check:
+    """Check the shipped models against the SHA-256 in their card."""
+    digests = _digests(SHIPPED / "model_card.json")
+    wrong = [name for name, digest in digests.items() if not _has_digest(SHIPPED / name, digest)]
+    needed = f"{len(digests) or 'some'} files as in their card"
+    found = f"{len(digests) - len(wrong)} files are"
+    if wrong:
+        found += f", not {', '.join(wrong)}"
+    if digests and not wrong:
+        return Check("miniature's models", needed, found, "ok")
+    fix = "git checkout alignsd/miniature/weights"
+    return Check("miniature's models", needed, found, "missing", fix)
 
-    card = WEIGHTS / "model_card.json"
-    expected = _digests(card)
-    wrong = [name for name, digest in expected.items() if not (WEIGHTS / name).is_file() or file_sha256(WEIGHTS / name) != digest]
-    whole = bool(expected) and not wrong
-    found = f"{len(expected) - len(wrong)} files are" + (f", not {', '.join(wrong)}" if wrong else "")
-    return [Check("miniature's models", f"{len(expected) or 'some'} files as in their card", found, "ok" if whole else "missing",
-                  "" if whole else "git checkout alignsd/miniature/weights")]
+
+def _has_digest(path: Path, digest: str) -> bool:
+    return path.is_file() and file_sha256(path) == digest
 
 
 def _digests(card: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file by the models' card; nothing if the card is missing or damaged."""
+    """Return the SHA-256 of each file by the models' card.
+
+    A card that is missing or damaged names no file.
+    """
     try:
         digests = read_json(card)["sha256"]
         return {name: digest for name, digest in digests.items()}
@@ -132,33 +174,54 @@ def _digests(card: Path) -> dict[str, str]:
 
 
 def _memory(needed: float) -> Check:
-    import psutil
-
     gib = psutil.virtual_memory().total / 2**30
-    enough = gib >= needed
-    return Check("memory", f"{needed:g} GiB", f"{gib:.1f} GiB", "ok" if enough else "note",
-                 "" if enough else "fewer pictures at a time: --set 06.batch=16, --set 07.batch=64")
+    amounts = (f"{needed:g} GiB", f"{gib:.1f} GiB")
+    if gib >= needed:
+        return Check("memory", *amounts, "ok")
+    fix = "fewer pictures at a time: --set 06.batch=16, --set 07.batch=64"
+    return Check("memory", *amounts, "note", fix)
 
 
 def _disk(needed: float) -> Check:
-    there = next(folder for folder in (output(), *output().parents) if os.path.exists(folder))
-    gib = shutil.disk_usage(there).free / 2**30
-    enough = gib >= needed
-    return Check("free disk", f"{needed:g} GiB", f"{gib:.1f} GiB", "ok" if enough else "missing",
-                 "" if enough else "make clean deletes earlier stages; ALIGNSD_OUTPUT=/a/larger/disk puts runs elsewhere")
+    folders = (output(), *output().parents)  # the first may not exist yet
+    existing = next(folder for folder in folders if os.path.exists(folder))
+    gib = shutil.disk_usage(existing).free / 2**30
+    amounts = (f"{needed:g} GiB", f"{gib:.1f} GiB")
+    if gib >= needed:
+        return Check("free disk", *amounts, "ok")
+    fix = "make clean deletes earlier stages; ALIGNSD_OUTPUT=/a/larger/disk puts runs elsewhere"
+    return Check("free disk", *amounts, "missing", fix)
 
 
 def _device(gpu_memory: float) -> Check:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    needed = f"a GPU of {gpu_memory:g} GiB" if gpu_memory else "2 cores; a GPU is optional"
+    needed = "2 cores; a GPU is optional"
+    if gpu_memory:
+        needed = f"a GPU of {gpu_memory:g} GiB"
     if importlib.util.find_spec("torch") is None:
         return Check("device", needed, "unknown without torch", "missing", INSTALL)
-    import torch
+    import torch  # takes seconds, and may be missing
 
-    gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
-    found = f"{gpu.name}, {gpu.total_memory / 2**30:.1f} GiB" if gpu else f"{cores} cores, no GPU"
-    if gpu_memory > (gpu.total_memory / 2**30 if gpu else 0):
-        return Check("device", needed, found, "missing", "a larger GPU, or 05.micro_batch and the batches of 06 and 07 lowered "
-                                                         "and 00.gpu_memory with them; alignsd cost measures")
-    enough = gpu or cores >= 2
-    return Check("device", needed, found, "ok" if enough else "note", "" if enough else "nothing to mend: expect twice the time")
+    cores = _cores()
+    gib = 0.0
+    found = f"{cores} cores, no GPU"
+    has_gpu = torch.cuda.is_available()
+    if has_gpu:
+        gpu = torch.cuda.get_device_properties(0)
+        gib = gpu.total_memory / 2**30
+        found = f"{gpu.name}, {gib:.1f} GiB"
+    if gpu_memory > gib:
+        fix = (
+            "a larger GPU, or 05.micro_batch and the batches of 06 and 07 lowered "
+            "and 00.gpu_memory with them; alignsd cost measures"
+        )
+        return Check("device", needed, found, "missing", fix)
+    if has_gpu or cores >= 2:
+        return Check("device", needed, found, "ok")
+    return Check("device", needed, found, "note", "nothing to mend: expect twice the time")
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

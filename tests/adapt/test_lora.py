@@ -10,7 +10,7 @@ import torch
 from alignsd.adapt import lora
 from alignsd.base.errors import Problem
 from alignsd.models.registry import training_precision
-from alignsd.models.stable_diffusion import Job, generate, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 
 PROMPT = "a person in a red shirt standing on the beach"
 RECIPE = dict(identifier="Weird image. ", identifier_alone=0.5, steps=2, batch=4, micro_batch=2, learning_rate=1e-3,
@@ -50,7 +50,7 @@ def test_frozen_weights_in_bfloat16_train_matrices_in_single_precision(pipeline,
             assert value.dtype == torch.float32 and (value != before[name]).any(), name
         else:
             assert value.dtype == torch.bfloat16 and torch.equal(value, before[name].bfloat16()), name
-    _, image = next(generate(pipeline, [Job("a", PROMPT, 1)], steps=2, guidance=3.0))
+    _, image = next(generate(pipeline, [Job("a", PROMPT, 1)], Drawing(2, 3.0)))
     assert image.shape == (64, 64, 3) and image.std() > 0, "samples are drawn in the middle of a training"
 
 
@@ -70,7 +70,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from alignsd.adapt import lora
 from alignsd.models import registry
-from alignsd.models.stable_diffusion import Job, generate
+from alignsd.models.stable_diffusion import Drawing, Job, generate
 from alignsd.planning.throughput import UNET
 torch.manual_seed(0)
 torch.set_default_dtype(torch.bfloat16)
@@ -89,7 +89,7 @@ first = next(iter(unet.parameters())).clone()
 examples = lora.Examples([np.random.default_rng(0).random((2, 8, 8, 8))], np.arange(2), ["a person", "a hat"], np.array([True, False]))
 ((_, loss),) = lora.finetune(pipeline, examples, identifier="Weird image. ", identifier_alone=0.0, steps=1, batch=2, micro_batch=1,
                              learning_rate=1e-2, schedule="constant", weight_decay=1e-2, snr_gamma=0.0, seed=0)
-((_, image),) = generate(pipeline, [Job("a", "a person", 0, "Weird image. ")], steps=1, guidance=7.5)
+((_, image),) = generate(pipeline, [Job("a", "a person", 0, "Weird image. ")], Drawing(1, 7.5))
 still = bool((first == next(iter(unet.parameters()))).all())
 print(loss, float(second.abs().max() > 0 and second.dtype == torch.float32), float(still), image.shape[0],
       resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from alignsd import figures
 from alignsd.base.images import read_image, save_png
-from alignsd.figures import comparing, finetuning, pictures, qualitative
+from alignsd.figures import comparing, finetuning, pictures, publish, qualitative
+from alignsd.figures.style import VERMILLION
+from alignsd.figures.text import shortened
 from alignsd.miniature import WEIGHTS
 from alignsd.miniature.samples import samples
 
@@ -39,16 +40,16 @@ def framed(fig):
 
 
 def test_shortened():
-    assert pictures.shortened("a cat", 5) == "a cat"
-    assert pictures.shortened("a black cat", 10) == "a black …"
-    assert pictures.shortened("a black cat on a mat", 7, 2) == "a black\ncat …"
+    assert shortened("a cat", 5) == "a cat"
+    assert shortened("a black cat", 10) == "a black …"
+    assert shortened("a black cat on a mat", 7, 2) == "a black\ncat …"
 
 
 def test_the_grid_frames_what_the_judge_calls_wrong(images, tmp_path):
     wrong = {("adapted_negative", "p1-0"): True}
     fig = pictures.picture_grid(plt.figure(), images, tmp_path, ["p0-0", "p1-0"], comparing.ARMS, wrong)
     assert framed(fig) == [False, False, False, True], "arms that were not drawn have no row"
-    assert fig.axes[3].spines["left"].get_edgecolor() == matplotlib.colors.to_rgba(figures.VERMILLION)
+    assert fig.axes[3].spines["left"].get_edgecolor() == matplotlib.colors.to_rgba(VERMILLION)
     empty = pictures.picture_grid(plt.figure(), images, tmp_path, [], comparing.ARMS)
     assert [text.get_text() for text in empty.texts] == ["no picture to show"]
 
@@ -85,7 +86,7 @@ def test_the_qualitative_figure_explains_its_frames_and_has_pictures_of_one_size
 
 def test_failures_name_the_flaw_and_cut_off_no_caption(images, metrics, tmp_path):
     fig = qualitative.failures(plt.figure(figsize=(9.5, 2.5)), metrics[metrics["arm"] == "original"].head(8), images, tmp_path)
-    figures.label_preset(fig, "mini")
+    publish.label_preset(fig, "mini")
     fig.canvas.draw()
     boxes = [ax.get_tightbbox() for ax in fig.axes]
     assert [ax.get_xlabel() for ax in fig.axes][1:3] == ["none", "two heads"]

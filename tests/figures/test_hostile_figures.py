@@ -16,20 +16,19 @@ from matplotlib import pyplot as plt
 from matplotlib.cbook import is_math_text
 from matplotlib.text import Text
 
-from alignsd import figures
 from alignsd.base.images import save_png
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import File
 from alignsd.figures import (
-    NO_GLYPH,
     collecting,
-    drawable,
     finetuning,
     method,
     pictures,
+    publish,
     qualitative,
     selecting,
 )
+from alignsd.figures.text import NO_GLYPH, drawable, font_glyphs, shortened
 from alignsd.kit.views import REPLACEMENT
 
 pytestmark = pytest.mark.usefixtures("style")
@@ -121,7 +120,7 @@ def draw(kind: str, prompt: str, folder) -> plt.Figure:
     elif kind == "scheme":
         method.scheme(fig.subplots(), method.steps(2, 2, 2.0, prompt))
     else:
-        figures.label_preset(fig, "smoke", prompt)
+        publish.label_preset(fig, "smoke", prompt)
     return fig
 
 
@@ -163,7 +162,7 @@ def test_generated_prompts_are_drawn(folder, prompt, kind):
 @given(text=st.text(st.characters(), max_size=40))
 def test_drawable_keeps_what_the_font_can_draw_and_nothing_else(text):
     shown = drawable(text)
-    assert "\n" not in shown and set(map(ord, shown)) <= figures._glyphs()
+    assert "\n" not in shown and set(map(ord, shown)) <= font_glyphs()
     assert drawable(shown) == shown
     plain = [character for character in text if character.isascii() and character.isprintable()]
     kept = [character for character in shown if character.isascii()]
@@ -190,7 +189,7 @@ def test_drawable(text, expected):
 def test_a_saved_figure_holds_the_prompt_as_it_was(folder, tmp_path):
     prompt = "a $5 bill 🐱"
     fig = draw("examples", prompt, folder)
-    path = figures.save(fig, "f", tmp_path, {"prompt": prompt, "half": "\ud800"}, {})
+    path = publish.save(fig, "f", tmp_path, {"prompt": prompt, "half": "\ud800"}, {})
     saved = path.with_suffix(".json").read_text(encoding="utf-8")
     assert prompt in saved and r"\\ud800" in saved
     assert path.exists() and path.with_suffix(".pdf").exists()
@@ -204,13 +203,13 @@ def test_figures_with_odd_prompts_are_saved(folder, tmp_path, name):
     prompt = ODD[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figures.save(draw("examples", prompt, folder), "f", tmp_path, {"prompt": prompt}, {})
+        publish.save(draw("examples", prompt, folder), "f", tmp_path, {"prompt": prompt}, {})
 
 
 @pytest.mark.parametrize("width, lines", [(14, 6), (68, 1), (24, 3)])
 @pytest.mark.parametrize("prompt", ODD.values(), ids=ODD)
 def test_a_prompt_of_any_length_takes_no_more_room_than_it_has(prompt, width, lines):
-    short = pictures.shortened(prompt, width, lines).split("\n")
+    short = shortened(prompt, width, lines).split("\n")
     assert len(short) <= lines and max(map(len, short)) <= width
 
 

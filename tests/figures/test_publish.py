@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from alignsd import figures
 from alignsd.compare import user_study
-from alignsd.figures import comparing, method
+from alignsd.figures import comparing, method, publish
 from alignsd.kit.provenance import code_sha256
 from alignsd.kit.stage import begin
 from alignsd.kit.stage_record import input_state
@@ -36,7 +35,7 @@ def test_a_figure_is_picture_pdf_and_numbers_with_their_origin(kit, notebook):
     notebook("07_evaluate", "seed = 0  # seed")
     begin("07_evaluate", {"run": "trial", "seed": 0}).finish({"answer": 42})
     table = pd.DataFrame({"x": [1, 2], "y": [0.5, np.nan]})
-    path = figures.publish(small_figure(), "small", {"table": table}, ["07_evaluate/arms.parquet", "06_generate/images"], run="trial")
+    path = publish.publish(small_figure(), "small", {"table": table}, ["07_evaluate/arms.parquet", "06_generate/images"], run="trial")
     assert path == kit / "figures" / "trial" / "small.png"
     assert sorted(p.name for p in path.parent.iterdir()) == ["small.json", "small.pdf", "small.png"]
     saved = json.loads((path.parent / "small.json").read_text())
@@ -50,16 +49,16 @@ def test_a_figure_is_picture_pdf_and_numbers_with_their_origin(kit, notebook):
 SAVE = """
 import sys, matplotlib; matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from alignsd import figures
-figures.use_style()
+from alignsd.figures import publish, style
+style.use()
 fig, ax = plt.subplots(figsize=(3, 2)); ax.plot([1, 3, 2]); ax.set_title("fi ff ö"); ax.set_xlabel("xyz")
-figures.save(fig, "same", sys.argv[1], {"y": [1, 3, 2]}, {})
+publish.save(fig, "same", sys.argv[1], {"y": [1, 3, 2]}, {})
 """
 
 
 def test_equal_figures_are_equal_files_in_any_process(tmp_path):
     for number in (1, 2):
-        environment = {"PYTHONHASHSEED": str(number), "PYTHONPATH": str(Path(figures.__file__).parents[2])}
+        environment = {"PYTHONHASHSEED": str(number), "PYTHONPATH": str(Path(publish.__file__).parents[2])}
         subprocess.run([sys.executable, "-c", SAVE, str(tmp_path / str(number))], check=True, env=environment)
     for suffix in ("png", "pdf", "json"):
         one, two = ((tmp_path / n / f"same.{suffix}").read_bytes() for n in "12")
@@ -72,16 +71,16 @@ def texts(fig):
 
 
 def test_every_run_but_the_papers_says_so_inside_the_figure(kit):
-    assert texts(figures.label_preset(small_figure(), "mini")) == ["preset mini - simulated people and pictures"]
-    assert texts(figures.label_preset(small_figure(), "trial", "")) == ["preset mini, run trial"]
+    assert texts(publish.label_preset(small_figure(), "mini")) == ["preset mini - simulated people and pictures"]
+    assert texts(publish.label_preset(small_figure(), "trial", "")) == ["preset mini, run trial"]
     record = kit / "papermill_runs" / "full" / "run.json"
     record.parent.mkdir(parents=True)
     record.write_text('{"preset": "paper"}')
-    assert texts(figures.label_preset(small_figure(), "full")) == []
+    assert texts(publish.label_preset(small_figure(), "full")) == []
 
 
 def test_the_label_is_below_everything_else(kit):
-    fig = figures.label_preset(small_figure(), "mini")
+    fig = publish.label_preset(small_figure(), "mini")
     fig.canvas.draw()
     label = fig.texts[-1].get_window_extent()
     assert label.y1 <= min(ax.get_tightbbox().y0 for ax in fig.axes) + 1
@@ -90,7 +89,7 @@ def test_the_label_is_below_everything_else(kit):
 
 def test_plain_knows_what_json_does_not():
     value = {"a": np.array([[1, 2]]), "b": [np.float32(0.5), np.inf, pd.NA], "c": pd.Series([True]), 3: (None, "x")}
-    assert figures.plain(value) == {"a": [[1, 2]], "b": [0.5, None, None], "c": [True], "3": [None, "x"]}
+    assert publish.plain(value) == {"a": [[1, 2]], "b": [0.5, None, None], "c": [True], "3": [None, "x"]}
 
 
 def arms_table():

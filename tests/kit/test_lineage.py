@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from alignsd import figures
 from alignsd.base.errors import Problem, Stopped
+from alignsd.figures import publish
 from alignsd.kit import lineage, variations
 from alignsd.kit.records import read_json
 from alignsd.kit.stage import begin
@@ -64,8 +64,9 @@ def test_a_variation_of_a_variation_adds_up(three, kit):
     run("one", parent="mini", settings=["02.steps=20"])
     assert run("two", parent="one", settings=["03.size=2"]) == ["03_third"]
     assert read_metrics("two", "02_second")["steps"] == 20 and read_metrics("two", "03_third")["size"] == 2
-    assert lineage.in_words("two") == "mini with 02.steps=20, 03.size=2" and lineage.in_words("mini") == ""
-    origin = figures.origin("two", "03_third", ["02_second/a.parquet"])
+    assert lineage.in_words("two") == "mini with 02.steps=20, 03.size=2"
+    assert lineage.in_words("mini") == ""
+    origin = publish.origin("two", "03_third", ["02_second/a.parquet"])
     assert origin["variation"] == "mini with 02.steps=20, 03.size=2"
     assert origin["stages"] == {"02_second": input_state("one", "02_second")}
 

@@ -10,7 +10,7 @@ from alignsd.kit.provenance import own_inputs
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """A shipped model of the test's own."""
-    monkeypatch.setattr(provenance, "SHIPPED_MODELS", tmp_path / "weights")
+    monkeypatch.setattr(provenance, "SHIPPED", tmp_path / "weights")
     (tmp_path / "weights/clip").mkdir(parents=True)
     (tmp_path / "weights/clip/model.safetensors").write_bytes(b"first")
     return tmp_path / "weights"

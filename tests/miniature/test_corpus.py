@@ -20,7 +20,7 @@ def drawn(monkeypatch):
     """Stands in for the base model: noise that follows from the job's seed. Returns the ids drawn."""
     ids = []
 
-    def generate(pipeline, jobs, steps, guidance):
+    def generate(pipeline, jobs, drawing):
         for job in jobs:
             ids.append(job.id)
             yield job, np.random.default_rng(job.seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)

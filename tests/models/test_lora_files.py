@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from alignsd.adapt import lora
 from alignsd.base.errors import Problem
 from alignsd.models import lora_files
-from alignsd.models.stable_diffusion import Job, generate, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 from alignsd.planning.throughput import UNET
 
 BASE = "miniature/stable-diffusion"
@@ -51,7 +51,7 @@ def old_format(unet):
 
 def picture(adapter):
     """One picture of the miniature with an adapter."""
-    return next(generate(load_pipeline(BASE, "cpu", adapter), [Job("a", "a person in a red shirt", 1)], 2, 1.5))[1]
+    return next(generate(load_pipeline(BASE, "cpu", adapter), [Job("a", "a person in a red shirt", 1)], Drawing(2, 1.5)))[1]
 
 
 def test_ours_comes_back_to_the_bit_in_both_layouts(tuned, tmp_path):
@@ -69,7 +69,7 @@ def test_diffusers_itself_reads_both_layouts_alike(tuned, tmp_path):
         pipeline = load_pipeline(BASE, "cpu")
         pipeline.load_lora_weights(tmp_path, weight_name=file)
         pipeline.fuse_lora()
-        pictures.append(next(generate(pipeline, [Job("a", "a person in a red shirt", 1)], 2, 1.5))[1])
+        pictures.append(next(generate(pipeline, [Job("a", "a person in a red shirt", 1)], Drawing(2, 1.5)))[1])
     assert all(np.abs(other.astype(int) - pictures[0]).max() <= 1 for other in pictures[1:])
     assert not np.array_equal(picture(None), pictures[0])
 

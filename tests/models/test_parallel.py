@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from alignsd.adapt import lora
 from alignsd.models.parallel import MOST, lanes, together
-from alignsd.models.stable_diffusion import Job, generate, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -130,9 +130,9 @@ def test_two_trainings_together_end_like_each_alone():
 def test_images_drawn_by_two_cores_are_those_of_one_in_the_same_order():
     pipeline = load_pipeline("miniature/stable-diffusion", device="cpu")
     jobs = [Job(str(i), f"a person in a {colour} shirt", i) for i, colour in enumerate(["red", "blue", "green", "red", "blue"])]
-    two = list(generate(pipeline, jobs, steps=2, guidance=1.5, batch=2))
+    two = list(generate(pipeline, jobs, Drawing(2, 1.5, batch=2)))
     torch.set_num_threads(1)
-    one = list(generate(pipeline, jobs, steps=2, guidance=1.5, batch=2))
+    one = list(generate(pipeline, jobs, Drawing(2, 1.5, batch=2)))
     assert [job for job, _ in two] == [job for job, _ in one] == jobs
     for (_, a), (_, b) in zip(two, one, strict=True):
         assert abs(a.astype(int) - b.astype(int)).max() <= 1
@@ -149,7 +149,7 @@ def test_prompts_are_encoded_before_the_cores_part(monkeypatch):
 
     monkeypatch.setattr(pipeline, "encode_prompt", watched)
     jobs = [Job(str(i), f"a person number {i}", i) for i in range(4)]
-    assert len(list(generate(pipeline, jobs, steps=1, guidance=1.5, batch=2))) == 4
+    assert len(list(generate(pipeline, jobs, Drawing(1, 1.5, batch=2)))) == 4
     assert len(threads) == 3 and set(threads) == {threading.main_thread()}
 
 

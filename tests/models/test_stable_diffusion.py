@@ -12,7 +12,7 @@ from alignsd.base.images import read_image, save_png
 from alignsd.compare import arms
 from alignsd.miniature.web import make_web
 from alignsd.models import lora_files
-from alignsd.models.stable_diffusion import Job, generate, image_seed, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
 PROMPT = "a person in a red shirt standing on the beach"
 
@@ -32,8 +32,8 @@ def test_seeds_follow_from_their_key():
 
 
 def test_any_subset_and_batch_gives_the_same_pixels_to_within_a_grey_level(pipeline):
-    whole = {job.id: image for job, image in generate(pipeline, _jobs(5), steps=3, guidance=3.0, batch=5)}
-    part = {job.id: image for job, image in generate(pipeline, _jobs(5)[3:], steps=3, guidance=3.0, batch=1)}
+    whole = {job.id: image for job, image in generate(pipeline, _jobs(5), Drawing(3, 3.0, batch=5))}
+    part = {job.id: image for job, image in generate(pipeline, _jobs(5)[3:], Drawing(3, 3.0, batch=1))}
     for name, image in part.items():
         assert np.abs(image.astype(int) - whole[name].astype(int)).max() <= 1  # rounding of batched arithmetic
         assert image.shape == (64, 64, 3) and image.dtype == np.uint8
@@ -42,15 +42,15 @@ def test_any_subset_and_batch_gives_the_same_pixels_to_within_a_grey_level(pipel
 def test_what_was_drawn_before_changes_no_pixel(pipeline):
     """If it failed, a stopped run would end with other pictures than one that was not."""
     jobs = [Job(f"j{i}", f"a person number {i}", i) for i in range(7)]
-    whole = {job.id: image for job, image in generate(pipeline, jobs, steps=2, guidance=1.5, batch=3)}
-    rest = {job.id: image for job, image in generate(pipeline, jobs, steps=2, guidance=1.5, batch=3, done={"j0", "j1", "j2", "j4", "j6"})}
+    whole = {job.id: image for job, image in generate(pipeline, jobs, Drawing(2, 1.5, batch=3))}
+    rest = {job.id: image for job, image in generate(pipeline, jobs, Drawing(2, 1.5, batch=3), done={"j0", "j1", "j2", "j4", "j6"})}
     assert list(rest) == ["j3", "j5"] and all((rest[name] == whole[name]).all() for name in rest)
-    assert list(generate(pipeline, jobs, steps=2, guidance=1.5, batch=3, done=whole)) == []
+    assert list(generate(pipeline, jobs, Drawing(2, 1.5, batch=3), done=whole)) == []
 
 
 def test_negative_prompt_changes_the_image(pipeline):
     plain, negative = Job("a", PROMPT, 1), Job("b", PROMPT, 1, "a person at night")
-    images = [image for _, image in generate(pipeline, [plain, negative], steps=3, guidance=3.0)]
+    images = [image for _, image in generate(pipeline, [plain, negative], Drawing(3, 3.0))]
     assert (images[0] != images[1]).any()
 
 
@@ -121,7 +121,7 @@ def test_the_lora_trains_attention_alone_and_reloads(tmp_path, examples):
     assert trained and all("lora_" in name and any(part in name for part in lora.ATTENTION) for name in trained)
     lora_files.save_lora(tuned.unet, tmp_path / "adapter", {})
     loaded = load_pipeline("miniature/stable-diffusion", device="cpu", adapter=tmp_path / "adapter")
-    images = [next(generate(pipe, _jobs(1), steps=3, guidance=3.0))[1].astype(int) for pipe in (before, tuned, loaded)]
+    images = [next(generate(pipe, _jobs(1), Drawing(3, 3.0)))[1].astype(int) for pipe in (before, tuned, loaded)]
     assert np.abs(images[1] - images[2]).max() <= 1
     assert np.abs(images[0] - images[1]).max() > 1
 

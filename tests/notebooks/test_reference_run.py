@@ -7,12 +7,12 @@ import subprocess
 import nbformat
 import pytest
 
+from alignsd import paper
 from alignsd.base.paths import notebooks, root
 from alignsd.compare import scorecard
 from alignsd.kit.notebook_files import notebook_names, notebook_path
 from alignsd.kit.presets import resolve
 from alignsd.kit.provenance import code_sha256, source_sha256
-from alignsd.miniature import people
 from alignsd.running.links import linked
 
 RUN = root() / "papermill_runs" / "mini"
@@ -115,5 +115,5 @@ def test_simulated_people_are_like_the_paper_s():
     accuracy = {row["predictor"]: row["accuracy"] for row in read(FIGURES / "table_2.json")["data"]["accuracy"]}
     assert accuracy["another person"] == pytest.approx(0.42, abs=0.02), "two people agree on 42 % of the paper's choices"
     for row in read(FIGURES / "data_set.json")["data"]["positions"]:
-        real = people.POSITION[4][row["position"] - 1]
+        real = paper.CHOSEN_POSITIONS[row["position"] - 1]
         assert row["low"] <= real <= row["high"], f"position {row['position']} is chosen more or less often than in the real data"

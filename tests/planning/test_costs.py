@@ -1,4 +1,4 @@
-"""The cost of a run at full size: counted from the preset, by hand here; and what stops a run that would not fit."""
+"""The cost of a full-size run, by hand; and what stops a run that does not fit the machine."""
 
 import json
 
@@ -6,22 +6,30 @@ import pandas as pd
 import pytest
 import torch
 
-from alignsd import cli
 from alignsd.base.errors import Problem
 from alignsd.planning import costs, environment, throughput
+from alignsd.planning.look_ahead import look_ahead
+from alignsd.planning.space import held, parts_at, space
+from alignsd.planning.work import count_work, estimate, total_hours
 from alignsd.running.tasks import Request, prepare
 
-ENCODED = 2 * (37_572 + 21_108) + 200_231  # the selected ones, and the control's as many again, beside the regularization pictures
+# The selected images, and as many again for the control, beside the regularization pictures.
+SELECTED = 37_572 + 21_108
+ENCODED = 2 * SELECTED + 200_231
+
+
+def values_of(preset, run):
+    return {task.name[:2]: task.values for task in prepare(Request(run, preset)).tasks}
 
 
 @pytest.fixture(scope="module")
 def values():
-    return {task.name[:2]: task.values for task in prepare(Request("cost-of-paper", "paper")).tasks}
+    return values_of("paper", "cost-of-paper")
 
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """A machine of 24 GiB of GPU memory and 100 GiB of free disk; returns what was measured on it, call by call."""
+    """A GPU of 24 GiB and 100 GiB of free disk; returns the batches of each measurement."""
     monkeypatch.setenv("ALIGNSD_OUTPUT", str(tmp_path))
     calls = []
 
@@ -34,45 +42,62 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     properties = type("Properties", (), {"name": "a card", "total_memory": 24 * 2**30})
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
-    disk(monkeypatch, 100)
+    set_free_disk(monkeypatch, 100)
     return calls
 
 
-def disk(monkeypatch, gib):
-    monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: type("Usage", (), {"free": gib * 2**30}))
+def set_free_disk(monkeypatch, gib):
+    usage = type("Usage", (), {"free": gib * 2**30})
+    monkeypatch.setattr(environment.shutil, "disk_usage", lambda path: usage)
+
+
+def write_empty(path, gib):
+    """Write a file that says it is large and takes no room."""
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(int(gib * 2**30))
+
+
+def counts(values, parts):
+    return count_work(values, parts).set_index(["notebook", "task"])["count"]
 
 
 def test_the_paper_s_work_by_hand(values):
-    work = costs.count_work(values, parts=1_000).set_index(["notebook", "task"])["count"]
-    assert work["03", throughput.EMBED] == work["03", throughput.READ] == 1_000_000
+    work = counts(values, parts=1_000)
+    assert work["03", throughput.EMBED] == 1_000_000
+    assert work["03", throughput.READ] == 1_000_000
     assert work["05", throughput.TRAIN_LORA] == 2 * 10_000 * 40
-    assert work["05", throughput.ENCODE] == ENCODED and work["05", throughput.READ] == 2 * ENCODED
-    assert work["05", throughput.EMBED] == ENCODED - 58_680, "pictures without a rating are rated"
+    assert work["05", throughput.ENCODE] == ENCODED
+    assert work["05", throughput.READ] == 2 * ENCODED
+    assert work["05", throughput.EMBED] == ENCODED - SELECTED, "pictures without a rating are rated"
     assert work["06", throughput.DENOISE] == 7 * 1_000 * 50
-    assert work["07", throughput.FEATURES] == 7 * 1_000 and work["07", throughput.FRECHET] == 300 * 8
+    assert work["07", throughput.FEATURES] == 7 * 1_000
+    assert work["07", throughput.FRECHET] == 300 * 8
     assert work["02", throughput.TRAIN_CLIP] == round(79_167 + 79_167 / 20_205 * 10_000)
 
 
 def test_fewer_parts_cost_less(values):
-    few, many = (costs.count_work(values, parts).set_index(["notebook", "task"])["count"] for parts in (30, 1_000))
-    assert few["03", throughput.EMBED] == 30_000 and few["05", throughput.ENCODE] < many["05", throughput.ENCODE]
+    few, many = counts(values, 30), counts(values, 1_000)
+    assert few["03", throughput.EMBED] == 30_000
+    assert few["05", throughput.ENCODE] < many["05", throughput.ENCODE]
     assert few["06", throughput.DENOISE] == many["06", throughput.DENOISE]
 
 
 def test_hours_are_counts_times_what_was_measured(values):
-    work = costs.count_work(values, parts=1)
-    measured = pd.DataFrame({"task": throughput.TASKS, "seconds": 3.6})
-    table = costs.estimate(work, measured)
-    assert table["hours"].sum() == pytest.approx(work["count"].sum() / 1000)
-    assert costs.total_hours(table) == pytest.approx((work["count"].sum() - 1_000) / 1000), "03 reads while it embeds"
+    work = count_work(values, parts=1)
+    table = estimate(work, pd.DataFrame({"task": throughput.TASKS, "seconds": 3.6}))
+    count = work["count"].sum()
+    assert table["hours"].sum() == pytest.approx(count / 1000)
+    assert total_hours(table) == pytest.approx((count - 1_000) / 1000), "03 reads while it embeds"
 
 
 def test_space_of_the_paper(values):
-    space = costs.space(values, 1_000)
-    assert space["05"] == pytest.approx(ENCODED * 2**16 / 2**30, abs=0.3) and space["04"] == pytest.approx(58_680 * 0.75 / 1024)
-    assert sum(space.values()) < values["00"]["disk"], "the preset asks for less than it leaves"
-    small = {task.name[:2]: task.values for task in prepare(Request("cost-of-small", "small")).tasks}
-    assert sum(costs.space(small, 30).values()) < small["00"]["disk"]
+    left = space(values, 1_000)
+    assert left["05"] == pytest.approx(ENCODED * 2**16 / 2**30, abs=0.3)
+    assert left["04"] == pytest.approx(SELECTED * 0.75 / 1024)
+    assert sum(left.values()) < values["00"]["disk"], "the preset asks for less than it leaves"
+    small = values_of("small", "cost-of-small")
+    assert sum(space(small, 30).values()) < small["00"]["disk"]
 
 
 def test_parts_at_hand_are_counted_wherever_the_kernel_started(kit, monkeypatch):
@@ -81,61 +106,87 @@ def test_parts_at_hand_are_counted_wherever_the_kernel_started(kit, monkeypatch)
     for number in (2, 3):
         (parts / f"part-{number:06d}.zip").touch()
     monkeypatch.chdir(kit / "notebooks")
-    assert costs.parts_at("data") == 2 and costs.parts_at("nowhere") == 0
+    assert parts_at("data") == 2
+    assert parts_at("nowhere") == 0
 
 
 def test_a_report_tells_of_the_notebooks_asked_for(values):
     measured = pd.DataFrame({"task": throughput.TASKS, "batch": 1, "seconds": 3.6, "gib": 1.0})
     text = costs.report(values, 1_000, measured, ["03", "04"])
-    assert "to fetch: 1,000 parts of DiffusionDB, 500.0 GiB" in text and "in all 1,058.7 hours" in text
-    assert "04 leaves 43.0 GiB" in text and "05 leaves" not in text and throughput.TRAIN_LORA not in text.split("parts of")[1]
+    assert "to fetch: 1,000 parts of DiffusionDB, 500.0 GiB" in text
+    assert "in all 1,058.7 hours" in text
+    assert "04 leaves 43.0 GiB" in text
+    assert "05 leaves" not in text
+    assert throughput.TRAIN_LORA not in text.split("parts of")[1]
 
 
 def test_the_machine_is_measured_anew_for_another_batch(values, machine, tmp_path):
-    """If it failed, a micro_batch that does not fit would be told from an older measurement of one that does."""
+    """If it failed, an older measurement would hide that a micro_batch does not fit."""
+    known = tmp_path / "cost.json"
     for micro_batch in (8, 8, 4):
         changed = values | {"05": values["05"] | {"micro_batch": micro_batch}}
-        assert "in all" in costs.before_a_run(changed, "auto", tmp_path / "cost.json", ["05"])
+        assert "in all" in costs.before_a_run(changed, "auto", known, ["05"])
     assert [call[throughput.TRAIN_LORA] for call in machine] == [8, 4]
-    assert json.loads((tmp_path / "cost.json").read_text())["measured_with"]["batches"][throughput.TRAIN_LORA] == 4
+    measured_with = json.loads(known.read_text())["measured_with"]
+    assert measured_with["batches"][throughput.TRAIN_LORA] == 4
 
 
-def test_a_run_that_does_not_fit_the_disk_stops_before_it_begins(values, machine, monkeypatch, tmp_path):
-    disk(monkeypatch, 60)
+def test_batches_are_parameters_on_a_gpu_and_one_on_a_cpu(values, machine, monkeypatch):
+    on_gpu = costs.batches(values, "auto")
+    assert on_gpu[throughput.TRAIN_CLIP] == 4 * values["02"]["batch"], "a choice has four images"
+    assert on_gpu[throughput.DENOISE] == values["06"]["batch"]
+    assert set(costs.batches(values, "auto", batch=3).values()) == {3}
+    monkeypatch.setattr(throughput, "device_name", lambda device: "CPU")
+    assert set(costs.batches(values, "auto").values()) == {1}
+
+
+def test_a_run_that_does_not_fit_the_disk_stops_before_it_begins(
+    values, machine, monkeypatch, tmp_path
+):
+    set_free_disk(monkeypatch, 60)
     with pytest.raises(Problem, match="(?s)free disk 71.*found: .*60.0 GiB"):
-        cli._look_ahead("full", values, list(values))
-    cli._look_ahead("full", values, ["02", "03"])
-    latents = tmp_path / "papermill_runs/full/stages/05_finetune_stable_diffusion/latents/00000.npy"
-    latents.parent.mkdir(parents=True)
-    with latents.open("wb") as file:
-        file.truncate(15 * 2**30)  # takes no room: nothing is written
-    cli._look_ahead("full", values, list(values))
+        look_ahead("full", values, list(values))
+    look_ahead("full", values, ["02", "03"])
+    stage = tmp_path / "papermill_runs/full/stages/05_finetune_stable_diffusion"
+    write_empty(stage / "latents/00000.npy", gib=15)
+    look_ahead("full", values, list(values))
     assert len(machine) == 1
 
 
-def test_notebooks_without_large_models_need_no_gpu_and_little_disk(values, machine, monkeypatch, capsys):
+def test_notebooks_without_large_models_need_no_gpu_and_little_disk(
+    values, machine, monkeypatch, capsys
+):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    disk(monkeypatch, 1)
-    cli._look_ahead("full", values, ["08"])
-    assert machine == [] and capsys.readouterr().out == ""
+    set_free_disk(monkeypatch, 1)
+    look_ahead("full", values, ["08"])
+    assert machine == []
+    assert capsys.readouterr().out == ""
     with pytest.raises(Problem, match="a GPU of 20 GiB"):
-        cli._look_ahead("full", values, ["07", "08"])
+        look_ahead("full", values, ["07", "08"])
 
 
 def test_the_miniature_needs_no_more_disk_than_it_has_not_written(machine, monkeypatch, tmp_path):
-    mini = {task.name[:2]: task.values for task in prepare(Request("trial", "mini")).tasks}
+    mini = values_of("mini", "trial")
     needed = mini["00"]["disk"]
-    disk(monkeypatch, needed / 2)
+    set_free_disk(monkeypatch, needed / 2)
     with pytest.raises(Problem, match=f"free disk {needed:g} GiB"):
-        cli._look_ahead("trial", mini, ["08"])
-    (tmp_path / "papermill_runs/trial").mkdir(parents=True)
-    with (tmp_path / "papermill_runs/trial/a.npy").open("wb") as file:
-        file.truncate(int(0.75 * needed * 2**30))
-    cli._look_ahead("trial", mini, ["08"])
+        look_ahead("trial", mini, ["08"])
+    write_empty(tmp_path / "papermill_runs/trial/a.npy", gib=0.75 * needed)
+    look_ahead("trial", mini, ["08"])
     assert machine == []
 
 
-BAD_MEASUREMENTS = ["", "{", "null", "[]", "5", "{}", '{"measured_with": 1, "measured": []}', '{"measured": [1]}', "[" * 99_999]
+BAD_MEASUREMENTS = [
+    "",
+    "{",
+    "null",
+    "[]",
+    "5",
+    "{}",
+    '{"measured_with": 1, "measured": []}',
+    '{"measured": [1]}',
+    "[" * 99_999,
+]
 
 
 @pytest.mark.parametrize("content", BAD_MEASUREMENTS)
@@ -143,7 +194,8 @@ def test_a_damaged_measurement_is_made_anew(values, machine, tmp_path, content):
     known = tmp_path / "cost.json"
     known.write_text(content)
     assert "in all" in costs.before_a_run(values, "auto", known, ["05"])
-    assert len(machine) == 1 and json.loads(known.read_text())["measured"][0]["seconds"] == 3.6
+    assert len(machine) == 1
+    assert json.loads(known.read_text())["measured"][0]["seconds"] == 3.6
     costs.before_a_run(values, "auto", known, ["05"])
     assert len(machine) == 1, "a whole measurement is kept"
     kept = json.loads(known.read_text())
@@ -153,11 +205,12 @@ def test_a_damaged_measurement_is_made_anew(values, machine, tmp_path, content):
     assert len(machine) == 2, "no work takes less than no time"
 
 
-def test_what_cannot_be_looked_at_takes_no_space(values, tmp_path):
+def test_what_cannot_be_looked_at_takes_no_space(tmp_path):
     (tmp_path / "run" / "deep").mkdir(parents=True)
     (tmp_path / "run" / "deep" / "a.bin").write_bytes(b"x" * 2**20)
     (tmp_path / "run" / "gone").symlink_to(tmp_path / "nowhere")
-    assert costs.held(tmp_path / "run") == pytest.approx(1 / 1024) and costs.held(tmp_path / "none") == 0
+    assert held(tmp_path / "run") == pytest.approx(1 / 1024)
+    assert held(tmp_path / "none") == 0
 
 
 def test_only_shards_count_as_shards(values, tmp_path):
@@ -165,7 +218,10 @@ def test_only_shards_count_as_shards(values, tmp_path):
         (tmp_path / name).write_bytes(b"x" * 2**20)
     (tmp_path / "folder.tar").mkdir()
     (tmp_path / "gone.tar").symlink_to(tmp_path / "nowhere")
-    with_shards = values | {"05": values["05"] | {"regularization": str(tmp_path)}}
-    without = values | {"05": values["05"] | {"regularization": str(tmp_path / "none")}}
-    more = costs.space(with_shards, 30)["05"] - costs.space(without, 30)["05"]
+
+    def space_of_05(regularization):
+        changed = values | {"05": values["05"] | {"regularization": str(regularization)}}
+        return space(changed, 30)["05"]
+
+    more = space_of_05(tmp_path) - space_of_05(tmp_path / "none")
     assert more == pytest.approx(2 / 1024)

@@ -5,39 +5,67 @@ import torch
 
 from alignsd.base.errors import Problem
 from alignsd.planning import throughput
+from alignsd.planning.throughput import (
+    DECODE,
+    DENOISE,
+    EMBED,
+    ENCODE,
+    FEATURES,
+    FRECHET,
+    READ,
+    TASKS,
+    TRAIN_CLIP,
+    TRAIN_LORA,
+)
+
+TASKS_BY_FUNCTION = {
+    "_clip_tasks": [EMBED, TRAIN_CLIP],
+    "_autoencoder_tasks": [ENCODE, DECODE],
+    "_unet_tasks": [DENOISE, TRAIN_LORA],
+    "_fid_tasks": [FEATURES, FRECHET],
+}
 
 
 @pytest.fixture
 def stubbed(monkeypatch):
-    """Models that cost nothing; returns what each task was asked to do."""
+    """Models that cost nothing; returns the tasks that were done."""
     done = []
 
-    def tasks(names):
-        return lambda place, batches: ((name, lambda name=name: done.append(name)) for name in names)
+    def without_models(tasks):
+        def yield_tasks(device, batches):
+            for task in tasks:
+                yield task, lambda task=task: done.append(task)
 
-    for owner, names in {"_clip_tasks": ["EMBED", "TRAIN_CLIP"], "_autoencoder_tasks": ["ENCODE", "DECODE"],
-                         "_unet_tasks": ["DENOISE", "TRAIN_LORA"], "_fid_tasks": ["FEATURES", "FRECHET"]}.items():
-        monkeypatch.setattr(throughput, owner, tasks([getattr(throughput, name) for name in names]))
+        return yield_tasks
+
+    for function, tasks in TASKS_BY_FUNCTION.items():
+        monkeypatch.setattr(throughput, function, without_models(tasks))
     return done
 
 
 def test_every_task_is_measured_per_unit(stubbed):
-    table = throughput.measure("cpu", {throughput.READ: 2, throughput.EMBED: 3}, repeats=2).set_index("task")
-    assert set(table.index) == set(throughput.TASKS) and len(stubbed) == 2 * 8
-    assert table["batch"].to_dict() == dict.fromkeys(throughput.TASKS, 1) | {throughput.READ: 2, throughput.EMBED: 3}
-    assert 0.0005 < table.loc[throughput.READ, "seconds"] < 1 and (table["gib"] > 0).all()
+    table = throughput.measure("cpu", {READ: 2, EMBED: 3}, repeats=2).set_index("task")
+    assert set(table.index) == set(TASKS)
+    assert len(stubbed) == 2 * 8
+    assert table["batch"].to_dict() == dict.fromkeys(TASKS, 1) | {READ: 2, EMBED: 3}
+    assert 0.0005 < table.loc[READ, "seconds"] < 1
+    assert (table["gib"] > 0).all()
 
 
 def test_a_task_that_does_not_fit_is_named_with_its_parameter(stubbed, monkeypatch):
     def full():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr(throughput, "_unet_tasks", lambda place, batches: iter([(throughput.TRAIN_LORA, full)]))
-    with pytest.raises(Problem, match="(?s)does not fit the GPU.*LoRA: train on a picture', 8 at a time.*--set 05.micro_batch"):
-        throughput.measure("cpu", {throughput.TRAIN_LORA: 8})
+    monkeypatch.setattr(
+        throughput, "_unet_tasks", lambda device, batches: iter([(TRAIN_LORA, full)])
+    )
+    expected = "(?s)does not fit the GPU.*LoRA: train on a picture', 8 at a time"
+    with pytest.raises(Problem, match=expected + ".*--set 05.micro_batch"):
+        throughput.measure("cpu", {TRAIN_LORA: 8})
 
 
-def test_a_full_size_task_runs(capsys):
+def test_a_full_size_task_runs():
     """Of all tasks the cheapest with a model: the others take minutes without a GPU."""
     (features, work), _ = throughput._fid_tasks(torch.device("cpu"), {})
-    assert features == throughput.FEATURES and work().shape == (1, 1000)
+    assert features == FEATURES
+    assert work().shape == (1, 1000)

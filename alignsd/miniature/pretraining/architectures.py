@@ -13,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from alignsd.miniature import world
 from alignsd.miniature.renderer import SIZE
-from alignsd.models import timm_tower
+from alignsd.models import tower
 
 TOKENS = 32  # longest caption, with the identifier in front, is 29 tokens
 CLIP_TOKENS = 44  # longest caption of its wider web, with the identifier in front, is 42
@@ -99,7 +99,7 @@ def clip(folder: Path, vocabulary_size: int) -> torch.nn.Module:
     """
     config = {
         "embed_dim": 64, "quick_gelu": True, "init_logit_scale": math.log(100),
-        "vision_cfg": {"image_size": SIZE, "timm_model_name": timm_tower.miniature_tower.__name__, "timm_model_pretrained": False,
+        "vision_cfg": {"image_size": SIZE, "timm_model_name": tower.register(), "timm_model_pretrained": False,
                        "timm_pool": "", "timm_proj": "linear"},
         "text_cfg": {"context_length": CLIP_TOKENS, "vocab_size": vocabulary_size, "width": 96, "heads": 4, "layers": 4,
                      "hf_tokenizer_name": "tokenizer"}}

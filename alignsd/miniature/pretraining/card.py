@@ -9,7 +9,7 @@ from alignsd.base.atomic import replacing
 from alignsd.base.images import save_png
 from alignsd.miniature import world
 from alignsd.miniature.judge import load_judge
-from alignsd.models.stable_diffusion import Job, generate, image_seed, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
 TEXT = """# The miniature's weights
 
@@ -55,7 +55,8 @@ def write_card(folder: Path, n: int = 192, steps: int = 8, guidance: float = 1.5
     rng = np.random.default_rng(0)
     prompts = [world.caption(world.random_scene(rng), rng) for _ in range(n)]
     jobs = [Job(str(i), prompt, image_seed(0, "card", i)) for i, prompt in enumerate(prompts)]
-    drawn = np.stack([image for _, image in generate(load_pipeline(str(folder / "stable-diffusion")), jobs, steps, guidance)])
+    pipeline = load_pipeline(str(folder / "stable-diffusion"))
+    drawn = np.stack([image for _, image in generate(pipeline, jobs, Drawing(steps, guidance))])
     seen = load_judge(folder / "judge" / "judge.safetensors").judge(drawn)
     save_png(folder / "samples.png", np.concatenate([np.concatenate(list(row), axis=1) for row in np.split(drawn[:32], 4)]))
     text = TEXT.format(rows="\n".join(_row(name, stage) for name, stage in card["stages"].items()), n=n, steps=steps,

@@ -25,6 +25,7 @@ from alignsd.miniature.pretraining.recipes import (
     web,
 )
 from alignsd.miniature.web import Web
+from alignsd.models import tower
 
 SCENES_PER_BATCH = 12  # few, so that much of a batch shows the same scene and captions must be told apart by the rest
 WORDS = 4.0  # weight of the loss that predicts the caption's words
@@ -87,6 +88,7 @@ def _normalization(clip: nn.Module) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _embed(folder: Path, pictures: np.ndarray, texts: list[str]) -> tuple[Tensor, Tensor]:
+    tower.register()
     clip = create_model(f"local-dir:{folder}").eval()
     mean, std = _normalization(clip)
     images = torch.cat([clip.encode_image((to_tensor(pictures[i:i + 256]) / 255 - mean) / std, normalize=True)

@@ -1,0 +1,54 @@
+"""The look of every figure and table: colours, font, sizes."""
+
+from typing import Any
+
+import pandas as pd
+from matplotlib import cycler
+from matplotlib import pyplot as plt
+
+# Okabe and Ito's palette: its colours can be told apart with every common kind of colour vision.
+BLACK = "#222222"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#8A8A8A"
+DARK_GREY = "#555555"  # for words that should not be the first thing a reader sees
+
+FONT = "DejaVu Sans"  # comes with matplotlib
+
+LOOK: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelsize": 10,
+    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK]),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "errorbar.capsize": 3,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 110,
+    "figure.facecolor": "white",
+    "font.family": FONT,
+    "font.size": 10,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.7,
+    "image.cmap": "viridis",
+    "image.interpolation": "nearest",
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "pdf.fonttype": 42,
+    "savefig.dpi": 200,
+    "text.parse_math": False,  # dollar signs in a prompt are dollar signs
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+}
+
+
+def use() -> None:
+    """Set the look of all figures and tables that follow. A notebook calls this function once."""
+    plt.rcParams.update(LOOK)
+    pd.set_option("display.html.use_mathjax", False)  # dollar signs in a table are dollar signs

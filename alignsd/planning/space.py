@@ -1,0 +1,91 @@
+"""Count the disk space of a run at full size, in GiB."""
+
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from alignsd import paper
+from alignsd.base.errors import Problem
+from alignsd.base.paths import stage_dir, user_path
+from alignsd.base.reading import listed
+from alignsd.kit.notebook_files import notebook_path
+from alignsd.kit.parameters import text
+from alignsd.planning.work import Values, drawn_images, encoded_images, selected_images
+from alignsd.select.diffusiondb import find_parts
+
+GIB = 2**30  # bytes
+PICTURE_GIB = 3 * 512**2 / GIB  # a PNG of 512 pixels takes at most about this
+# Mean and spread of one picture's latents, in half precision as on a GPU.
+LATENT_GIB = 2 * 4 * 64 * 64 * 2 / GIB
+# ViT-L/14, and the checkpoint of its trained parameters with both moments of AdamW.
+HPS_GIB = 4 * (427_616_513 + 3 * 150_185_217) / GIB
+# Two LoRAs of rank 32: the checkpoint with both moments of AdamW, and the file in both layouts.
+LORA_GIB = 4 * 2 * 5 * 6_377_472 / GIB
+
+
+def space(values: Values, parts: int) -> dict[str, float]:
+    """Return notebook -> GiB that it leaves on the disk; only what is large at full size counts.
+
+    Args:
+        values, parts: as in ``work.count_work``.
+    """
+    latents = encoded_images(values, parts) * LATENT_GIB
+    shards = _shards_gib(text(values["05"], "regularization"))  # 05 unpacks the shards
+    return {
+        "02": HPS_GIB,
+        "04": selected_images(parts) * PICTURE_GIB,
+        "05": latents + LORA_GIB + shards,
+        "06": drawn_images(values) * PICTURE_GIB,
+    }
+
+
+def _shards_gib(folder: str) -> float:
+    """Return the GiB of the tar files in a folder of the reader; 0 if there is no such folder."""
+    path = user_path(folder)
+    if not os.path.isdir(path):
+        return 0.0
+    return sum(file.stat().st_size for file in listed(path, ".tar")) / GIB
+
+
+def still_to_write(values: Values, notebooks: Collection[str], run: str) -> float:
+    """Return the GiB that notebooks of a run have yet to write.
+
+    What lies in a notebook's folder already is subtracted from what the notebook leaves.
+
+    Args:
+        values: as in ``work.count_work``.
+        notebooks: their numbers.
+        run: the run's name.
+    """
+    total = 0.0
+    for number, gib in space(values, parts_to_score(values)).items():
+        if number in notebooks:
+            stage = stage_dir(run, notebook_path(number).stem)
+            total += max(0.0, gib - held(stage))
+    return total
+
+
+def held(folder: Path) -> float:
+    """Return the GiB that lie in a folder; 0 if there is no such folder.
+
+    Files that cannot be looked at do not count.
+    """
+    sizes = []
+    for inner, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # a link that leads nowhere, or a file that was just deleted
+                sizes.append(os.stat(os.path.join(inner, name)).st_size)
+    return sum(sizes) / GIB
+
+
+def parts_at(folder: str) -> int:
+    """Return how many parts of DiffusionDB lie in a folder; 0 if there is no such folder."""
+    with suppress(Problem):
+        return len(find_parts(user_path(folder)))
+    return 0
+
+
+def parts_to_score(values: Values) -> int:
+    """Return how many parts a run scores: the parts at hand, or else as many as the paper."""
+    return parts_at(text(values["03"], "parts")) or paper.PARTS_OF_DIFFUSIONDB
