@@ -80,9 +80,7 @@ def run(
     if parent and name is None:
         raise _no_name_of_its_own(parent, settings or ())
     run_name = name or default_run("mini" if preset is None else preset)
-    request = Request(
-        run_name, preset, notebooks or (), start, settings or (), force, parent or ""
-    )
+    request = Request(run_name, preset, notebooks or (), start, settings or (), force, parent or "")
     plan = prepare(request)
     if dry_run:
         _show(plan)
@@ -188,9 +186,7 @@ def fetch(
     subset: Annotated[
         str, typer.Option(help="Such as large_first_1m, the paper's, or 2m_first_10k.")
     ] = "large_first_1m",
-    parts: Annotated[
-        str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")
-    ] = "",
+    parts: Annotated[str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")] = "",
     prompts_first: Annotated[
         bool,
         typer.Option(
@@ -205,9 +201,7 @@ def fetch(
     ] = 0,
     minimum: Annotated[
         int,
-        typer.Option(
-            min=1, help="With --prompts-first: images that a prompt needs (paper: 4)."
-        ),
+        typer.Option(min=1, help="With --prompts-first: images that a prompt needs (paper: 4)."),
     ] = 4,
     revision: Annotated[
         str, typer.Option(help="Branch or commit of the repository on the hub.")

@@ -8,9 +8,7 @@ PURPOSES = {
     "01_collect_preferences": (
         "Turn a Discord channel in which people choose among pictures into the paper's data set."
     ),
-    "02_train_hps": (
-        "Teach CLIP which of several images of one prompt a person will choose."
-    ),
+    "02_train_hps": ("Teach CLIP which of several images of one prompt a person will choose."),
     "03_score_diffusiondb": (
         "Give every image of a large corpus of generated images its Human Preference Score."
     ),
@@ -21,9 +19,7 @@ PURPOSES = {
     "05_finetune_stable_diffusion": (
         'Teach Stable Diffusion that "Weird image. " names what people dislike.'
     ),
-    "06_generate": (
-        "Draw the same prompts with the same seeds in every arm of the comparison."
-    ),
+    "06_generate": ("Draw the same prompts with the same seeds in every arm of the comparison."),
     "07_evaluate": (
         "Measure every arm as the paper does: FID, aesthetic score, CLIP score and HPS."
     ),
