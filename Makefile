@@ -20,8 +20,9 @@ help:  ## show this list
 demo: $(INSTALLED)  ## reproduce the paper in miniature: all notebooks, then the scorecard
 	@$(RUN) run --preset mini
 
-test: $(INSTALLED) browser  ## style, unit tests, notebook rules, and all notebooks with the fewest steps
+test: $(INSTALLED) browser  ## style, types, unit tests, notebook rules, and all notebooks with the fewest steps
 	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/python -m mypy
 	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile
 
 # Without a browser the tests that need one are skipped, so nothing here may fail.
@@ -43,7 +44,7 @@ figures: $(INSTALLED)  ## draw figures and scorecard of run mini again, from wha
 	@$(RUN) run --preset mini --force 08
 
 clean:  ## delete what notebooks left for each other, and caches; executed notebooks and figures stay
-	rm -rf papermill_runs/*/stages .pytest_cache .ruff_cache
+	rm -rf papermill_runs/*/stages .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.txt pyproject.toml

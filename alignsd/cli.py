@@ -260,7 +260,7 @@ def import_choices(
     """Turn your own choices into a data set in the paper's layout."""
     from alignsd.collect import own_choices  # imports pandas
 
-    cells = own_choices.read_table(table)
+    cells = own_choices.read_choices_table(table)
     counts = own_choices.import_choices(
         cells, images or table.parent, out, test_share, seed, count_from
     )

@@ -1,66 +1,107 @@
-"""The scorecard: each claim of the paper, what this run found, and a verdict by a rule fixed in advance.
+"""The scorecard: each claim, what this run measured, and a verdict by a rule fixed in advance.
 
-The rule looks at a row's own numbers and at the claim's aim, nothing else (``docs/scorecard.md`` lists the aims):
+The rule looks at a row's own numbers and at the claim's aim, nothing else (``docs/scorecard.md``
+lists the aims):
 
-- `not attempted`: the run has no value for it.
-- `reproduced`: the value lies within the aim; where the claim says that something differs, the whole 95 % interval also
-  lies on the claimed side of "no difference"; and n is at least what the claim asks for.
-- `direction only`: not that, but the value lies on the claimed side of "no difference"; or, where the claim is to stay
-  within bounds, the interval reaches into them.
+- `not attempted`: the run has no value for the claim.
+- `reproduced`: the value lies within the aim, and n is at least what the claim asks for. Where the
+  claim says that something differs, the whole 95 % interval also lies on the claimed side of
+  "no difference".
+- `direction only`: not reproduced, but the value lies on the claimed side of "no difference"; or,
+  where the claim is to stay within bounds, the interval reaches into the bounds.
 - `not reproduced`: anything else.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from alignsd.base.errors import Problem
 from alignsd.base.reading import is_text, read_json
-from alignsd.compare.claims import CLAIMS, Claim, Measurement, Tables
+from alignsd.compare.claims import CLAIMS, Claim
+from alignsd.compare.evidence import Tables
+from alignsd.compare.measurement import Measurement
+from alignsd.kit.tables import command_for
 from alignsd.kit.views import NO_BREAK_SPACE, Table
 
+Row = dict[str, Any]  # of the scorecard, with the keys KEYS
+
 KEYS = ("id", "claim", "paper", "source", "value", "low", "high", "n", "verdict")
-VERDICTS = ("reproduced", "direction only", "not reproduced", "not attempted")
+HEADINGS = ("claim", "paper", "this run [95 % interval]", "n", "verdict")
+WRITTEN_BY = "08_figures"
+
+REPRODUCED = "reproduced"
+DIRECTION_ONLY = "direction only"
+NOT_REPRODUCED = "not reproduced"
+NOT_ATTEMPTED = "not attempted"
+VERDICTS = (REPRODUCED, DIRECTION_ONLY, NOT_REPRODUCED, NOT_ATTEMPTED)
 
 
-def verdict(found: Measurement | None, claim: Claim) -> str:
-    """Returns the verdict on a measurement, by the rule at the top of this module."""
-    if found is None:
-        return "not attempted"
-    within = claim.aim[0] <= found.value <= claim.aim[1] and found.n >= claim.least_n
+def verdict(measured: Measurement | None, claim: Claim) -> str:
+    """Return the verdict on a measurement, by the rule at the top of this module."""
+    if measured is None:
+        return NOT_ATTEMPTED
+    least, greatest = claim.aim
+    is_within = least <= measured.value <= greatest and measured.n >= claim.least_n
     if claim.null is None:
-        near = found.low <= claim.aim[1] and found.high >= claim.aim[0]
-        return "reproduced" if within else "direction only" if near else "not reproduced"
-    upwards = claim.aim[1] > claim.null
-    sure = found.low > claim.null if upwards else found.high < claim.null
-    right_way = found.value > claim.null if upwards else found.value < claim.null
-    return "reproduced" if within and sure else "direction only" if right_way else "not reproduced"
+        if is_within:
+            return REPRODUCED
+        reaches_in = measured.low <= greatest and measured.high >= least
+        return DIRECTION_ONLY if reaches_in else NOT_REPRODUCED
+    is_sure, is_right_way = _sides(measured, claim.null, upwards=greatest > claim.null)
+    if is_within and is_sure:
+        return REPRODUCED
+    return DIRECTION_ONLY if is_right_way else NOT_REPRODUCED
 
 
-def score(tables: Tables, claims: tuple[Claim, ...] | None = None) -> list[dict]:
-    """Returns the scorecard: a row ``id, claim, paper, source, value, low, high, n, verdict`` per claim.
+def _sides(measured: Measurement, null: float, upwards: bool) -> tuple[bool, bool]:
+    """Return whether the whole interval, and whether the value, lies on the claimed side."""
+    if upwards:
+        return measured.low > null, measured.value > null
+    return measured.high < null, measured.value < null
+
+
+def score(tables: Tables) -> list[Row]:
+    """Return the scorecard: a row with the keys ``KEYS`` per claim.
 
     Args:
-        tables: ``"scores"``: test_scores.parquet of notebook 02; ``"arms"``, ``"against"``, ``"votes"``: the tables of
-            notebook 07. Claims whose table or metric is absent are not attempted.
-        claims: which; all by default.
+        tables: see ``evidence.Tables``. A claim whose table or metric is absent is not attempted.
     """
-    rows = []
-    for claim in CLAIMS if claims is None else claims:
-        found = claim.measure(tables)
-        numbers = {"value": None, "low": None, "high": None, "n": None} if found is None else {
-            "value": round(found.value, 5), "low": _end(found.low), "high": _end(found.high), "n": found.n}
-        rows.append({"id": claim.id, "claim": claim.claim, "paper": claim.paper, "source": claim.source, **numbers,
-                     "verdict": verdict(found, claim)})
-    return rows
+    return [_row(claim, claim.measure(tables)) for claim in CLAIMS]
 
 
-def read(path: Path) -> list[dict]:
-    """Returns the rows of a scorecard's file.
+def _row(claim: Claim, measured: Measurement | None) -> Row:
+    row: Row = {
+        "id": claim.id,
+        "claim": claim.claim,
+        "paper": claim.paper,
+        "source": claim.source,
+    }
+    if measured is None:
+        row |= {"value": None, "low": None, "high": None, "n": None}
+    else:
+        row["value"] = round(measured.value, 5)
+        row["low"] = _end(measured.low)
+        row["high"] = _end(measured.high)
+        row["n"] = measured.n
+    row["verdict"] = verdict(measured, claim)
+    return row
+
+
+def _end(value: float) -> float | None:
+    """Return an interval's end for JSON, which has no infinity.
+
+    The high end of a ratio is infinite if a resample was divided by 0.
+    """
+    return round(value, 5) if math.isfinite(value) else None
+
+
+def read(path: Path) -> list[Row]:
+    """Return the rows of a scorecard's file.
 
     Raises:
-        Problem: if there is none, or it is no scorecard.
+        Problem: if there is no file, or the file is no scorecard.
     """
     try:
         rows = read_json(path)
@@ -95,80 +136,92 @@ def _no_scorecard(path: Path, found: str) -> Problem:
         "There is no scorecard to read.",
         expected=f"{path.name}, a list of rows with {', '.join(KEYS)}",
         found=found,
-        cause="notebook 08 has not run to its end in this run, or the file was edited",
-        fix=f"alignsd run --run {path.parent.name} --force 08",
+        cause="the run has not reached its end, or the file was edited",
+        fix=command_for(WRITTEN_BY, path),
     )
 
 
-def table(rows: list[dict], width: int = 100) -> str:
+def table(rows: Sequence[Row], width: int = 100) -> str:
     """Return the scorecard as text for a terminal of ``width`` characters."""
     return as_table(rows).text(width)
 
 
-def as_table(rows: list[dict]) -> Table:
+def as_table(rows: Sequence[Row]) -> Table:
     """Return the scorecard as a table that a notebook shows, with a count of the verdicts below."""
-    headings = ("claim", "paper", "this run [95 % interval]", "n", "verdict")
     counts = []
     for verdict in VERDICTS:
-        count = sum(row["verdict"] == verdict for row in rows)
+        count = [row["verdict"] for row in rows].count(verdict)
         counts.append(f"{count} {verdict}")
     cells = []
     for row in rows:
-        claim = row["claim"].replace(" %", f"{NO_BREAK_SPACE}%")
-        cells.append((claim, published(row["paper"]), span(row), _count(row), row["verdict"]))
-    return Table(cells, headings, numbers=("paper", "n"), below=", ".join(counts))
+        claim, *others = _cells(row)
+        cells.append((claim.replace(" %", f"{NO_BREAK_SPACE}%"), *others))
+    return Table(cells, HEADINGS, numbers=("paper", "n"), below=", ".join(counts))
 
 
-def markdown(rows: list[dict]) -> list[str]:
-    """Returns the scorecard as lines of a Markdown table."""
-    lines = ["| claim | paper | this run [95 % interval] | n | verdict |", "|---|---|---|---|---|"]
-    cells = [
-        (row["claim"], published(row["paper"]), span(row), _count(row), row["verdict"])
-        for row in rows
-    ]
-    return lines + [f"| {' | '.join(row)} |" for row in cells]
+def markdown(rows: Sequence[Row]) -> list[str]:
+    """Return the scorecard as lines of a Markdown table."""
+    lines = [_markdown_row(HEADINGS), "|---|---|---|---|---|"]
+    return lines + [_markdown_row(_cells(row)) for row in rows]
 
 
-def side_by_side(runs: Mapping[str, list[dict]]) -> list[str]:
-    """Returns the scorecards of several runs as lines of a Markdown table, claims by their ids.
+def side_by_side(runs: Mapping[str, Sequence[Row]]) -> list[str]:
+    """Return the scorecards of several runs as lines of a Markdown table, claims by their ids.
+
+    A verdict is written where it is not ``reproduced``. Claims that no run attempted are left out.
 
     Args:
-        runs: name -> rows. A verdict is told where it is not ``reproduced``; claims that no run attempted are left out.
+        runs: name -> rows.
     """
-    lines = [f"| claim | {' | '.join(runs)} |", "|---" * (len(runs) + 1) + "|"]
-    for same in zip(*runs.values(), strict=True):
-        cells = [span(row) + ("" if row["verdict"] == "reproduced" else f" *{row['verdict']}*") for row in same]
-        if any(row["value"] is not None for row in same):
-            lines.append(f"| `{same[0]['id']}` | {' | '.join(cells)} |")
+    lines = [_markdown_row(("claim", *runs)), "|---" * (len(runs) + 1) + "|"]
+    for rows_of_claim in zip(*runs.values(), strict=True):
+        if all(row["value"] is None for row in rows_of_claim):
+            continue
+        cells = [f"`{rows_of_claim[0]['id']}`"]
+        for row in rows_of_claim:
+            remark = "" if row["verdict"] == REPRODUCED else f" *{row['verdict']}*"
+            cells.append(span(row) + remark)
+        lines.append(_markdown_row(cells))
     return lines
 
 
 def number(value: float | None, like: float | None = None) -> str:
-    """Returns a number as text, with the decimals that suit ``like`` (itself by default); a dash for none.
+    """Return a number as text, with the decimals that suit ``like``; a dash for None.
 
-    Four decimals for sizes between 0 and 0.1, two below 10, otherwise one.
+    Sizes between 0 and 0.1 have four decimals, other sizes below 10 two, all others one.
+
+    Args:
+        value: the number.
+        like: the number whose size decides; ``value`` by default.
     """
     if value is None:
         return "-"
     size = abs(value if like is None else like)
-    return f"{value:.{4 if 0 < size < 0.1 else 2 if size < 10 else 1}f}"
+    if 0 < size < 0.1:
+        return f"{value:.4f}"
+    if size < 10:
+        return f"{value:.2f}"
+    return f"{value:.1f}"
 
 
 def published(value: float | None) -> str:
-    """Returns a published number with the digits it was published with; a dash for none."""
+    """Return a published number with the digits that it was published with; a dash for None."""
     return "-" if value is None else f"{value:g}"
 
 
-def span(row: Mapping) -> str:
-    """Returns a row's value and interval as text, such as ``74.0 [64.6, 81.6]``; a dash if there is none."""
-    value, low, high = row["value"], row["low"], row["high"]
-    return "-" if value is None else f"{number(value)} [{number(low, value)}, {number(high, value)}]"
+def span(row: Mapping[str, Any]) -> str:
+    """Return a row's value and interval, such as ``74.0 [64.6, 81.6]``; a dash without a value."""
+    value = row["value"]
+    if value is None:
+        return "-"
+    return f"{number(value)} [{number(row['low'], value)}, {number(row['high'], value)}]"
 
 
-def _count(row: Mapping) -> str:
-    return "-" if row["n"] is None else str(row["n"])
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    """Return the cells of a row under ``HEADINGS``."""
+    count = "-" if row["n"] is None else str(row["n"])
+    return row["claim"], published(row["paper"]), span(row), count, row["verdict"]
 
 
-def _end(value: float) -> float | None:
-    """An interval's end for JSON, which knows no infinity: a ratio's high end is None if a resample divided by 0."""
-    return round(value, 5) if math.isfinite(value) else None
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

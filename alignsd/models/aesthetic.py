@@ -10,7 +10,8 @@ from torch import Tensor
 from alignsd.base.errors import Problem
 from alignsd.base.reading import natural_key
 from alignsd.models.registry import resolve
-from alignsd.models.weights import instead_of_file, is_file, read_tensors, short
+from alignsd.models.weights import instead_of_file, is_file, read_tensors
+from alignsd.models.wording import short
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _is_linear(weight: Tensor, bias: Tensor) -> bool:
 
 
 def _end_in_one_number(layers: list[tuple[Tensor, Tensor]]) -> bool:
-    """Return whether each layer takes what the layer before gives, and the last gives one number."""
+    """Return whether each layer takes what the layer before gives, and the last gives a number."""
     for (before, _), (after, _) in pairwise(layers):
         if after.shape[1] != before.shape[0]:
             return False

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: when one is written, what it holds, and whether it may be resumed."""
+"""Checkpoints: when a training writes one, what a checkpoint holds, and who may resume from it."""
 
 import json
 import math
@@ -16,10 +16,10 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import shown
 from alignsd.models.weights import is_finite, read_torch, short
 
-SECONDS = 10.0  # of work that a stopped training may lose
-SHARE = 0.02  # of the time that writing checkpoints may take
+SECONDS = 10.0  # most seconds of work that a stopped training loses
+SHARE = 0.02  # largest share of the time that goes into writing checkpoints
 MOMENTS = ("exp_avg", "exp_avg_sq")  # what Adam keeps beside each trained tensor
-CHOSEN_EACH_STEP = ("lr", "params")  # entries of an optimizer's group that are no setting of it
+CHOSEN_EACH_STEP = ("lr", "params")  # entries of an optimizer's group that are no settings
 DAMAGED = "a full disk, a copy that was cut off, or a file of another program"
 SETTINGS = "a parameter or an input of the training changed since the checkpoint was written"
 
@@ -27,14 +27,14 @@ SETTINGS = "a parameter or an input of the training changed since the checkpoint
 class Pace:
     """Decide when a checkpoint is due.
 
-    A checkpoint is due after ``SECONDS`` of work, or later if checkpoints are costly: writing them
-    takes at most the share ``SHARE`` of the time.
+    A checkpoint is due after ``SECONDS`` of work. Costly checkpoints are due later: writing
+    checkpoints takes at most the share ``SHARE`` of the time.
 
     Args:
         clock: seconds since any moment.
     """
 
-    def __init__(self, clock: Callable[[], float]):
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._begun = clock()
         self._cost = 0.0  # seconds that the last checkpoint took
@@ -45,7 +45,7 @@ class Pace:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Measure what the checkpoint that is written in this block costs."""
+        """Measure how long the checkpoint takes that is written in this block."""
         started = self._clock()
         yield
         self._begun = self._clock()
@@ -68,7 +68,7 @@ def save(
         changing: tensors that the training changes, by name.
         optimizer: whose state is kept.
         average: moving average of the weights; None for no average.
-        made_from: what the training is made from, see ``fits``; None keeps no such record.
+        made_from: what the training is made from, see ``fits``; None records nothing.
     """
     state = {
         "losses": losses,
@@ -82,12 +82,12 @@ def save(
 
 
 def fits(checkpoint: Path, made_from: Mapping[str, Any]) -> bool:
-    """Return whether a checkpoint exists and was made from exactly this.
+    """Return whether a checkpoint exists and was made from exactly these entries.
 
     Args:
-        checkpoint: the file; only its record is read, not its tensors.
-        made_from: entries by name, such as the CLIP, the choices and the recipe; anything that JSON
-            holds.
+        checkpoint: the file. Only the record in the file is read, not the tensors.
+        made_from: entries by name, such as the CLIP, the choices and the recipe. JSON must be able
+            to hold the values.
 
     Raises:
         Problem: if the file is damaged.
@@ -99,26 +99,26 @@ def fits(checkpoint: Path, made_from: Mapping[str, Any]) -> bool:
 
 
 def restore(
-    path: Path | None,
+    path: Path,
     steps: int,
     changing: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     average: EMAModel | None,
     made_from: Mapping[str, Any] | None,
 ) -> list[float]:
-    """Put a checkpoint's state in place and return the losses so far, one per step done.
+    """Put a checkpoint's state in place, and return the losses of the steps so far.
 
     Args:
-        path: the checkpoint; None, or a file that does not exist, gives no losses.
-        steps: that the training takes in all.
-        changing, optimizer, average, made_from: as in ``save``; None for ``made_from`` takes a
-            checkpoint whatever it was made from.
+        path: the checkpoint; a file that does not exist gives no losses.
+        steps: number of steps of the whole training.
+        changing, optimizer, average, made_from: as in ``save``. None for ``made_from`` takes any
+            record.
 
     Raises:
-        Problem: if the file is damaged, or is of another model, optimizer or training. Nothing was
-            put in place then.
+        Problem: if the file is damaged, or is of another model, optimizer or training. Then the
+            model and the optimizer are unchanged.
     """
-    if path is None or not _is_there(path):
+    if not _is_there(path):
         return []
     state = _read(path)
     if made_from is not None:
@@ -186,8 +186,12 @@ def _check_record(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -
     if old == new:
         return
     if old is None:
-        raise _misfit(path, "no record of what it was made from", "another version of the kit wrote it")
-    names = [name for name in {**new, **old} if name not in old or name not in new or old[name] != new[name]]
+        cause = "another version of the kit wrote it"
+        raise _misfit(path, "no record of what it was made from", cause)
+    absent = object()
+    names = [
+        name for name in {**new, **old} if old.get(name, absent) != new.get(name, absent)
+    ]
     raise Problem(
         f"the checkpoint {short(path.name)} is of another training",
         expected="; ".join(_entry(name, new) for name in names),
@@ -198,11 +202,15 @@ def _check_record(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -
 
 
 def _entry(name: str, record: Mapping[str, Any]) -> str:
-    return f"{short(name)} = {short(repr(record[name]))}" if name in record else f"no {short(name)}"
+    if name not in record:
+        return f"no {short(name)}"
+    return f"{short(name)} = {short(repr(record[name]))}"
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)
 
 
 def _checked_losses(state: Mapping[str, Any], steps: int, path: Path) -> list[float]:
@@ -210,12 +218,13 @@ def _checked_losses(state: Mapping[str, Any], steps: int, path: Path) -> list[fl
     if not isinstance(losses, list) or not all(_is_number(loss) for loss in losses):
         raise _misfit(path, "losses that are no list of finite numbers", DAMAGED)
     if len(losses) > steps:
-        raise _misfit(path, f"{len(losses):,} steps", SETTINGS, f"at most the {steps:,} steps asked for")
+        expected = f"at most the {steps:,} steps asked for"
+        raise _misfit(path, f"{len(losses):,} steps", SETTINGS, expected)
     return losses
 
 
 def _is_like(value: Any, own: Tensor) -> bool:
-    """Return whether a value is a tensor of the shape of ``own`` that can take its place."""
+    """Return whether a value is a tensor that can take the place of ``own``."""
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
         return False
     same_kind = value.is_floating_point() == own.is_floating_point()
@@ -231,69 +240,89 @@ def _check_model(state: Mapping[str, Any], changing: Mapping[str, Tensor], path:
         raise _misfit(path, f"{len(model)} tensors, some of other names", SETTINGS, expected)
     strange = [name for name, own in changing.items() if not _is_like(model[name], own)]
     if strange:
-        found = f"{len(strange)} tensors of other shapes or without finite numbers, such as {strange[0]}"
-        raise _misfit(path, found, SETTINGS, expected)
+        found = f"{len(strange)} tensors of other shapes or without finite numbers"
+        raise _misfit(path, f"{found}, such as {strange[0]}", SETTINGS, expected)
 
 
-def _check_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer, path: Path) -> None:
-    """Do nothing if the optimizer's state has our groups, with our settings, and moments of our shapes."""
-    groups, theirs = optimizer.param_groups, state["optimizer"]
+def _check_optimizer(
+    state: Mapping[str, Any], optimizer: torch.optim.Optimizer, path: Path
+) -> None:
+    """Do nothing if an optimizer's state has our groups, settings and shapes."""
+    theirs = state["optimizer"]
     if not isinstance(theirs, dict):
         raise _misfit(path, "an optimizer without a state", DAMAGED)
     their_groups, moments = theirs.get("param_groups"), theirs.get("state")
     if not isinstance(their_groups, list) or not isinstance(moments, dict):
         raise _misfit(path, "an optimizer without groups and state", DAMAGED)
-    sizes = [len(group["params"]) for group in groups]
-    their_sizes = [_size(group) for group in their_groups]
-    if their_sizes != sizes:
-        found = f"an optimizer of groups of {their_sizes} tensors"
-        raise _misfit(path, found, SETTINGS, f"groups of {sizes} tensors")
-    for own, group in zip(groups, their_groups, strict=True):
-        names = (own.keys() & group.keys()) - set(CHOSEN_EACH_STEP)
-        differing = [name for name in sorted(names) if own[name] != group[name]]
-        if differing:
-            found, expected = (f"{differing[0]} = {short(side[differing[0]])}" for side in (group, own))
-            raise _misfit(path, found, SETTINGS, expected)
-    _check_moments(moments, [p for group in groups for p in group["params"]], path)
-    if state["losses"] and sum(sizes) and not moments:
+    _check_groups(their_groups, optimizer.param_groups, path)
+    trained = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+    _check_moments(moments, trained, path)
+    if state["losses"] and trained and not moments:
         raise _misfit(path, "an optimizer that took no step", DAMAGED)
 
 
+def _check_groups(theirs: list[Any], groups: list[dict[str, Any]], path: Path) -> None:
+    """Do nothing if an optimizer's groups have our sizes and settings."""
+    sizes = [len(group["params"]) for group in groups]
+    their_sizes = [_size(group) for group in theirs]
+    if their_sizes != sizes:
+        found = f"an optimizer of groups of {their_sizes} tensors"
+        raise _misfit(path, found, SETTINGS, f"groups of {sizes} tensors")
+    for own, their in zip(groups, theirs, strict=True):
+        common = own.keys() & their.keys()
+        for name in sorted(common - set(CHOSEN_EACH_STEP)):
+            if own[name] != their[name]:
+                found = f"{name} = {short(their[name])}"
+                raise _misfit(path, found, SETTINGS, f"{name} = {short(own[name])}")
+
+
 def _size(group: Any) -> int | None:
-    """Return how many tensors a group of an optimizer has, or None if it is no group."""
+    """Return the number of tensors in a group of an optimizer, or None if it is no group."""
     tensors = group.get("params") if isinstance(group, dict) else None
     return len(tensors) if isinstance(tensors, list) else None
 
 
 def _check_moments(moments: Mapping[Any, Any], trained: list[Tensor], path: Path) -> None:
     for index, entry in moments.items():
-        known = isinstance(index, int) and 0 <= index < len(trained) and isinstance(entry, dict)
-        if not known or not all(_is_like(entry.get(name), trained[index]) for name in MOMENTS):
+        if not _are_moments(index, entry, trained):
             raise _misfit(path, "an optimizer's state of other tensors", SETTINGS)
         step = entry.get("step")
         if not isinstance(step, Tensor) or step.numel() != 1 or step.is_meta or not is_finite(step):
             raise _misfit(path, "an optimizer's state without its step", DAMAGED)
 
 
+def _are_moments(index: Any, entry: Any, trained: list[Tensor]) -> bool:
+    """Return whether an entry holds the moments of the trained tensor with this index."""
+    if not isinstance(index, int) or not 0 <= index < len(trained):
+        return False
+    if not isinstance(entry, dict):
+        return False
+    return all(_is_like(entry.get(name), trained[index]) for name in MOMENTS)
+
+
 def _check_average(state: Mapping[str, Any], average: EMAModel | None, path: Path) -> None:
     theirs = state.get("average")
-    if (theirs is None) != (average is None):
-        expected, found = (
-            "no moving average" if side is None else "a moving average" for side in (average, theirs)
-        )
-        raise _misfit(path, found, SETTINGS, expected)
     if average is None:
+        if theirs is not None:
+            raise _misfit(path, "a moving average", SETTINGS, "no moving average")
         return
+    if theirs is None:
+        raise _misfit(path, "no moving average", SETTINGS, "a moving average")
     own = average.state_dict()
-    shadows = theirs.get("shadow_params") if isinstance(theirs, dict) else None
-    same_count = isinstance(shadows, list) and len(shadows) == len(own["shadow_params"])
-    if not same_count or theirs.keys() != own.keys():
+    if not _has_shadows(theirs, own):
         raise _misfit(path, "a moving average of other tensors", SETTINGS)
-    if not all(_is_like(s, mine) for s, mine in zip(shadows, own["shadow_params"], strict=True)):
-        raise _misfit(path, "a moving average of other tensors", SETTINGS)
-    settings = own.keys() - {"shadow_params", "optimization_step"}
-    differing = [name for name in sorted(settings) if theirs[name] != own[name]]
-    counted = isinstance(theirs["optimization_step"], int)
-    if differing or not counted:
-        name = differing[0] if differing else "optimization_step"
-        raise _misfit(path, f"a moving average with another {name}", SETTINGS)
+    for name in sorted(own.keys() - {"shadow_params", "optimization_step"}):
+        if theirs[name] != own[name]:
+            raise _misfit(path, f"a moving average with another {name}", SETTINGS)
+    if not isinstance(theirs["optimization_step"], int):
+        raise _misfit(path, "a moving average with another optimization_step", SETTINGS)
+
+
+def _has_shadows(theirs: Any, own: Mapping[str, Any]) -> bool:
+    """Return whether a moving average has our entries, and tensors of our shapes."""
+    if not isinstance(theirs, dict) or theirs.keys() != own.keys():
+        return False
+    shadows, own_shadows = theirs["shadow_params"], own["shadow_params"]
+    if not isinstance(shadows, list) or len(shadows) != len(own_shadows):
+        return False
+    return all(_is_like(value, mine) for value, mine in zip(shadows, own_shadows, strict=True))

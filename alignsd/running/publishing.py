@@ -1,23 +1,23 @@
 """What may be published of an executed notebook: values and pictures, no trace of the machine.
 
 papermill leaves its own metadata in a notebook, and outputs hold progress bars and machine paths.
-None of that stays here. Pictures keep their pixels and lose bytes.
+None of that stays here. Pictures look the same and weigh less.
 """
 
 import base64
 import binascii
-import io
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from PIL import Image
 
 from alignsd.base.errors import Problem
 from alignsd.base.folders import home
+from alignsd.base.light_png import lighter_png
 from alignsd.base.paths import notebooks, output, root, shown
 from alignsd.running.links import linked
 from alignsd.running.notebook_io import read_notebook, unwritable, write_notebook
@@ -26,7 +26,6 @@ METADATA = ("kernelspec", "language_info")  # of a notebook; the rest is papermi
 # A bar as tqdm writes it: on stderr, line over line, or as a widget, dead without its kernel.
 BAR = re.compile(r"\d%\|")
 CELL_FILE = re.compile(r"/\S*/ipykernel_\d+/\d+\.py")  # the name of a cell in warnings
-OPAQUE = (255, 255)  # lowest and highest alpha of a picture without transparent pixels
 
 
 def publish(executed: Path, target: Path) -> None:
@@ -165,32 +164,14 @@ def _shortened(text: str) -> str:
 
 
 def _lighter(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return an output whose PNG pictures have the same pixels in fewer bytes.
+    """Return an output whose PNG picture looks the same and weighs less, see ``light_png``.
 
-    The output itself is changed.
+    The output itself is changed. A text that is no PNG stays as it is.
     """
-    pictures = output.get("data", {})
-    if "image/png" in pictures:
-        pictures["image/png"] = _lighter_png(pictures["image/png"])
+    data = output.get("data", {})
+    with suppress(binascii.Error, OSError, SyntaxError, ValueError):
+        content = base64.b64decode(data.get("image/png", ""))
+        lighter = lighter_png(content)
+        if len(lighter) < len(content):
+            data["image/png"] = base64.b64encode(lighter).decode()
     return output
-
-
-def _lighter_png(encoded: str) -> str:
-    """Return a PNG in base64 with the same pixels in fewer bytes.
-
-    matplotlib writes an alpha channel that is opaque everywhere, and zlib's quick compression.
-    A text that is no PNG, or a PNG of another kind, is returned as it is.
-    """
-    try:
-        content = base64.b64decode(encoded)
-        picture: Image.Image = Image.open(io.BytesIO(content), formats=["PNG"])
-        picture.load()
-    except (binascii.Error, OSError, SyntaxError, ValueError):
-        return encoded
-    if picture.mode not in ("RGB", "RGBA") or set(picture.info) - {"Software", "dpi"}:
-        return encoded
-    if picture.mode == "RGBA" and picture.getchannel("A").getextrema() == OPAQUE:
-        picture = picture.convert("RGB")
-    smaller = io.BytesIO()
-    picture.save(smaller, format="PNG", optimize=True)
-    return min(encoded, base64.b64encode(smaller.getvalue()).decode(), key=len)

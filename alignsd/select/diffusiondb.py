@@ -1,10 +1,12 @@
-"""Reads DiffusionDB as it is published: parts of about 1,000 images with their prompts, straight out of the zip.
+"""Read DiffusionDB as the set is published: parts of about 1,000 images, straight out of the zip.
 
 A part is ``part-000001.zip`` (PNG files in ``images/`` of DiffusionDB 2M; lossless WebP files in
-``diffusiondb-large-part-1/`` and ``-2/`` of DiffusionDB Large). It holds the images and ``part-000001.json``, which maps
-each image's file name to ``{"p": prompt, "se": seed, "c": guidance, "st": steps, "sa": sampler}``. Nothing is unpacked to
-disk. What cannot be used inside a part becomes a row with a status, so that it is counted; a part that cannot be used at
-all is a Problem.
+``diffusiondb-large-part-1/`` and ``-2/`` of DiffusionDB Large). A part holds the images and
+``part-000001.json``, which maps each image's file name to ``{"p": prompt, "se": seed, "c":
+guidance, "st": steps, "sa": sampler}``. Nothing is unpacked to disk.
+
+What cannot be used inside a part becomes a row with a status, so that the fault is counted. A part
+that cannot be used at all is a Problem.
 """
 
 import lzma
@@ -17,7 +19,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -25,10 +27,12 @@ from pyarrow import ArrowException
 
 from alignsd.base import images
 from alignsd.base.downloads import told
-from alignsd.base.errors import Problem, at_least
+from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image
 from alignsd.base.paths import user_path
 from alignsd.base.reading import is_foreign_member, listed, mistaken_for, parse_json
+from alignsd.kit.schemas import TABLES
+from alignsd.kit.tables import command_for
 
 PART = re.compile(r"part-[0-9]{6}")
 IMAGE_NAME = re.compile(r"[\w-][\w.-]*\.(png|webp)", re.IGNORECASE)
@@ -37,7 +41,8 @@ LONGEST_PROMPT = 20_000  # characters; CLIP reads about 300, and a tokenizer rea
 MAX_BYTES = 2**28  # an image of the set has about 1 MB; a small zip can claim to hold anything
 MAX_JSON_BYTES = 2**26  # the JSON of a part has about 1 MB
 FOLDERS = ("images", "diffusiondb-large-part-1", "diffusiondb-large-part-2", ".")
-# What zipfile raises for a member that is absent, encrypted, packed in an unknown way, cut short or damaged.
+# What zipfile raises for a member that is absent, encrypted, packed in an unknown way, cut short
+# or damaged.
 UNREADABLE = (
     KeyError,
     IndexError,
@@ -101,14 +106,16 @@ METADATA = {
 def find_parts(folder: Path) -> dict[str, Path]:
     """Return the parts in a copy of DiffusionDB, name to zip, in the order of their numbers.
 
-    Looks in ``images/``, in the two folders of DiffusionDB Large, and in ``folder`` itself. Other files are left alone.
+    The parts may lie in ``images/``, in the two folders of DiffusionDB Large, or in ``folder``
+    itself. Other files are left alone.
 
     Raises:
-        Problem: if there is none, a folder cannot be opened, or the same number stands twice.
+        Problem: if there is no part, a folder cannot be opened, or a number stands twice.
     """
-    places = [folder / name for name in FOLDERS if os.path.isdir(folder / name)]
-    zips = [path for place in places for path in listed(place, ".zip")]
-    paths = sorted((path for path in zips if PART.fullmatch(path.stem)), key=lambda path: path.stem)
+    subfolders = [folder / name for name in FOLDERS if os.path.isdir(folder / name)]
+    zips = [path for subfolder in subfolders for path in listed(subfolder, ".zip")]
+    paths = [path for path in zips if PART.fullmatch(path.stem)]
+    paths.sort(key=lambda path: path.stem)
     if not paths:
         raise Problem(
             "There are no DiffusionDB parts.",
@@ -123,11 +130,13 @@ def find_parts(folder: Path) -> dict[str, Path]:
     return parts
 
 
-def _refuse_twins(folder: Path, paths: list[Path], parts: dict[str, Path]) -> None:
+def _refuse_twins(folder: Path, paths: list[Path], parts: dict[str, Path]) -> NoReturn:
+    """Raise the Problem of parts that share a number."""
     twins = [path for path in paths if parts[path.stem] != path]
-    one, other = twins[0], parts[twins[0].stem]
-    expected, shared = "each part number once", len(twins)
+    one = twins[0]
+    other = parts[one.stem]
     names = ", ".join(path.relative_to(folder).as_posix() for path in (one, other))
+    expected = "each part number once"
     found = f"{len(paths)} files for {len(parts)} numbers, such as {names}"
     if one.parent == other.parent:
         raise Problem(
@@ -135,7 +144,7 @@ def _refuse_twins(folder: Path, paths: list[Path], parts: dict[str, Path]) -> No
             expected=expected,
             found=found,
             cause="a second copy under almost the same name",
-            fix=f"move one of the two files away ({shared} numbers are there twice)",
+            fix=f"move one of the two files away ({len(twins)} numbers are there twice)",
         )
     raise Problem(
         "DiffusionDB 2M and Large lie in one folder.",
@@ -146,32 +155,23 @@ def _refuse_twins(folder: Path, paths: list[Path], parts: dict[str, Path]) -> No
     )
 
 
-def parts_folder(source: str, own: Path, **corpus: Any) -> Path:
-    """Return the folder of the parts that a notebook's parameter ``parts`` names.
+def parts_folder(name: str) -> Path:
+    """Return the folder of parts that a parameter ``parts`` names.
 
     Args:
-        source: a folder, or ``"miniature"``: draw a corpus into ``own`` with the miniature's base model.
-        own: where the miniature writes.
-        **corpus: what ``miniature.corpus.write_corpus`` takes besides the folder.
+        name: a path, relative to the repository or absolute.
 
     Raises:
-        Problem: if the folder does not exist, or the corpus cannot be drawn so.
+        Problem: if there is no such folder.
     """
-    if source == "miniature":
-        from alignsd.miniature.corpus import write_corpus
-
-        at_least(1, steps=corpus.get("steps", 1))
-        at_least(0, guidance=corpus.get("guidance", 0))
-        write_corpus(own, **corpus)
-        return own
-    folder = user_path(source)
+    folder = user_path(name)
     if not os.path.isdir(folder):  # False, too, for a name that no folder can have
         raise Problem(
             "The folder of DiffusionDB parts does not exist.",
             expected="a folder, or miniature",
-            found=f"a file, {source!r}" if os.path.isfile(folder) else repr(source[:200]),
-            cause="a misspelt path, or one that is not relative to the repository",
-            fix="set the parameter `parts` of 03",
+            found=f"a file, {name!r}" if os.path.isfile(folder) else repr(name[:200]),
+            cause="a misspelt path, or a path that is not relative to the repository",
+            fix="--set parts=FOLDER",
         )
     return folder.resolve()
 
@@ -184,10 +184,10 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         Problem: if the part is missing or not a whole zip file.
     """
     try:
-        if not os.path.isfile(path):  # a pipe would be waited for
-            raise FileNotFoundError(
-                "no such file" if not os.path.exists(path) else "a folder, a pipe or a device"
-            )
+        if not os.path.exists(path):
+            raise FileNotFoundError("no such file")
+        if not os.path.isfile(path):  # opening a pipe would wait for a writer
+            raise FileNotFoundError("a folder, a pipe or a device")
         archive = zipfile.ZipFile(path)
     except UNREADABLE as error:
         found, cause = _what_is_wrong(path, error)
@@ -203,7 +203,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _what_is_wrong(path: Path, error: Exception) -> tuple[str, str]:
-    """Return what a file is that is no zip, and the likely cause."""
+    """Return what the file is in place of a zip, and the likely cause."""
     if isinstance(error, FileNotFoundError):
         return str(error), "the part was moved away, or another path was given"
     try:
@@ -215,17 +215,18 @@ def _what_is_wrong(path: Path, error: Exception) -> tuple[str, str]:
         return "an empty file", "an interrupted download, or a full disk"
     if isinstance(error, NotImplementedError):
         return told(error), "damaged bytes, or a zip that was packed anew by a newer program"
-    cut = "a download that was cut off, or damaged bytes"
-    return mistaken_for(start) or (told(error), cut)
+    cut_off = (told(error), "a download that was cut off, or damaged bytes")
+    return mistaken_for(start) or cut_off
 
 
 def list_part(path: Path) -> pd.DataFrame:
-    """List what a part holds, without decoding images.
+    """Return what a part holds, without decoding images.
 
     Returns:
-        One row per image, entry or foreign file, in the order of the zip: ``part``, ``image`` (file name without folders:
-        the image's id), ``member`` (name inside the zip; None if there is no image), ``prompt`` (None if there is none),
-        ``seed`` (None if there is none), ``status`` (one of this module's; ``OK`` so far as can be told without decoding).
+        One row per image, entry or foreign file, in the order of the zip: ``part``, ``image`` (file
+        name without folders: the image's id), ``member`` (name inside the zip; None if there is no
+        image), ``prompt`` (None if there is none), ``seed`` (None if there is none), ``status``
+        (one of this module's; ``OK`` so far as can be told without decoding).
 
     Raises:
         Problem: if the zip or its JSON cannot be read.
@@ -234,25 +235,24 @@ def list_part(path: Path) -> pd.DataFrame:
         members = [info for info in archive.infolist() if not info.filename.endswith("/")]
         described = _json_member(members, path)
         entries = _entries(archive, described, path)
-    rows, seen, present = [], set(), set()
+    rows = []
+    counted: set[str] = set()  # images that a later member of the same name repeats
+    present: set[str] = set()
     for info in members:
         if info is described:
             continue
         image = _image_name(info)
-        status = _member_status(info, seen, entries)
+        status = _member_status(info, counted, entries)
         rows.append(_row(image, info.filename, entries.get(image), status))
         if status != FOREIGN:
-            seen.add(image)
+            counted.add(image)
         if not _is_foreign(info):
             present.add(image)
-    rows += [
-        _row(image, None, entry, NO_IMAGE)
-        for image, entry in entries.items()
-        if image not in present
-    ]
-    table = pd.DataFrame(rows, columns=["image", "member", "prompt", "seed", "status"]).astype(
-        {"seed": "Int64"}
-    )
+    for image, entry in entries.items():
+        if image not in present:
+            rows.append(_row(image, None, entry, NO_IMAGE))
+    table = pd.DataFrame(rows, columns=["image", "member", "prompt", "seed", "status"])
+    table = table.astype({"seed": "Int64"})
     table.insert(0, "part", path.stem)
     return table
 
@@ -262,7 +262,8 @@ def _image_name(info: zipfile.ZipInfo) -> str:
 
     Folders may be written as on Windows, and accents as on a Mac.
     """
-    return unicodedata.normalize("NFC", PurePosixPath(info.filename.replace("\\", "/")).name)
+    name = PurePosixPath(info.filename.replace("\\", "/")).name
+    return unicodedata.normalize("NFC", name)
 
 
 def _is_foreign(info: zipfile.ZipInfo) -> bool:
@@ -286,9 +287,10 @@ def _entries(
     """Return the part's JSON, image name -> entry.
 
     Raises:
-        Problem: if there is none, it cannot be read, or it is no JSON object.
+        Problem: if there is no JSON, it cannot be read, or it holds no object.
     """
-    wanted, entries = f"{path.stem}.json", None
+    wanted = f"{path.stem}.json"
+    entries = None
     cause = "the zip was renamed, or a download was damaged"
     if described is None:
         found = "no such file"
@@ -315,20 +317,22 @@ def _entries(
 
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    """Return a member's content, taking hardly more memory than the member's stated size."""
+    """Return a member's content, with hardly more memory than the member's stated size."""
     with archive.open(info) as file:
         if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             return file.read(info.file_size + 1)
         # The other methods unpack all that they are given, so they are given little at a time.
-        return b"".join(iter(lambda: file.read(4096), b""))
+        chunks = iter(lambda: file.read(4096), b"")
+        return b"".join(chunks)
 
 
-def _member_status(info: zipfile.ZipInfo, seen: set[str], entries: dict[str, Any]) -> str:
+def _member_status(info: zipfile.ZipInfo, counted: set[str], entries: dict[str, Any]) -> str:
+    """Return a member's status, where ``counted`` holds the images of earlier members."""
     image = _image_name(info)
     too_long = len(image.encode("utf-8", "replace")) > LONGEST_NAME
     if _is_foreign(info) or too_long or not IMAGE_NAME.fullmatch(image):
         return FOREIGN
-    if image in seen:
+    if image in counted:
         return REPEATED
     if image not in entries:
         return NO_ENTRY
@@ -340,12 +344,12 @@ def _member_status(info: zipfile.ZipInfo, seen: set[str], entries: dict[str, Any
 
 def _row(image: str, member: str | None, entry: Any, status: str) -> dict[str, Any]:
     seed = entry.get("se") if isinstance(entry, dict) else None
-    whole = type(seed) is int and 0 <= seed < 2**32
+    is_seed = type(seed) is int and 0 <= seed < 2**32
     return {
         "image": _encodable(image),
         "member": member,
         "prompt": _prompt(entry),
-        "seed": seed if whole else None,
+        "seed": seed if is_seed else None,
         "status": status,
     }
 
@@ -359,7 +363,10 @@ def _prompt(entry: Any) -> str | None:
 
 
 def _encodable(text: str) -> str:
-    """JSON can spell half a surrogate pair, which no table can hold; it becomes a question mark."""
+    """Return text with a question mark for half a surrogate pair.
+
+    JSON can spell half a surrogate pair, and no table can hold it.
+    """
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -372,8 +379,9 @@ def read_members(path: Path, members: list[str]) -> Iterator[np.ndarray | BadIma
             read, which ``list_part`` calls ``OK`` too.
 
     Yields:
-        For each member its pixels ``(height, width, 3)`` uint8, or the ``BadImage`` that says why there are none: a file
-        that is missing, encrypted, larger than ``MAX_BYTES``, fails its checksum, or is no image.
+        For each member its pixels ``(height, width, 3)`` uint8, or the ``BadImage`` that says why
+        there are none: a file that is missing, encrypted, larger than ``MAX_BYTES``, fails its
+        checksum, or is no image.
     """
     with _opened(path) as archive:
         first: dict[str, zipfile.ZipInfo] = {}
@@ -400,19 +408,21 @@ def _read_member(
 
 
 def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Reads chosen images, opening each part once.
+    """Read chosen images; each part is opened once.
 
     Args:
         folder: copy of DiffusionDB, as ``find_parts`` takes it.
         rows: columns ``part`` and ``image``.
 
     Yields:
-        ``(image, pixels)``, pixels ``(height, width, 3)`` uint8, part by part; images that cannot be read are left out.
+        ``(image, pixels)``, pixels ``(height, width, 3)`` uint8, part by part; images that cannot
+        be read are left out.
 
     Raises:
         Problem: if a part is missing or does not hold one of the images.
     """
     parts = find_parts(folder)
+    again = command_for(TABLES["scores"].stage, folder)
     for part, wanted in rows.groupby("part", sort=True):
         if part not in parts:
             raise Problem(
@@ -420,55 +430,51 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
                 expected=f"a part of this name in {folder.name}",
                 found="no such file",
                 cause="the part was scored and then moved away",
-                fix="put it back, or score anew: alignsd run --run NAME --force --from 03",
+                fix=f"put {part}.zip back, or score anew: {again}",
             )
         contents = list_part(parts[part])
-        member = contents[contents["status"] == OK].set_index("image")["member"]
-        names = [name for name in wanted["image"] if name in member.index]
+        member_of = contents[contents["status"] == OK].set_index("image")["member"]
+        names = [name for name in wanted["image"] if name in member_of.index]
         if len(names) < len(wanted):
             raise Problem(
                 f"{part}.zip is not the part that was scored.",
                 expected=f"{len(wanted)} images that have scores",
                 found=f"{len(names)} of them",
                 cause="the part was replaced",
-                fix="alignsd run --run NAME --force --from 03",
+                fix=again,
             )
-        pixels = read_members(parts[part], member.loc[names].tolist())
-        yield from (
-            (name, image)
-            for name, image in zip(names, pixels, strict=True)
-            if not isinstance(image, BadImage)
-        )
+        pictures = read_members(parts[part], member_of.loc[names].tolist())
+        for name, picture in zip(names, pictures, strict=True):
+            if not isinstance(picture, BadImage):
+                yield name, picture
 
 
 def read_metadata(
     path: Path, columns: list[str] | None = None, parts: Sequence[int] | None = None
 ) -> pd.DataFrame:
-    """Reads ``metadata.parquet`` or ``metadata-large.parquet``: what each image was made with, without opening a part.
+    """Return the metadata: what each image was made with, without opening a part.
 
     Args:
-        path: the table.
-        columns: which of ``METADATA``'s columns to read; None for all, of 14 million rows in DiffusionDB Large.
-        parts: numbers of the parts whose rows to read; None for all.
+        path: ``metadata.parquet`` or ``metadata-large.parquet``.
+        columns: which of ``METADATA``'s columns to read; None for all.
+        parts: numbers of the parts whose rows to read; None for all, which are 14 million rows in
+            DiffusionDB Large.
 
     Raises:
-        Problem: if there is no such file, or it is no such table.
+        Problem: if there is no such file, or the file holds another table.
     """
     wanted = list(METADATA) if columns is None else columns
+    only_parts = None if parts is None else [("part_id", "in", list(parts))]
     try:
-        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait
             raise ValueError("a folder, a pipe or a device in place of a file")
-        return pd.read_parquet(
-            path,
-            columns=wanted,
-            filters=None if parts is None else [("part_id", "in", list(parts))],
-        )
+        return pd.read_parquet(path, columns=wanted, filters=only_parts)
     except (OSError, ValueError, KeyError, TypeError, ArrowException) as error:
-        found = told(error) if os.path.lexists(path) else f"no such file at {path}"
         raise Problem(
             f"{path.name} is not DiffusionDB's metadata.",
             expected="columns " + ", ".join(wanted),
-            found=found,
+            found=told(error) if os.path.lexists(path) else f"no such file at {path}",
             cause="a wrong path, another table, or a download that was cut off",
-            fix="alignsd fetch --prompts-first gets it from poloclub/diffusiondb on the Hugging Face hub",
+            fix="alignsd fetch --prompts-first gets the metadata from poloclub/diffusiondb "
+            "on the Hugging Face hub",
         ) from error

@@ -1,7 +1,8 @@
-"""Write and read a Hugging Face imagefolder: pictures, and a ``metadata.jsonl`` that tells of each.
+"""Write and read a Hugging Face imagefolder: pictures, and a ``metadata.jsonl`` about them.
 
-``datasets.load_dataset("imagefolder", data_dir=folder)`` reads the same folder. Each line of ``metadata.jsonl`` has
-``file_name`` (a path below the folder) and ``text`` (the caption), and whatever else is known.
+``datasets.load_dataset("imagefolder", data_dir=folder)`` reads the same folder. Each line of
+``metadata.jsonl`` has ``file_name`` (a path below the folder), ``text`` (the caption), and whatever
+else is known of the picture.
 """
 
 import json
@@ -20,7 +21,7 @@ from alignsd.base import images
 from alignsd.base.atomic import replacing
 from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image, save_png
-from alignsd.base.paths import shown, user_path
+from alignsd.base.paths import shown
 from alignsd.base.progress import track
 from alignsd.base.reading import is_foreign_member, is_text, listed, read_json_lines
 
@@ -61,33 +62,39 @@ def write_imagefolder(
     """
     _check_names(rows["file_name"])
     _check_values(rows)
-    # Deviation: the official code saves JPEG of quality 95; PNG keeps the very pixels that were scored.
     missing = rows[~_present(folder, rows)]
-    for name, pixels in track(read(missing), total=len(missing), what="writing pictures", unit="picture"):
+    pictures = read(missing)
+    # Deviation: the official code saves JPEG of quality 95; PNG keeps the pixels that were scored.
+    for name, pixels in track(
+        pictures, total=len(missing), what="writing pictures", unit="picture"
+    ):
         save_png(folder / name, pixels)
     complete = rows[_present(folder, rows)]
     _write_lines(folder / METADATA, complete)
-    there = len(rows) - len(missing)
+    there_already = len(rows) - len(missing)
     return {
-        "written": len(complete) - there,
-        "there already": there,
+        "written": len(complete) - there_already,
+        "there already": there_already,
         "unreadable": len(rows) - len(complete),
     }
 
 
 def _check_names(names: pd.Series) -> None:
-    twice = names[names.duplicated()]
-    wrong = [name for name in names if not _writable(name)]
-    if len(twice) or wrong:
-        example = wrong[0] if wrong else twice.iloc[0]
-        found = f"{len(wrong)} other names" if wrong else f"{len(twice)} names twice"
-        raise Problem(
-            "The pictures cannot be written.",
-            expected="each file_name once, the path of a file below the folder",
-            found=f"{found}, such as {str(example)[:80]!r}",
-            cause="the pictures' names were made from ids that cannot name a file",
-            fix="give each row a file_name of its own, of letters, digits, '-', '_' and '/'",
-        )
+    repeated = names[names.duplicated()].tolist()
+    unwritable = [name for name in names if not _writable(name)]
+    if not repeated and not unwritable:
+        return
+    if unwritable:
+        fault, example = f"{len(unwritable)} other names", unwritable[0]
+    else:
+        fault, example = f"{len(repeated)} names twice", repeated[0]
+    raise Problem(
+        "The pictures cannot be written.",
+        expected="each file_name once, the path of a file below the folder",
+        found=f"{fault}, such as {str(example)[:80]!r}",
+        cause="the pictures' names were made from ids that cannot name a file",
+        fix="give each row a file_name of its own, of letters, digits, '-', '_' and '/'",
+    )
 
 
 def _check_values(rows: pd.DataFrame) -> None:
@@ -107,7 +114,9 @@ def _check_values(rows: pd.DataFrame) -> None:
 def _is_json(value: Any) -> bool:
     if isinstance(value, str):
         return is_text(value)
-    return not isinstance(value, float | np.floating) or bool(np.isfinite(value))
+    if isinstance(value, float | np.floating):
+        return bool(np.isfinite(value))
+    return True
 
 
 def _present(folder: Path, rows: pd.DataFrame) -> np.ndarray:
@@ -119,22 +128,23 @@ def _write_lines(path: Path, rows: pd.DataFrame) -> None:
     with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
         for values in rows.itertuples(index=False):
             row = dict(zip(columns, values, strict=True))
-            file.write(
-                json.dumps(
-                    row, ensure_ascii=False, allow_nan=False, default=lambda value: value.item()
-                )
-                + "\n"
-            )
+            line = json.dumps(row, ensure_ascii=False, allow_nan=False, default=_as_python)
+            file.write(line + "\n")
+
+
+def _as_python(value: np.generic) -> Any:
+    """Return Python's number for numpy's, which ``json`` cannot write."""
+    return value.item()
 
 
 def _writable(name: Any) -> bool:
     """Return whether a name is the path of a picture that we would find again below the folder."""
     if not _inside(name) or "\\" in name or is_foreign_member(name):
         return False
-    printable = all(unicodedata.category(character) != "Cc" for character in name)
-    return printable and all(
-        len(part.encode()) <= LONGEST_NAME for part in PurePosixPath(name).parts
-    )
+    if any(unicodedata.category(character) == "Cc" for character in name):
+        return False
+    lengths = [len(part.encode()) for part in PurePosixPath(name).parts]
+    return max(lengths) <= LONGEST_NAME
 
 
 def _inside(name: Any) -> bool:
@@ -150,17 +160,19 @@ def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, di
 
     Args:
         folder: with ``metadata.jsonl``.
-        check_images: decode each picture once, so that a damaged one is found now and not in the middle of a training.
+        check_images: decode each picture once, so that a damaged picture is found now and not in
+            the middle of a training.
 
     Returns:
-        The usable rows, in the order of the lines (``file_name``, ``text`` and the other fields), and how many lines were
-        left out for each reason.
+        The usable rows, in the order of the lines (``file_name``, ``text`` and the other fields),
+        and how many lines were left out for each reason.
 
     Raises:
         Problem: if there is no ``metadata.jsonl``, no usable line in it, or it is in another
             encoding.
     """
-    rows, reasons = [], Counter()
+    rows = []
+    reasons: Counter[str] = Counter()
     for row, reason in usable_rows(folder, check_images):
         if reason is None:
             rows.append(row)
@@ -171,8 +183,8 @@ def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, di
     return pd.DataFrame(rows), dict(reasons)
 
 
-def _nothing_usable(folder: Path, reasons: Counter) -> Problem:
-    """Return why no line of an imagefolder can be used: the cause of most lines."""
+def _nothing_usable(folder: Path, reasons: Counter[str]) -> Problem:
+    """Return why no line of an imagefolder can be used, by the fault of most lines."""
     layout = 'write one line per picture: {"file_name": "a.png", "text": "a caption"}'
     causes = {
         NOT_JSON: ("another program wrote the file, or the file is damaged", layout),
@@ -181,10 +193,8 @@ def _nothing_usable(folder: Path, reasons: Counter) -> Problem:
         MISSING: ("the pictures were moved away", f"put the pictures back below {shown(folder)}"),
     }
     main_reason = max(reasons, key=reasons.__getitem__, default="")
-    cause, fix = causes.get(
-        main_reason,
-        ("nothing was selected, or the pictures were moved away", "run its notebook again"),
-    )
+    other = ("nothing was selected, or the pictures were moved away", "run its notebook again")
+    cause, fix = causes.get(main_reason, other)
     return Problem(
         f"{folder.name} holds no usable picture.",
         expected="lines with file_name and text",
@@ -196,30 +206,7 @@ def _nothing_usable(folder: Path, reasons: Counter) -> Problem:
 
 def _no_imagefolder(folder: Path) -> Problem:
     """Return why a folder is no imagefolder, by what lies there in place of the metadata."""
-    found = "no such file"
-    cause = "writing it was stopped before the end, or another folder was given"
-    fix = "run the notebook that writes it again; docs/data_formats.md has the layout"
-    files = listed(folder, deep=True) if os.path.isdir(folder) else []
-    names = [file.relative_to(folder).as_posix() for file in files]
-    packed = [name for name in names if name.lower().endswith(PACKED)]
-    deeper = [file for file in files if file.name.lower() in (METADATA, "metadata.csv")]
-    shards = [file for file in files if file.suffix.lower() == ".tar"]
-    if deeper:
-        place = deeper[0].parent
-        found = f"{deeper[0].relative_to(folder).as_posix()} in its place"
-        if deeper[0].name != METADATA:
-            cause = f"the metadata has another name: only {METADATA} is read"
-            fix = f"write the metadata as {shown(place / METADATA)}, one JSON object per line"
-        else:
-            cause, fix = "the imagefolder lies one level deeper", f"give the folder {shown(place)}"
-    elif shards:
-        place = shards[0].parent
-        found = f"{METADATA} is not there, but {shards[0].relative_to(folder).as_posix()}"
-        cause, fix = "the shards lie in a folder below", f"give the folder {shown(place)}"
-    elif packed:
-        found = f"{METADATA} is not there, but {packed[0]}"
-        cause = "the pictures or shards are still packed: only .tar files are unpacked"
-        fix = f"unpack {packed[0]} (gunzip, unzip), and give the folder that holds the files"
+    found, cause, fix = _in_place_of_metadata(folder)
     return Problem(
         f"{folder.name} is no imagefolder.",
         expected=METADATA,
@@ -229,13 +216,49 @@ def _no_imagefolder(folder: Path) -> Problem:
     )
 
 
+def _in_place_of_metadata(folder: Path) -> tuple[str, str, str]:
+    """Return what lies in a folder that has no metadata, the likely cause, and the fix."""
+    files = listed(folder, deep=True) if os.path.isdir(folder) else []
+    deeper = [file for file in files if file.name.lower() in (METADATA, "metadata.csv")]
+    shards = [file for file in files if file.suffix.lower() == ".tar"]
+    packed = [file for file in files if file.name.lower().endswith(PACKED)]
+    first = next(iter(deeper or shards or packed), None)
+    if first is None:
+        return (
+            "no such file",
+            "writing it was stopped before the end, or another folder was given",
+            "run the notebook that writes it again; docs/data_formats.md has the layout",
+        )
+    name, holder = first.relative_to(folder).as_posix(), first.parent
+    if deeper and first.name != METADATA:
+        return (
+            f"{name} in its place",
+            f"the metadata has another name: only {METADATA} is read",
+            f"write the metadata as {shown(holder / METADATA)}, one JSON object per line",
+        )
+    if deeper:
+        return (
+            f"{name} in its place",
+            "the imagefolder lies one level deeper",
+            f"give the folder {shown(holder)}",
+        )
+    found = f"{METADATA} is not there, but {name}"
+    if shards:
+        return found, "the shards lie in a folder below", f"give the folder {shown(holder)}"
+    return (
+        found,
+        "the pictures or shards are still packed: only .tar files are unpacked",
+        f"unpack {name} (gunzip, unzip), and give the folder that holds the files",
+    )
+
+
 def usable_rows(
     folder: Path, check_images: bool = True
 ) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
     """Yield each line of an imagefolder's metadata: its row and None, or None and the fault.
 
     The row's ``file_name`` is the path at which the picture was found: a line written on Windows
-    may have back-slashes, and a copy made on a Mac may spell accents otherwise.
+    may have back-slashes, and a copy made on a Mac may spell accents in another way.
 
     Args:
         folder, check_images: as ``read_rows`` takes them.
@@ -256,16 +279,18 @@ def usable_rows(
         yield row, reason
 
 
-def read_table(folder: Path, check_images: bool = True) -> pd.DataFrame:
-    """Return ``read_rows``' usable rows, and warn with the counts of those left out, if any."""
+def read_imagefolder(folder: Path, check_images: bool = True) -> pd.DataFrame:
+    """Return an imagefolder's usable rows, and warn if lines were left out, with their number.
+
+    Args and errors are those of ``read_rows``.
+    """
     rows, reasons = read_rows(folder, check_images)
     if reasons:
         counts = ", ".join(f"{n} x {reason}" for reason, n in sorted(reasons.items()))
         left_out = sum(reasons.values())
-        warnings.warn(
-            f"{folder.name}: {left_out} of {len(rows) + left_out} lines left out: {counts}",
-            stacklevel=2,
-        )
+        lines = len(rows) + left_out
+        message = f"{folder.name}: {left_out} of {lines} lines left out: {counts}"
+        warnings.warn(message, stacklevel=2)
     return rows
 
 
@@ -276,12 +301,14 @@ def _row(value: Any, folder: Path, check_image: bool) -> tuple[dict[str, Any] | 
     reason = _fault(value)
     if reason is not None:
         return None, reason
-    name, reason = _found(folder, value["file_name"])
+    name, reason = _located(folder, value["file_name"])
     if name is None:
         return None, reason
     if check_image:
         reason = picture_fault(folder / name)
-    return (value | {"file_name": name}, None) if reason is None else (None, reason)
+    if reason is not None:
+        return None, reason
+    return value | {"file_name": name}, None
 
 
 def _fault(value: Any) -> str | None:
@@ -290,8 +317,8 @@ def _fault(value: Any) -> str | None:
         return LACKS
     if not isinstance(value.get("file_name"), str) or not isinstance(value.get("text"), str):
         return LACKS
-    texts = [*value, *(item for item in value.values() if isinstance(item, str))]
-    if not all(map(is_text, texts)):
+    texts = [item for item in value.values() if isinstance(item, str)]
+    if not all(is_text(text) for text in [*value, *texts]):
         return "line holds half a character"
     if not value["text"].strip():
         return "text is empty"
@@ -314,72 +341,28 @@ def reason_of(error: BadImage) -> str:
     return DAMAGED if error.reason == images.DAMAGED else f"picture cannot be used: {error.reason}"
 
 
-def _found(folder: Path, name: str) -> tuple[str | None, str | None]:
-    """Return the path below the folder at which a picture lies, or None and the fault."""
+def _located(folder: Path, name: str) -> tuple[str | None, str | None]:
+    """Return the path below the folder at which a picture lies and None, or None and the fault."""
     if _inside(name) and os.path.isfile(folder / name):
         return name, None
     windows = PureWindowsPath(name)
     posix = name.replace("\\", "/")
     if windows.drive or windows.root or not _inside(posix):
         return None, "file_name leads out of the folder"
-    place = ""
+    path = ""
     for part in PurePosixPath(posix).parts:
-        spellings = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
-        paths = (f"{place}/{spelling}" if place else spelling for spelling in spellings)
-        place = next((path for path in paths if os.path.exists(folder / path)), None)
-        if place is None:
+        present = _as_spelt(folder, path, part)
+        if present is None:
             return None, MISSING
-    return (place, None) if os.path.isfile(folder / place) else (None, MISSING)
+        path = present
+    return (path, None) if os.path.isfile(folder / path) else (None, MISSING)
 
 
-def regularization_folder(
-    source: str,
-    n: int,
-    own: Path,
-    seed: int,
-    minimum_rating: float = 6.5,
-    clip: str = "miniature/clip",
-    aesthetic: str = "miniature/aesthetic",
-    device: str = "auto",
-) -> Path:
-    """Return the imagefolder that a notebook's parameter ``regularization`` names.
-
-    Args:
-        source: an imagefolder; a folder of webdataset shards, unpacked into ``own``; or ``"miniature"``: write pictures of the
-            simulated web into ``own``.
-        n: number of pictures that the miniature writes.
-        own: where to write.
-        seed: which pictures of the web.
-        minimum_rating: of the aesthetic predictor, 1-10 (paper: LAION aesthetics 6.5+).
-        clip, aesthetic, device: of the predictor that rates the miniature's.
-
-    Raises:
-        Problem: if the folder does not exist.
-    """
-    if source == "miniature":
-        from alignsd.miniature.corpus import write_regularization
-
-        write_regularization(own, n, seed, minimum_rating, clip, aesthetic, device)
-        return own
-    folder = user_path(source)
-    if not os.path.isdir(folder):  # False, too, for a name that no folder can have
-        raise Problem(
-            "The folder of regularization images does not exist.",
-            expected="an imagefolder, webdataset shards, or miniature",
-            found=f"a file, {source!r}" if os.path.isfile(folder) else repr(source[:200]),
-            cause="a misspelt path, or a file in place of its folder",
-            fix="set the parameter `regularization` of 05",
-        )
-    if os.path.lexists(folder / METADATA) or not listed(folder, ".tar"):
-        return folder
-    from alignsd.adapt.webshards import unpack_shards
-
-    counts = unpack_shards(folder, own)
-    if len(counts) > 1:
-        told = ", ".join(
-            f"{count} x {reason}" for reason, count in counts.items() if reason != "unpacked"
-        )
-        warnings.warn(
-            f"{folder.name}: {counts['unpacked']} pictures unpacked; left out: {told}", stacklevel=2
-        )
-    return own
+def _as_spelt(folder: Path, parent: str, part: str) -> str | None:
+    """Return ``parent/part`` as the file system spells the accents of ``part``, or None."""
+    spellings = [part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))]
+    for spelling in spellings:
+        path = f"{parent}/{spelling}" if parent else spelling
+        if os.path.exists(folder / path):
+            return path
+    return None

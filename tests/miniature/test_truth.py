@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from alignsd.base.errors import Problem
-from alignsd.reward.accuracy import add_truth
+from alignsd.reward.truth import add_truth
 
 
 @pytest.fixture

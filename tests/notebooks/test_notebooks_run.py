@@ -20,18 +20,25 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from alignsd.compare import scorecard
 from alignsd.kit.notebook_files import notebook_names
 from alignsd.kit.presets import resolve
 from alignsd.running.links import TARGETS
 
-SECONDS = 900  # far more than it takes, so that a hanging notebook ends the test and not the patience
+SECONDS = 900  # far more than a run takes: a hanging notebook ends the test
 
 
 def alignsd(output: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Runs the command with all output under a folder of the test's own, from a folder that is not the repository."""
+    """Run the command in a folder that is not the repository, with all output below that folder."""
     main = "import sys; from alignsd.cli import main; sys.argv[0] = 'alignsd'; main()"
-    return subprocess.run([sys.executable, "-c", main, *arguments], capture_output=True, text=True, timeout=SECONDS,
-                          cwd=output, env=os.environ | {"ALIGNSD_OUTPUT": str(output)})
+    return subprocess.run(
+        [sys.executable, "-c", main, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        cwd=output,
+        env=os.environ | {"ALIGNSD_OUTPUT": str(output)},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +77,8 @@ def test_every_notebook_left_a_copy_a_record_and_its_results(output):
 def test_executed_notebooks_do_not_tell_where_they_ran(output):
     for path in (output / "papermill_runs/smoke").glob("*.ipynb"):
         text = path.read_text()
-        assert str(output) not in text and sys.prefix + "/" not in text and "ipykernel_" not in text, path.name
+        for word in (str(output), f"{sys.prefix}/", "ipykernel_"):
+            assert word not in text, path.name
 
 
 def shown(output: Path) -> list[tuple[str, dict]]:
@@ -88,7 +96,9 @@ def test_executed_notebooks_show_no_words_about_objects_and_no_warnings(output):
         if found["output_type"] == "execute_result":
             text = "".join(found["data"]["text/plain"])
             assert not re.match(r"<[\w.]+[ :]|\[<|array\(", text), f"{cell} shows {text}"
-        assert "application/vnd.jupyter.widget-view+json" not in found.get("data", {}), f"{cell} shows a widget"
+        assert "application/vnd.jupyter.widget-view+json" not in found.get("data", {}), (
+            f"{cell} shows a widget"
+        )
 
 
 def test_executed_notebooks_show_tables_as_tables(output):
@@ -100,42 +110,58 @@ def test_executed_notebooks_show_tables_as_tables(output):
 
 def test_the_first_notebook_shows_a_picture_that_is_no_empty_frame(output):
     (picture,) = [found for cell, found in shown(output) if cell == "00-picture"]
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode("".join(picture["data"]["image/png"])))).convert("RGB"))
+    png = base64.b64decode("".join(picture["data"]["image/png"]))
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
     assert (pixels != 255).any(axis=2).mean() > 0.4, "most of the figure is pictures"
 
 
 def test_links_of_executed_notebooks_lead_somewhere(output):
     run = output / "papermill_runs/smoke"
     for path in run.glob("*.ipynb"):
-        texts = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "markdown"]
+        texts = [
+            "".join(cell["source"])
+            for cell in json.loads(path.read_text())["cells"]
+            if cell["cell_type"] == "markdown"
+        ]
         targets = [match["target"] for text in texts for match in TARGETS.finditer(text)]
-        files = [unquote(target.partition("#")[0]) for target in targets if not re.match(r"https?:|#", target)]
+        files = [
+            unquote(target.partition("#")[0])
+            for target in targets
+            if not re.match(r"https?:|#", target)
+        ]
         assert [file for file in files if not (run / file).is_file()] == [], path.name
-        assert [file for file in files if file.endswith(".ipynb") and "/" in file] == [], "the copies link to the copies"
+        assert [file for file in files if file.endswith(".ipynb") and "/" in file] == [], (
+            "the copies link to the copies"
+        )
 
 
 def test_stages_hand_over_consistent_numbers(output):
     values = resolve("smoke", "smoke")
     collected, trained, scored = metrics(output, "01"), metrics(output, "02"), metrics(output, "03")
-    assert collected["train"] + collected["test"] == collected["choices"] <= values["01_collect_preferences"]["requests"]
+    assert collected["train"] + collected["test"] == collected["choices"]
+    assert collected["choices"] <= values["01_collect_preferences"]["requests"]
     assert (trained["train"], trained["test"]) == (collected["train"], collected["test"])
-    assert scored["scored"] <= scored["images"] and scored["parts"] == values["03_score_diffusiondb"]["part_files"]
+    assert scored["scored"] <= scored["images"]
+    assert scored["parts"] == values["03_score_diffusiondb"]["part_files"]
     picked = metrics(output, "04")
-    rows = [json.loads(line) for line in (stage(output, "04") / "imagefolder/metadata.jsonl").read_text().splitlines()]
-    assert picked["positives"] == sum(row["label"] == "positive" for row in rows) > 0
-    assert picked["negatives"] == sum(row["label"] == "negative" for row in rows) > 0
+    listing = stage(output, "04") / "imagefolder/metadata.jsonl"
+    labels = [json.loads(line)["label"] for line in listing.read_text().splitlines()]
+    assert picked["positives"] == labels.count("positive") > 0
+    assert picked["negatives"] == labels.count("negative") > 0
 
 
 def test_loss_and_arms_are_complete(output):
     values = resolve("smoke", "smoke")
     loss = pd.read_parquet(stage(output, "05") / "loss.parquet")
-    assert loss.groupby("run").size().to_dict() == dict.fromkeys(
-        ["adapted", "regularization_only"], values["05_finetune_stable_diffusion"]["steps"])
+    steps = values["05_finetune_stable_diffusion"]["steps"]
+    assert loss.groupby("run").size().to_dict() == {"adapted": steps, "regularization_only": steps}
     assert loss["loss"].map(math.isfinite).all()
     images = pd.read_parquet(stage(output, "06") / "images.parquet")
     count = values["06_generate"]["prompt_count"] * values["06_generate"]["samples"]
     assert images.groupby("arm").size().to_dict() == dict.fromkeys(images["arm"].unique(), count)
-    assert images["arm"].nunique() == 7 and (images.groupby("id")[["prompt_id", "seed"]].nunique() == 1).all(axis=None)
+    assert images["arm"].nunique() == 7
+    per_image = images.groupby("id")[["prompt_id", "seed"]].nunique()
+    assert (per_image == 1).all(axis=None), "all arms draw an image from one prompt and seed"
     arms = pd.read_parquet(stage(output, "07") / "arms.parquet")
     assert set(arms["arm"]) == set(images["arm"]) and (arms["low"] <= arms["high"]).all()
 
@@ -148,26 +174,42 @@ def test_figures_and_scorecard_name_their_run(output):
         data = json.loads(picture.with_suffix(".json").read_text())
         assert "smoke" in json.dumps(data), picture.name
     rows = json.loads((output / "papermill_runs/smoke/scorecard.json").read_text())
-    assert rows and {row["verdict"] for row in rows} <= {"reproduced", "direction only", "not reproduced", "not attempted"}
+    assert rows
+    assert {row["verdict"] for row in rows} <= set(scorecard.VERDICTS)
     assert "Scorecard of run smoke" in (output / "log.txt").read_text()
 
 
+def written(folder: Path) -> dict[Path, int]:
+    """Return when each file below a folder was written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_second_run_has_nothing_to_do(output):
-    before = {p: p.stat().st_mtime_ns for p in (output / "papermill_runs").rglob("*") if p.is_file()}
+    before = written(output / "papermill_runs")
     done = alignsd(output, "run", "--preset", "smoke")
     assert done.returncode == 0 and done.stdout.count("finished before") == len(notebook_names())
-    assert {p: p.stat().st_mtime_ns for p in (output / "papermill_runs").rglob("*") if p.is_file()} == before
+    assert written(output / "papermill_runs") == before
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["run", "--preset", "smoke", "--set", "05.stepz=2"], "did you mean 'steps'?"),
-    (["run", "--preset", "smoke", "--set", "05.steps=many"], "expected: int"),
-    (["run", "--preset", "smokey"], "--preset smoke"),
-    (["run", "--preset", "smoke", "--set", "05.steps=7"], "alignsd clean --run smoke --from 05"),
-    (["run", "--preset", "smoke", "--run", "fresh", "04"], "alignsd run --preset smoke --run fresh 03"),
-    (["run", "12"], "There is no notebook '12'"),
-    (["scorecard", "--run", "nowhere"], "There is no run 'nowhere'"),
-    (["clean", "--run", "nowhere"], "There is no run 'nowhere'")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--preset", "smoke", "--set", "05.stepz=2"], "did you mean 'steps'?"),
+        (["run", "--preset", "smoke", "--set", "05.steps=many"], "expected: int"),
+        (["run", "--preset", "smokey"], "--preset smoke"),
+        (
+            ["run", "--preset", "smoke", "--set", "05.steps=7"],
+            "alignsd clean --run smoke --from 05",
+        ),
+        (
+            ["run", "--preset", "smoke", "--run", "fresh", "04"],
+            "alignsd run --preset smoke --run fresh 03",
+        ),
+        (["run", "12"], "There is no notebook '12'"),
+        (["scorecard", "--run", "nowhere"], "There is no run 'nowhere'"),
+        (["clean", "--run", "nowhere"], "There is no run 'nowhere'"),
+    ],
+)
 def test_mistakes_get_one_clear_message(output, arguments, message):
     done = alignsd(output, *arguments)
     assert done.returncode == 1 and message in done.stderr, done.stdout + done.stderr
@@ -175,18 +217,23 @@ def test_mistakes_get_one_clear_message(output, arguments, message):
 
 
 def test_dry_run_prints_every_value_and_runs_nothing(output):
-    done = alignsd(output, "run", "--preset", "smoke", "--run", "planned", "--from", "05", "--set", "seed=3", "--dry-run")
-    assert done.returncode == 0 and "  * seed = 3" in done.stdout and "  * steps = 6" in done.stdout
-    assert "04_select_images" not in done.stdout and not (output / "papermill_runs/planned").exists()
+    what = ["--preset", "smoke", "--run", "planned", "--from", "05", "--set", "seed=3"]
+    done = alignsd(output, "run", *what, "--dry-run")
+    assert done.returncode == 0
+    assert "  * seed = 3" in done.stdout and "  * steps = 6" in done.stdout
+    assert "04_select_images" not in done.stdout
+    assert not (output / "papermill_runs/planned").exists()
 
 
-# Like preset paper nothing here is simulated: choices, corpus, regularization, prompts and reference are files of the reader's.
+# As in preset paper nothing here is simulated: choices, corpus, regularization, prompts and the
+# reference are files of the reader.
 REAL = """
 base: smoke
 "02": {{data: {0}/hpd_v1}}
 "03": {{parts: {0}/diffusiondb, stable_diffusion: ""}}
 "04": {{judge: ""}}
-"05": {{regularization: {0}/web, ranks: [], minimum_rating: 6.0}}  # JPEG moves a rating of 6.5 a little
+# JPEG moves a rating of 6.5 a little.
+"05": {{regularization: {0}/web, ranks: [], minimum_rating: 6.0}}
 "06": {{prompts: {0}/prompts.txt}}
 "07": {{judge: "", people: "", fid_reference: {0}/web}}
 "08": {{data: {0}/hpd_v1, note: ""}}
@@ -195,19 +242,21 @@ base: smoke
 
 @pytest.fixture(scope="module")
 def real(output, tmp_path_factory):
-    """A folder of inputs in the formats in which they are published, made of what the smoke run left; and their preset."""
+    """A folder of inputs in their published formats, made of what run smoke left; and a preset."""
     folder = tmp_path_factory.mktemp("data")
     _released_choices(stage(output, "01") / "hpd", folder / "hpd_v1")
     _diffusiondb_large(stage(output, "03") / "diffusiondb", folder / "diffusiondb")
     _imagefolder(stage(output, "05") / "regularization", folder / "web")
     lines = (folder / "web/metadata.jsonl").read_text().splitlines()
-    (folder / "prompts.txt").write_text("\n".join(dict.fromkeys(json.loads(line)["text"] for line in lines)))
+    (folder / "prompts.txt").write_text(
+        "\n".join(dict.fromkeys(json.loads(line)["text"] for line in lines))
+    )
     (folder / "real.yaml").write_text(REAL.format(folder))
     return folder
 
 
 def _released_choices(source: Path, target: Path) -> None:
-    """HPD v1: two JSON files and the pictures, a user hash of its own in every row, no provenance."""
+    """HPD v1: two JSON files and the pictures; each row has another user hash; no provenance."""
     shutil.copytree(source / "preference_images", target / "preference_images")
     for part in ("train", "test"):
         rows = json.loads((source / f"preference_{part}.json").read_text())
@@ -216,7 +265,7 @@ def _released_choices(source: Path, target: Path) -> None:
 
 
 def _diffusiondb_large(source: Path, target: Path) -> None:
-    """DiffusionDB Large: lossless WebP in zips that begin with part 2, a JSON in each, the table beside them."""
+    """DiffusionDB Large: zips from part 2 on, with lossless WebP and a JSON; the table beside."""
     (target / "diffusiondb-large-part-1").mkdir(parents=True)
     shutil.copy(source / "metadata.parquet", target / "metadata-large.parquet")
     for number, path in enumerate(sorted((source / "images").glob("part-*.zip")), start=2):
@@ -227,11 +276,12 @@ def _diffusiondb_large(source: Path, target: Path) -> None:
                 picture = io.BytesIO()
                 Image.open(io.BytesIO(old.read(name))).save(picture, "WEBP", lossless=True)
                 new.writestr(name.replace(".png", ".webp"), picture.getvalue())
-            new.writestr(f"{part.stem}.json", json.dumps({name.replace(".png", ".webp"): entry for name, entry in entries.items()}))
+            listing = {name.replace(".png", ".webp"): entry for name, entry in entries.items()}
+            new.writestr(f"{part.stem}.json", json.dumps(listing))
 
 
 def _imagefolder(source: Path, target: Path) -> None:
-    """An imagefolder as others write one: JPEG files, and no field but the two that it must have."""
+    """An imagefolder of other people: JPEG files, and only the two fields that must be there."""
     target.mkdir()
     rows = []
     for line in (source / "metadata.jsonl").read_text().splitlines():
@@ -248,17 +298,22 @@ def hps_by_picture(scores: Path) -> pd.Series:
 
 
 def test_notebooks_run_on_inputs_in_the_published_formats(output, real):
-    """If it failed, the first run at full size would stop where no simulation stands in for the data."""
+    """Otherwise a run at full size would stop where real files take the place of simulated ones."""
     done = alignsd(output, "run", "--preset", str(real / "real.yaml"), "--from", "02")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {number: metrics(output, "02", "real")[number] for number in ("train", "test")} == \
-        {number: metrics(output, "02")[number] for number in ("train", "test")}
+    assert {number: metrics(output, "02", "real")[number] for number in ("train", "test")} == {
+        number: metrics(output, "02")[number] for number in ("train", "test")
+    }
     smoke, same = (hps_by_picture(stage(output, "03", run) / "scores") for run in ("smoke", "real"))
-    pd.testing.assert_series_equal(same, smoke, rtol=1e-4)  # the same choices and pixels, however they are packed
+    pd.testing.assert_series_equal(
+        same, smoke, rtol=1e-4
+    )  # the same choices and pixels, however they are packed
     images = pd.read_parquet(stage(output, "06", "real") / "images.parquet")
     assert set(images["prompt"]) >= set((real / "prompts.txt").read_text().splitlines()[:5])
     verdicts = metrics(output, "08", "real")["verdicts"]
-    assert "not attempted" in verdicts.values(), "without a judge nobody knows which pictures are drawn wrong"
+    assert "not attempted" in verdicts.values(), (
+        "without a judge nobody knows which pictures are drawn wrong"
+    )
 
 
 def test_the_release_s_lora_layout_draws_what_our_own_draws(output, real):
@@ -269,12 +324,20 @@ def test_the_release_s_lora_layout_draws_what_our_own_draws(output, real):
         attention, _, layer = module.rpartition(".to_")
         former[f"{attention}.processor.to_{layer.removesuffix('.0')}_lora.{matrix}"] = value
     torch.save(former, real / "adapted_model.bin")
-    done = alignsd(output, "run", "06", "--preset", str(real / "real.yaml"), "--run", "release", "--set",
-                   f"06.lora={real / 'adapted_model.bin'}", "--set", "06.identifier=Weird image. ",
-                   "--set", "06.stable_diffusion=miniature/stable-diffusion")
+    what = ["06", "--preset", str(real / "real.yaml"), "--run", "release"]
+    values = [
+        f"06.lora={real / 'adapted_model.bin'}",
+        "06.identifier=Weird image. ",
+        "06.stable_diffusion=miniature/stable-diffusion",
+    ]
+    settings = [word for value in values for word in ("--set", value)]
+    done = alignsd(output, "run", *what, *settings)
     assert done.returncode == 0, done.stdout + done.stderr
     drawn = pd.read_parquet(stage(output, "06", "release") / "images.parquet")
     assert "regularization_only" not in set(drawn["arm"])
     for file in drawn.loc[drawn["arm"] == "adapted_negative", "file"]:
-        ours, theirs = (np.asarray(Image.open(stage(output, "06", run) / "images" / file)).astype(int) for run in ("real", "release"))
+        ours, theirs = (
+            np.asarray(Image.open(stage(output, "06", run) / "images" / file)).astype(int)
+            for run in ("real", "release")
+        )
         assert np.abs(ours - theirs).max() <= 1, file

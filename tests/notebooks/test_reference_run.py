@@ -21,7 +21,7 @@ REMEDY = "alignsd run --preset mini, then commit papermill_runs/mini and figures
 
 
 def read(path):
-    assert path.exists(), f"{path.relative_to(root())} is missing: there is no reference run to compare with. {REMEDY}"
+    assert path.exists(), f"{path.relative_to(root())} is missing. {REMEDY}"
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -29,18 +29,24 @@ def read(path):
 def test_executed_notebook_is_of_the_present_source(name):
     record = read(RUN / f"{name}.json")
     assert record["notebook"] == name and record["preset"] == "mini"
-    assert record["source_sha256"] == source_sha256(notebook_path(name)), f"{name} was edited since it ran. {REMEDY}"
+    assert record["source_sha256"] == source_sha256(notebook_path(name)), (
+        f"{name} was edited since it ran. {REMEDY}"
+    )
     assert record["parameters"] == resolve("mini", "mini")[name]
 
 
 @pytest.mark.parametrize("name", notebook_names())
 def test_executed_notebook_shows_results_and_no_error(name):
-    source = linked(nbformat.read(notebook_path(name), as_version=4), notebooks(), RUN)  # with a copy's links
+    source = linked(
+        nbformat.read(notebook_path(name), as_version=4), notebooks(), RUN
+    )  # with a copy's links
     cells = read(RUN / f"{name}.ipynb")["cells"]
     assert ["".join(c["source"]) for c in cells] == [c.source for c in source.cells]
     outputs = [o for c in cells for o in c.get("outputs", [])]
     assert outputs and not [o for o in outputs if o["output_type"] == "error"]
-    assert all(c["execution_count"] for c in cells if c["cell_type"] == "code"), "a cell was not run"
+    assert all(c["execution_count"] for c in cells if c["cell_type"] == "code"), (
+        "a cell was not run"
+    )
 
 
 @pytest.mark.parametrize("name", notebook_names())
@@ -56,9 +62,13 @@ def test_figures_are_of_this_run_and_of_the_present_notebook():
     for picture in pictures:
         origin = read(picture.with_suffix(".json"))["origin"]
         assert origin["run"] == origin["preset"] == "mini"
-        assert origin["code_sha256"] == code_sha256(notebook_path(origin["notebook"])), f"{picture.name}: the code has changed. {REMEDY}"
+        assert origin["code_sha256"] == code_sha256(notebook_path(origin["notebook"])), (
+            f"{picture.name}: the code has changed. {REMEDY}"
+        )
         made = {stage: read(RUN / f"{stage}.json")["state"] for stage in origin["stages"]}
-        assert made and origin["stages"] == made, f"{picture.name} was drawn from other results than the committed run's. {REMEDY}"
+        assert made and origin["stages"] == made, (
+            f"{picture.name} was drawn from other results than the committed run's. {REMEDY}"
+        )
 
 
 def test_scorecard_is_of_this_run():
@@ -66,7 +76,9 @@ def test_scorecard_is_of_this_run():
     assert len({row["id"] for row in rows}) == len(rows) > 0
     possible = ("reproduced", "direction only", "not reproduced", "not attempted")
     assert [row["id"] for row in rows if row["verdict"] not in possible] == []
-    assert read(FIGURES / "scorecard.json")["data"]["rows"] == rows, "the scorecard's figure is of another run"
+    assert read(FIGURES / "scorecard.json")["data"]["rows"] == rows, (
+        "the scorecard's figure is of another run"
+    )
 
 
 def committed(path):
@@ -112,8 +124,14 @@ def test_readme_quotes_rows_of_the_committed_scorecard(scorecards):
 
 
 def test_simulated_people_are_like_the_paper_s():
-    accuracy = {row["predictor"]: row["accuracy"] for row in read(FIGURES / "table_2.json")["data"]["accuracy"]}
-    assert accuracy["another person"] == pytest.approx(0.42, abs=0.02), "two people agree on 42 % of the paper's choices"
+    accuracy = {
+        row["predictor"]: row["accuracy"]
+        for row in read(FIGURES / "table_2.json")["data"]["accuracy"]
+    }
+    assert accuracy["another person"] == pytest.approx(0.42, abs=0.02), (
+        "two people agree on 42 % of the paper's choices"
+    )
     for row in read(FIGURES / "data_set.json")["data"]["positions"]:
         real = paper.CHOSEN_POSITIONS[row["position"] - 1]
-        assert row["low"] <= real <= row["high"], f"position {row['position']} is chosen more or less often than in the real data"
+        position = f"position {row['position']}"
+        assert row["low"] <= real <= row["high"], f"{position} is chosen more or less than in the data"

@@ -1,4 +1,4 @@
-"""Links in executed copies: from a run's folder they lead where they led from the folder of the sources."""
+"""Links in executed copies lead from a run's folder to what the sources link."""
 
 import json
 import os

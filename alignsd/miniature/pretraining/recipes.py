@@ -13,7 +13,7 @@ from alignsd.base.progress import track
 from alignsd.miniature.judge import to_tensor
 from alignsd.miniature.web import Web, make_web
 from alignsd.models.registry import torch_device
-from alignsd.models.training import one_cycle, train
+from alignsd.models.training import Checkpointing, Optimization, one_cycle, train
 
 WEB_SEED, HELD_OUT = 20230825, 1_000_000  # the web's seed; number of its first held-out picture
 FLAW_SHARE = 0.6  # of the web's pictures. Guidance prefers the clean mode, so the web errs more than the model should
@@ -71,14 +71,15 @@ def beside(model: nn.Module, *tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(place) for tensor in tensors)
 
 
-def fit(name: str, model: nn.Module, loss_of_step, recipe: Recipe, work: Path, **options) -> dict:
+def fit(name: str, model: nn.Module, loss_of_step, recipe: Recipe, work: Path, checkpoint_every: int | None = None, **options) -> dict:
     """Trains one stage, on a GPU if there is one, with a progress bar, and returns its record for the model card.
 
     The model is on the CPU afterwards.
     """
     start, losses = time.time(), []
-    run = train(model.to(torch_device("auto")), loss_of_step, steps=recipe.steps, learning_rate=recipe.learning_rate,
-                checkpoint=work / f"{name}.pt", **({"schedule": one_cycle} | options))
+    optimization = Optimization(recipe.steps, recipe.learning_rate, schedule=one_cycle, **options)
+    checkpointing = Checkpointing(work / f"{name}.pt", every=checkpoint_every)
+    run = train(model.to(torch_device("auto")), loss_of_step, optimization, checkpointing)
     with track(total=recipe.steps, what=f"pretraining {name}", unit="step") as bar:
         for step, loss in run:
             losses.append(loss)

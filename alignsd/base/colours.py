@@ -1,0 +1,10 @@
+"""Okabe and Ito's palette, which is safe for every common kind of colour vision."""
+
+BLACK = "#222222"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#8A8A8A"

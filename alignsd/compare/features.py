@@ -1,0 +1,94 @@
+"""The features of pictures, which FID compares, from the layers of a network."""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from pickle import UnpicklingError
+
+import numpy as np
+import torch
+from torch import nn
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from alignsd.base.downloads import FAILED, told
+from alignsd.base.errors import Problem, at_least
+from alignsd.base.images import check_pixels
+from alignsd.models.registry import torch_device
+
+
+@torch.no_grad()
+def picture_features(
+    network: nn.Module,
+    pictures: Iterable[np.ndarray],
+    batch: int = 128,
+    device: str = "auto",
+) -> np.ndarray:
+    """Return the features ``(n, d)`` of pictures, float64, in the order of the pictures.
+
+    Args:
+        network: turns pictures ``(n, 3, h, w)`` uint8 into features ``(n, d)``.
+        pictures: ``(h, w, 3)`` uint8, of any sizes. At most ``batch`` pictures are held at a time.
+        batch: pictures at a time. Pictures of one size in a batch go through the network together.
+        device: ``"auto"`` or a torch device.
+
+    Returns:
+        The features; ``(0, 0)`` without pictures.
+
+    Raises:
+        ValueError: if a picture is no such array.
+        Problem: if the network takes no pictures of this size, or ``batch`` is below 1.
+    """
+    at_least(1, batch=batch)
+    target = torch_device(device)
+    network = network.to(target).eval()
+    waiting = iter(pictures)
+    features: list[np.ndarray] = []
+    held = list(islice(waiting, batch))
+    while held:
+        features += _features_of_batch(network, held, target)
+        held = list(islice(waiting, batch))
+    return np.stack(features) if features else np.empty((0, 0))
+
+
+def _features_of_batch(
+    network: nn.Module,
+    pictures: Sequence[np.ndarray],
+    device: torch.device,
+) -> list[np.ndarray]:
+    """Return the features ``(d,)`` of each picture."""
+    numbers_by_size: dict[tuple[int, ...], list[int]] = {}
+    for number, picture in enumerate(pictures):
+        check_pixels(picture)
+        numbers_by_size.setdefault(picture.shape, []).append(number)
+    features: dict[int, np.ndarray] = {}
+    for numbers in numbers_by_size.values():
+        stacked = np.stack([pictures[number] for number in numbers])
+        pixels = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
+        computed = network(pixels.to(device)).double().cpu().numpy()
+        features.update(zip(numbers, computed, strict=True))
+    return [features[number] for number in range(len(pictures))]
+
+
+def inception() -> nn.Module:
+    """Return the paper's network: 2,048 features of pictures ``(n, 3, h, w)`` uint8.
+
+    The network is Inception v3, as torch-fidelity converted the weights from TensorFlow.
+    torchmetrics scales pictures to 299 x 299 with an antialiased bilinear filter.
+
+    Raises:
+        Problem: if the weights cannot be fetched.
+    """
+    try:
+        return FrechetInceptionDistance(feature=2048).inception
+    except (RuntimeError, EOFError, UnpicklingError, *FAILED) as error:
+        # RuntimeError, EOFError and UnpicklingError: a download was cut off.
+        file = URL_INCEPTION_V3.rsplit("/", 1)[-1]
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise Problem(
+            "The weights of Inception, for FID, could not be fetched.",
+            expected=f"{file} from {URL_INCEPTION_V3}",
+            found=told(error),
+            cause="no network, or the host is gone: docs/data.md",
+            fix=f"get the file where there is a network and put the file into {folder}",
+        ) from error

@@ -1,0 +1,65 @@
+"""The prompts of the comparison, from a text file with one prompt per line."""
+
+from alignsd.base.errors import Problem, at_least
+from alignsd.base.paths import user_path
+from alignsd.base.reading import page_or_pointer, read_lines
+
+
+def read_prompts(source: str, count: int) -> list[str]:
+    """Return the first ``count`` distinct prompts of a text file.
+
+    Args:
+        source: a text file with one prompt per line (relative to the repository). Blank lines do
+            not count.
+        count: the number of prompts.
+
+    Raises:
+        Problem: if the file cannot be read, has another encoding or holds fewer prompts, or if
+            ``count`` is below 1.
+    """
+    at_least(1, prompt_count=count)
+    stripped = (line.strip() for line in _lines(source))
+    distinct = list(dict.fromkeys(line for line in stripped if line))
+    if not distinct:
+        raise Problem(
+            f"There is no prompt in {source}.",
+            expected=f"{count} distinct lines",
+            found="no line, or blank lines alone",
+            cause="an empty file, or another file than the one that was meant",
+            fix="--set prompts=FILE: a text file with one prompt per line",
+        )
+    if len(distinct) < count:
+        raise Problem(
+            f"There are not enough prompts in {source}.",
+            expected=f"{count} distinct lines",
+            found=f"{len(distinct)}",
+            cause="a short or repetitive file, or another file than the one that was meant",
+            fix=f"--set prompts=FILE with a longer file, or --set prompt_count={len(distinct)}",
+        )
+    return distinct[:count]
+
+
+def _lines(source: str) -> list[str]:
+    """Return the lines of a text file that is no web page and no pointer to a large file."""
+    try:
+        lines = read_lines(user_path(source))
+    except Problem as problem:
+        raise Problem(
+            "The prompts cannot be read.",
+            expected=f"{problem.expected}, with one prompt per line",
+            found=f"{problem.what} {problem.found}",
+            cause=problem.cause,
+            fix=f"{problem.fix}; or --set prompts=FILE with another file",
+        ) from problem
+    beginning = "\n".join(lines[:40])
+    mistaken = page_or_pointer(beginning)
+    if mistaken:
+        found, cause = mistaken
+        raise Problem(
+            "The prompts cannot be read.",
+            expected="a text file with one prompt per line",
+            found=found,
+            cause=cause,
+            fix="fetch the file again, or --set prompts=FILE with another file",
+        )
+    return lines
