@@ -8,7 +8,7 @@ from alignsd.adapt.regularization import Wanted
 from alignsd.base import folders, paths
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
-from alignsd.collect import channel, exports, privacy
+from alignsd.collect import exports, privacy
 from alignsd.kit.provenance import file_sha256
 from alignsd.kit.stage import begin
 from alignsd.models import clip, registry
