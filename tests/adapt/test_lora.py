@@ -1,4 +1,4 @@
-"""Fine-tuning as on a GPU: frozen weights in bfloat16, trained ones in single precision; and at Stable Diffusion's own size."""
+"""Fine-tuning as on a GPU, with frozen weights in bfloat16, and at Stable Diffusion's own size."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ RECIPE = lora.LoraRecipe(
 
 @pytest.fixture
 def examples():
-    """Four examples with latents of the miniature's size, as half precision leaves them on the disk."""
+    """Four examples with half-precision latents of the miniature's size."""
     moments = np.random.default_rng(0).random((4, 8, 16, 16)).astype(np.float16)
     negative = np.array([True, False, True, False])
     return Examples([moments], np.arange(4), [PROMPT] * 4, negative)
@@ -57,8 +57,10 @@ def test_a_gpu_trains_in_bfloat16_if_it_has_it(monkeypatch):
     assert training_precision(gpu) == torch.float32
 
 
-def test_frozen_weights_in_bfloat16_train_matrices_in_single_precision(pipeline, examples, monkeypatch):
-    """If it failed, training on a GPU would lose its smallest gradients, or move what is to stay."""
+def test_frozen_weights_in_bfloat16_train_matrices_in_single_precision(
+    pipeline, examples, monkeypatch
+):
+    """If it failed, a training on a GPU would lose small gradients, or move frozen weights."""
     monkeypatch.setattr(lora, "training_precision", lambda device: torch.bfloat16)
     before = {name: value.detach().clone() for name, value in pipeline.unet.named_parameters()}
     losses = [loss for _, loss in lora.finetune(pipeline, examples, RECIPE)]
@@ -69,12 +71,13 @@ def test_frozen_weights_in_bfloat16_train_matrices_in_single_precision(pipeline,
         else:
             assert value.dtype == torch.bfloat16, name
             assert torch.equal(value, before[name].bfloat16()), name
+    # Samples are drawn in the middle of a training.
     _, image = next(generate(pipeline, [Job("a", PROMPT, 1)], Drawing(2, 3.0)))
-    assert image.shape == (64, 64, 3) and image.std() > 0, "samples are drawn in the middle of a training"
+    assert image.shape == (64, 64, 3) and image.std() > 0
 
 
 def test_the_training_stays_on_the_device_asked_for(pipeline, examples, monkeypatch):
-    """If it failed, ``device="cpu"`` on a machine with a GPU would end in tensors on two devices."""
+    """If it failed, ``device="cpu"`` beside a GPU would end in tensors on two devices."""
     from accelerate import Accelerator
 
     monkeypatch.setattr(Accelerator, "device", property(lambda self: torch.device("meta")))
@@ -95,12 +98,16 @@ from alignsd.planning.throughput import UNET
 torch.manual_seed(0)
 torch.set_default_dtype(torch.bfloat16)
 unet = UNet2DConditionModel(**UNET | {"sample_size": 8})
-text = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=1, num_attention_heads=12, vocab_size=1000))
-vae = AutoencoderKL(block_out_channels=(32,) * 4, latent_channels=4, down_block_types=("DownEncoderBlock2D",) * 4,
-                    up_block_types=("UpDecoderBlock2D",) * 4)
+text = CLIPTextModel(CLIPTextConfig(
+    hidden_size=768, num_hidden_layers=1, num_attention_heads=12, vocab_size=1000))
+vae = AutoencoderKL(
+    block_out_channels=(32,) * 4, latent_channels=4,
+    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
 torch.set_default_dtype(torch.float32)
-tokenizer = CLIPTokenizer.from_pretrained(registry.resolve("miniature/stable-diffusion") + "/tokenizer")
-pipeline = StableDiffusionPipeline(vae, text, tokenizer, unet, DDPMScheduler(), None, None, requires_safety_checker=False)
+folder = registry.resolve("miniature/stable-diffusion")
+tokenizer = CLIPTokenizer.from_pretrained(folder + "/tokenizer")
+pipeline = StableDiffusionPipeline(
+    vae, text, tokenizer, unet, DDPMScheduler(), None, None, requires_safety_checker=False)
 pipeline.set_progress_bar_config(disable=True)
 lora.training_precision = lambda device: torch.bfloat16
 lora.add_lora(unet, 32, 0)
@@ -114,13 +121,15 @@ recipe = lora.LoraRecipe(
 ((_, loss),) = lora.finetune(pipeline, examples, recipe)
 ((_, image),) = generate(pipeline, [Job("a", "a person", 0, "Weird image. ")], Drawing(1, 7.5))
 still = bool((first == next(iter(unet.parameters()))).all())
-print(loss, float(second.abs().max() > 0 and second.dtype == torch.float32), float(still), image.shape[0],
-      resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+learned = bool(second.abs().max() > 0) and second.dtype == torch.float32
+gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(loss, float(learned), float(still), image.shape[0], gigabytes)
 """
 
 
 def test_a_training_step_and_a_sampling_step_of_stable_diffusion_s_own_size():
-    out = subprocess.run([sys.executable, "-c", FULL_SIZE], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", FULL_SIZE]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
     loss, learned, still, side, gigabytes = map(float, out.stdout.split())
     assert 0 < loss < float("inf") and learned and still and side == 64 and gigabytes < 6
 

@@ -1,4 +1,4 @@
-"""Regularization pictures: the first that are whole and rate high enough, and what was left out counted."""
+"""Regularization pictures: whole pictures that rate high enough; the others are counted."""
 
 import json
 from types import SimpleNamespace
