@@ -13,58 +13,110 @@ import typer
 from alignsd.base import commands
 from alignsd.base.errors import Problem, Stopped
 from alignsd.base.paths import checked_run, figures_dir, run_dir, shown
-from alignsd.base.progress import Progress, clock, work_file
+from alignsd.base.progress import clock, work_file
 from alignsd.kit import lineage, locks, parameters
+from alignsd.kit.presets import default_run, resolve
 from alignsd.kit.records import expected_seconds, known_work
 from alignsd.kit.surroundings import print_any_character, require_docstrings
 from alignsd.running import runner
+from alignsd.running.forecast import EarlierRun, Forecast
 from alignsd.running.signals import Interrupted, handled, interrupt
+from alignsd.running.status_line import StatusLine
+from alignsd.running.tasks import Plan, Request, prepare
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="Human Preference Score and Stable Diffusion aligned with it, notebook by notebook.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Human Preference Score and Stable Diffusion aligned with it, notebook by notebook.",
+)
+
+# The options of `run`. Each option is a parameter of the function: that is how typer knows them.
+Notebooks = Annotated[
+    list[str] | None, typer.Argument(help="Numbers or names, such as 01 02; all if none.")
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="mini, smoke, small, paper, or a .yaml file of yours; mini if not given."),
+]
+NewRun = Annotated[
+    str | None, typer.Option("--run", help="Name of the run; the preset's if not given.")
+]
+Parent = Annotated[
+    str | None,
+    typer.Option("--from-run", help="Vary this run: read its stages, make only what changes."),
+]
+Start = Annotated[
+    str | None, typer.Option("--from", help="Leave out the notebooks before this one.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A value: 05.steps=200, or seed=1 for all.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan and every value, run nothing.")
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Empty the chosen stages' folders and run them again.")
+]
+Run = Annotated[str, typer.Option("--run", help="Name of the run.")]
 
 
 @app.command()
 def run(
-    notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers or names, such as 01 02; all if none.")] = None,
-    preset: Annotated[str | None, typer.Option(help="mini, smoke, small, paper, or a .yaml file of yours; mini if not given.")] = None,
-    name: Annotated[str | None, typer.Option("--run", help="Name of the run; the preset's if not given.")] = None,
-    parent: Annotated[
-        str | None,
-        typer.Option("--from-run", help="Vary this run: read its stages, make only what changes."),
-    ] = None,
-    start: Annotated[str | None, typer.Option("--from", help="Leave out the notebooks before this one.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="A value: 05.steps=200, or seed=1 for all.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and every value, run nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Empty the chosen stages' folders and run them again.")] = False,
+    notebooks: Notebooks = None,
+    preset: Preset = None,
+    name: NewRun = None,
+    parent: Parent = None,
+    start: Start = None,
+    settings: Settings = None,
+    dry_run: DryRun = False,
+    force: Force = False,
 ) -> None:
     """Run notebooks in order; finished ones are left alone."""
     for given in (name, parent):
         if given is not None:
             checked_run(given)  # an empty name, such as that of an unset variable, means no run
     if parent and name is None:
-        raise Problem("A variation needs a name of its own.", expected="--run NAME --from-run RUN", found=f"--from-run {parent} alone",
-                      cause="without --run the results would go to another run's folder",
-                      fix=f"alignsd run --run trial --from-run {parent}" + "".join(f" --set {s}" for s in settings or ()))
-    run_name = name or _name_of("mini" if preset is None else preset)
-    chosen = notebooks or ()
-    plan = runner.prepare(preset, run_name, chosen, start, settings or (), force, parent or "")
+        raise _no_name_of_its_own(parent, settings or ())
+    run_name = name or default_run("mini" if preset is None else preset)
+    request = Request(
+        run_name, preset, notebooks or (), start, settings or (), force, parent or ""
+    )
+    plan = prepare(request)
     if dry_run:
-        return _show(plan)
+        _show(plan)
+        return
     with _only_writer(plan):
-        if any(task.todo for task in plan.tasks):
+        todo = [task.name[:2] for task in plan.tasks if task.todo]
+        if todo:
             values = {notebook[:2]: own for notebook, own in plan.values.items()}
-            _look_ahead(run_name, values, [task.name[:2] for task in plan.tasks if task.todo])
+            _look_ahead(run_name, values, todo)
         _carry_out(plan)
-    print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
+    print(f"\nExecuted notebooks: {shown(run_dir(run_name))}")
+    print(f"Figures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
         scorecard(run_name)
 
 
+def _no_name_of_its_own(parent: str, settings: Sequence[str]) -> Problem:
+    again = [f"alignsd run --run trial --from-run {parent}"]
+    again += [f"--set {setting}" for setting in settings]
+    return Problem(
+        "A variation needs a name of its own.",
+        expected="--run NAME --from-run RUN",
+        found=f"--from-run {parent} alone",
+        cause="without --run the results would go to another run's folder",
+        fix=" ".join(again),
+    )
+
+
 @app.command()
 def clean(
-    name: Annotated[str, typer.Option("--run", help="Name of the run.")],
-    start: Annotated[str | None, typer.Option("--from", help="Keep the stages before this notebook.")] = None,
+    name: Run,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Keep the stages before this notebook.")
+    ] = None,
 ) -> None:
     """Delete what the notebooks of a run left for each other."""
     deleted = 0
@@ -76,11 +128,11 @@ def clean(
 
 
 @app.command()
-def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run.")] = "mini") -> None:
-    """Print a run's scorecard: each claim of the paper, its number there and here, and the verdict."""
+def scorecard(name: Run = "mini") -> None:
+    """Print a run's scorecard: each claim, its number in the paper and here, and the verdict."""
     from alignsd.compare.scorecard import read, table  # imports pandas
 
-    variation = lineage.told(name)
+    variation = lineage.in_words(name)
     lineage.check_run(name)
     heading = f"Scorecard of run {name}" + (f" ({variation})" if variation else "")
     text = table(read(run_dir(name) / "scorecard.json"))
@@ -91,52 +143,111 @@ def scorecard(name: Annotated[str, typer.Option("--run", help="Name of the run."
 @app.command()
 def cost(
     preset: Annotated[str, typer.Option(help="A preset at full size.")] = "paper",
-    parts: Annotated[int, typer.Option(min=0, help="Parts of DiffusionDB to score; 0 counts those at hand, or else the paper's 1000.")] = 0,
-    batch: Annotated[int, typer.Option(min=0, help="Images at a time while measuring; 0: as in the preset, on a CPU one.")] = 0,
-    device: Annotated[str, typer.Option(help="A torch device; auto takes a GPU if there is one.")] = "auto",
+    parts: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Parts of DiffusionDB to score; 0 counts those at hand, or else the paper's 1000.",
+        ),
+    ] = 0,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Images at a time while measuring; 0: as in the preset, on a CPU one."
+        ),
+    ] = 0,
+    device: Annotated[
+        str, typer.Option(help="A torch device; auto takes a GPU if there is one.")
+    ] = "auto",
 ) -> None:
-    """Measure this machine with full-size models of random weights and say what a preset would take; nothing is downloaded."""
+    """Measure this machine with full-size models of random weights; say what a preset would take.
+
+    Nothing is downloaded.
+    """
     from alignsd.planning import costs, throughput  # import torch
 
-    values = _values_by_number(preset, preset, ())
+    resolved = resolve(preset, preset)
+    values = {notebook[:2]: own for notebook, own in resolved.items()}
     if not costs.is_full_size(values):
-        raise Problem(f"Preset {preset!r} is not at full size.", expected="a preset with 05.resolution = 512", cause="another preset",
-                      found=f"{values['05']['resolution']}", fix="alignsd cost --preset paper; README tells what mini takes")
+        raise Problem(
+            f"Preset {preset!r} is not at full size.",
+            expected="a preset with 05.resolution = 512",
+            cause="another preset",
+            found=f"{values['05']['resolution']}",
+            fix="alignsd cost --preset paper; README tells what mini takes",
+        )
     measured = throughput.measure(device, costs.batches(values, device, batch))
-    print(costs.report(values, parts or costs.parts_at(values["03"]["parts"]) or costs.PARTS, measured, values))
+    scored = parts or costs.parts_at(parameters.text(values["03"], "parts")) or costs.PARTS
+    print(costs.report(values, scored, measured, values))
 
 
 @app.command()
 def fetch(
-    to: Annotated[Path, typer.Option(help="Folder to write to, for notebook 03's parameter parts.")],
-    subset: Annotated[str, typer.Option(help="Such as large_first_1m, the paper's, or 2m_first_10k.")] = "large_first_1m",
-    parts: Annotated[str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")] = "",
-    prompts_first: Annotated[bool, typer.Option("--prompts-first", help="Fetch the table of prompts and leave out useless parts.")] = False,
-    most: Annotated[int, typer.Option(min=0, help="With --prompts-first: so many parts, those with most prompts; 0: all.")] = 0,
-    minimum: Annotated[int, typer.Option(min=1, help="With --prompts-first: images that a prompt needs (paper: 4).")] = 4,
-    revision: Annotated[str, typer.Option(help="Branch or commit of the repository on the hub.")] = "main",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched; the table of prompts is fetched.")] = False,
+    to: Annotated[
+        Path, typer.Option(help="Folder to write to, for notebook 03's parameter parts.")
+    ],
+    subset: Annotated[
+        str, typer.Option(help="Such as large_first_1m, the paper's, or 2m_first_10k.")
+    ] = "large_first_1m",
+    parts: Annotated[
+        str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")
+    ] = "",
+    prompts_first: Annotated[
+        bool,
+        typer.Option(
+            "--prompts-first", help="Fetch the table of prompts and leave out useless parts."
+        ),
+    ] = False,
+    most: Annotated[
+        int,
+        typer.Option(
+            min=0, help="With --prompts-first: so many parts, those with most prompts; 0: all."
+        ),
+    ] = 0,
+    minimum: Annotated[
+        int,
+        typer.Option(
+            min=1, help="With --prompts-first: images that a prompt needs (paper: 4)."
+        ),
+    ] = 4,
+    revision: Annotated[
+        str, typer.Option(help="Branch or commit of the repository on the hub.")
+    ] = "main",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would be fetched; the table of prompts is fetched."
+        ),
+    ] = False,
 ) -> None:
     """Fetch parts of DiffusionDB; what is there whole is left alone."""
-    from alignsd.select import fetch as db  # imports pandas
+    from alignsd.select import fetch as diffusiondb  # imports pandas
 
-    wanted = db.choose(subset, parts)
+    wanted = diffusiondb.choose(subset, parts)
     if prompts_first:
-        wanted, prompts = db.parts_with_groups(db.fetch_metadata(subset, to, revision), wanted, minimum, most)
-        print(f"{prompts:,} prompts have at least {minimum} images; they lie in {len(wanted):,} parts")
+        metadata = diffusiondb.fetch_metadata(subset, to, revision)
+        wanted, prompts = diffusiondb.parts_with_groups(metadata, wanted, minimum, most)
+        print(
+            f"{prompts:,} prompts have at least {minimum} images; they lie in {len(wanted):,} parts"
+        )
     if not wanted:
-        return print("nothing to fetch")
-    print(f"{len(wanted):,} parts, {db.part_file(subset, wanted[0])} to {db.part_file(subset, wanted[-1])}, "
-          f"about {len(wanted) * db.PART_GIB[subset.split('_')[0]]:,.0f} GiB")
+        print("nothing to fetch")
+        return
+    first = diffusiondb.part_file(subset, wanted[0])
+    last = diffusiondb.part_file(subset, wanted[-1])
+    gib = len(wanted) * diffusiondb.PART_GIB[subset.split("_")[0]]
+    print(f"{len(wanted):,} parts, {first} to {last}, about {gib:,.0f} GiB")
     if not dry_run:
-        db.fetch(subset, wanted, to, revision)
+        diffusiondb.fetch(subset, wanted, to, revision)
 
 
 @app.command("import-choices")
 def import_choices(
     table: Annotated[
         Path,
-        typer.Argument(help="Columns prompt, images, choice: .csv, .tsv, .jsonl, .json or .parquet."),
+        typer.Argument(
+            help="Columns prompt, images, choice: .csv, .tsv, .jsonl, .json or .parquet."
+        ),
     ],
     out: Annotated[
         Path, typer.Argument(help="Folder of the data set, for notebook 02's parameter data.")
@@ -156,7 +267,7 @@ def import_choices(
     """Turn your own choices into a data set in the paper's layout."""
     from alignsd.collect import own_choices  # imports pandas
 
-    cells = own_choices.read_table(table)
+    cells = own_choices.read_choices_table(table)
     counts = own_choices.import_choices(
         cells, images or table.parent, out, test_share, seed, count_from
     )
@@ -166,8 +277,14 @@ def import_choices(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def lab(
-    arguments: Annotated[list[str] | None, typer.Argument(help="Passed on to JupyterLab, such as --no-browser --port 9999.")] = None,
-    fresh: Annotated[list[str] | None, typer.Option(help="A notebook whose copy is to be fresh; the old one is renamed.")] = None,
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="Passed on to JupyterLab, such as --no-browser --port 9999."),
+    ] = None,
+    fresh: Annotated[
+        list[str] | None,
+        typer.Option(help="A notebook whose copy is to be fresh; the old one is renamed."),
+    ] = None,
 ) -> None:
     """Open the notebooks in JupyterLab: working copies in lab/, which git ignores."""
     from alignsd.running.lab import start  # imports jupyter
@@ -195,82 +312,79 @@ def main() -> None:
         sys.exit(end.exit_code)
 
 
-def _name_of(preset: str) -> str:
-    """Return the name of a preset's run: the preset's, without the folder and ending of a file.
-
-    Raises:
-        Problem: if there is no such preset.
-    """
-    parameters.read_preset(preset)
-    return Path(preset).stem if preset.lower().endswith((".yaml", ".yml")) else preset
-
-
 def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
     again = [argument for argument in arguments if argument != "--force"]  # it would start anew
     return f"Stopped by {end.name}. To go on: {shlex.join(['alignsd', *again])}"
 
 
-def _look_ahead(run_name: str, values: dict[str, dict[str, parameters.Value]], todo: Sequence[str]) -> None:
-    """Says before notebooks run what they need that this machine lacks and, at full size, what they will take."""
+def _look_ahead(
+    run_name: str,
+    values: dict[str, dict[str, parameters.Value]],
+    todo: Sequence[str],
+) -> None:
+    """Say before notebooks run what they need that this machine lacks, and what they will take."""
     from alignsd.planning.look_ahead import look_ahead  # imports torch
 
     look_ahead(run_name, values, todo)
 
 
-def _values_by_number(preset: str, run_name: str, settings: Sequence[str]) -> dict[str, dict[str, parameters.Value]]:
-    return {name[:2]: values for name, values in parameters.resolve(preset, run_name, settings).items()}
-
-
 @contextmanager
-def _only_writer(plan: runner.Plan) -> Iterator[None]:
+def _only_writer(plan: Plan) -> Iterator[None]:
     """Keep other processes from writing in the run of a plan while the block runs."""
-    nothing_to_write = not any(task.todo for task in plan.tasks) and plan.parent == lineage.parent_of(plan.run)
-    if nothing_to_write:  # a finished run may lie in a read-only folder
-        yield
+    nothing_to_run = not any(task.todo for task in plan.tasks)
+    if nothing_to_run and plan.parent == lineage.parent_of(plan.run):
+        yield  # nothing is written: a finished run may lie in a read-only folder
         return
     with locks.hold(locks.run_lock(plan.run), f"alignsd run --run {plan.run}"):
         runner.note(plan)
         yield
 
 
-def _carry_out(plan: runner.Plan) -> None:
+def _carry_out(plan: Plan) -> None:
     """Carry out a plan and print how far the run is."""
     names = [task.name for task in plan.tasks]
     todo = [task.name for task in plan.tasks if task.todo]
-    expected = expected_seconds(plan.preset, plan.run)
-    known = known_work(plan.preset, plan.run)
-    progress = Progress(names, todo, expected, known, work_file(plan.run))
+    seconds = expected_seconds(plan.preset, plan.run)
+    earlier = EarlierRun(seconds, known_work(plan.preset, plan.run))
+    status = StatusLine(names, Forecast(todo, earlier), work_file(plan.run))
     started = time.monotonic()
     print(f"run {plan.run}, preset {plan.preset}", flush=True)
     _tell_of_empty_parent(plan)
     for task in plan.tasks:
         if not task.todo:
             runner.leave(task)
-            progress.skip(task.name, task.reason)
+            status.skip(task.name, task.reason)
             continue
-        with progress.running(task.name):
+        with status.running(task.name):
             runner.carry_out(task)
     print(f"all done in {clock(time.monotonic() - started)}")
 
 
-def _tell_of_empty_parent(plan: runner.Plan) -> None:
+def _tell_of_empty_parent(plan: Plan) -> None:
     """Say that a variation has nothing to read, as in a fresh clone, which holds no stages."""
-    line = lineage.lineage(plan.run, plan.parent)[1:]
-    if not line or any(any((run_dir(run) / "stages").glob("*/metrics.json")) for run in line):
+    ancestors = lineage.lineage(plan.run, plan.parent)[1:]
+    if not ancestors or any(lineage.finished_stages(ancestor) for ancestor in ancestors):
         return
     command = commands.pasteable(f"alignsd run --run {plan.parent}")
-    print(f"run {plan.parent} has no stages on this machine, so run {plan.run} makes all stages itself.")
-    print(f"To make the stages of run {plan.parent} once, for all its variations: {command}", flush=True)
+    print(
+        f"run {plan.parent} has no stages on this machine, "
+        f"so run {plan.run} makes all stages itself."
+    )
+    print(
+        f"To make the stages of run {plan.parent} once, for all its variations: {command}",
+        flush=True,
+    )
 
 
-def _show(plan: runner.Plan) -> None:
+def _show(plan: Plan) -> None:
+    """Print what a plan would do, and every value."""
     if plan.parent:
         changes = ", ".join(plan.settings) or "nothing yet"
         print(f"run {plan.run} varies run {plan.parent}; changed: {changes}")
         _tell_of_empty_parent(plan)
     for task in plan.tasks:
         print(f"{task.name}: {'runs' if task.todo else 'left alone'} ({task.reason})")
-        for parameter in parameters.read_parameters(parameters.notebook_path(task.name)).values():
+        for parameter in task.offered.values():
             value = task.values[parameter.name]
             mark = " " if value == parameter.default else "*"
             print(f"  {mark} {parameter.name} = {value!r}  # {parameter.meaning}")

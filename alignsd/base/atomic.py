@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside their place, then renamed."""
+"""Write files that are either whole or absent: under a temporary name first, then renamed."""
 
 import errno
 import hashlib
@@ -14,7 +14,7 @@ from typing import Any
 from alignsd.base.errors import Problem
 from alignsd.base.paths import shown
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, no more allowed, no larger file allowed
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, file too large
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_SPACE = ("No space left on device", "Disk quota exceeded", "There is not enough space")
 
@@ -24,11 +24,11 @@ TEMPORARY = re.compile(r"\..*\.(\d+)\.part(\.[^/]*)?", re.DOTALL)
 
 @contextmanager
 def replacing(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` and put it in ``path``'s place if the block ends well.
+    """Yield a temporary path beside ``path``; rename the file to ``path`` if the block ends well.
 
-    The temporary path keeps the suffix, for writers that choose a format by it. It need not exist
-    beforehand; parent folders are made. If the block raises, the temporary file is removed and
-    ``path`` stays as it was.
+    The temporary path keeps the suffix, because some writers choose the format by the suffix. The
+    temporary file need not exist beforehand; parent folders are made. If the block raises, the
+    temporary file is removed and ``path`` stays as it was.
 
     Args:
         path: the file to write or to replace.
@@ -50,16 +50,16 @@ def replacing(path: Path | str) -> Iterator[Path]:
         except OSError as error:
             raise unwritable(path, error) from error
     finally:
-        with suppress(OSError):  # what stopped the block is the news
+        with suppress(OSError):  # the error of the block matters more
             part.unlink(missing_ok=True)
 
 
 def made(folder: Path | str) -> Path:
-    """Return a folder, which is made if it is missing.
+    """Return a folder; make the folder if it is missing.
 
     Raises:
-        Problem: if it cannot be made: a file or a dangling link is in its place, the disk is full
-            or cannot be written to.
+        Problem: if the folder cannot be made: a file or a dangling link is in its place, or the
+            disk is full or read-only.
     """
     folder = Path(folder)
     try:
@@ -70,18 +70,18 @@ def made(folder: Path | str) -> Path:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder and what lies in it.
+    """Delete a folder and everything in the folder.
 
     Raises:
-        Problem: if it is a link, whose folder may be needed elsewhere, or cannot be deleted.
+        Problem: if the folder cannot be deleted, or is a link: another run may need its target.
     """
     if os.path.islink(folder):
         raise Problem(
-            f"{_place(folder)} is a link, and only a folder is emptied.",
+            f"{_named(folder)} is a link, and only a folder is emptied.",
             expected="a folder of the run itself",
             found=f"a link to {os.readlink(folder)}",
             cause="the folder was moved elsewhere, or is shared with another run",
-            fix=f"rm '{_place(folder)}' removes the link and keeps the folder that it leads to",
+            fix=f"rm '{_named(folder)}' removes the link and keeps the folder that it leads to",
         )
     try:
         shutil.rmtree(folder)
@@ -91,10 +91,10 @@ def remove_folder(folder: Path) -> None:
 
 @contextmanager
 def telling_a_full_disk(path: Path) -> Iterator[None]:
-    """Turn the errors by which writers tell of a full disk or a read-only one into a ``Problem``.
+    """Turn a writer's error about a full disk or a read-only disk into a ``Problem``.
 
     Args:
-        path: what the block writes.
+        path: the file that the block writes.
 
     Raises:
         Problem: if the disk is full or read-only. Another error of the block stays as it is.
@@ -105,8 +105,7 @@ def telling_a_full_disk(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         number = getattr(error, "errno", None)
-        told_in_words = any(words in str(error) for words in NO_SPACE)  # safetensors gives no number
-        if number in (*FULL, errno.EROFS) or told_in_words:
+        if number in (*FULL, errno.EROFS) or _tells_no_space(error):
             raise unwritable(path, error) from error
         raise
 
@@ -116,29 +115,12 @@ def unwritable(path: Path, error: Exception, is_folder: bool = False) -> Problem
 
     Args:
         path: the file or folder.
-        error: what the system said.
+        error: the system's error.
         is_folder: whether ``path`` was to be a folder.
     """
-    number = getattr(error, "errno", None)
-    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    elsewhere = "ALIGNSD_OUTPUT=/another/folder in front of the command puts runs elsewhere"
-    obstacle = _obstacle(path, is_folder)
-    if obstacle is not None:
-        found, cause = obstacle
-        fix = "remove or rename this file or link, then run the same command again"
-    elif number in REFUSED:
-        found = f"{reason}: {_place(_nearest(path))}"
-        cause = "a read-only disk or checkout, or a folder that belongs to another user"
-        fix = f"{elsewhere}; or change the folder's permissions"
-    elif number in FULL or any(words in str(error) for words in NO_SPACE):
-        found = f"{reason}; {_free(path)}"
-        cause = f"the disk of {_place(_nearest(path))} is full, or its quota is used up"
-        fix = f"make room there, then run the same command again; or {elsewhere}"
-    else:
-        found, cause = reason, "a name that the disk cannot hold, or a failing disk"
-        fix = f"look at {_place(_nearest(path))}; {elsewhere}"
+    found, cause, fix = _reason(path, error, is_folder)
     return Problem(
-        f"{_place(path)} cannot be written.",
+        f"{_named(path)} cannot be written.",
         expected="a folder that can be written to, with room in it",
         found=found,
         cause=cause,
@@ -146,20 +128,49 @@ def unwritable(path: Path, error: Exception, is_folder: bool = False) -> Problem
     )
 
 
-def _place(path: Path) -> str:
-    """Return a path for a message. The path itself counts, also where it is a link."""
+def _reason(path: Path, error: Exception, is_folder: bool) -> tuple[str, str, str]:
+    """Return what was found where a file or folder cannot be written, the cause, and the fix."""
+    number = getattr(error, "errno", None)
+    words = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    elsewhere = "ALIGNSD_OUTPUT=/another/folder in front of the command puts runs elsewhere"
+    nearest = _named(_nearest(path))
+    obstacle = _obstacle(path, is_folder)
+    if obstacle is not None:
+        found, cause = obstacle
+        fix = "remove or rename this file or link, then run the same command again"
+        return found, cause, fix
+    if number in REFUSED:
+        cause = "a read-only disk or checkout, or a folder that belongs to another user"
+        fix = f"{elsewhere}; or change the folder's permissions"
+        return f"{words}: {nearest}", cause, fix
+    if number in FULL or _tells_no_space(error):
+        cause = f"the disk of {nearest} is full, or its quota is used up"
+        fix = f"make room there, then run the same command again; or {elsewhere}"
+        return f"{words}; {_free(path)}", cause, fix
+    cause = "a name that the disk cannot hold, or a failing disk"
+    return words, cause, f"look at {nearest}; {elsewhere}"
+
+
+def _tells_no_space(error: Exception) -> bool:
+    """Return whether an error tells of a full disk in words; safetensors gives no number."""
+    return any(words in str(error) for words in NO_SPACE)
+
+
+def _named(path: Path) -> str:
+    """Return a path for a message. A link is named itself, not the file that it leads to."""
     text = str(path.parent / path.name) if os.path.islink(path) else shown(path)
     return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]}"
 
 
 def _obstacle(path: Path, is_folder: bool) -> tuple[str, str] | None:
-    """Return what lies where a folder should be, and how that comes about; None if nothing does."""
+    """Return what lies where a folder should be, and the cause; None if nothing lies there."""
     if not is_folder and os.path.isdir(path):
-        return f"{_place(path)} is a folder, not a file", "a folder of the same name"
+        return f"{_named(path)} is a folder, not a file", "a folder of the same name"
     folders = (path, *path.parents) if is_folder else path.parents
     for folder in folders:
         if os.path.islink(folder) and not os.path.exists(folder):
-            return f"{folder} is a link to {os.readlink(folder)}, which is not there", "a dangling link"
+            target = os.readlink(folder)
+            return f"{folder} is a link to {target}, which is not there", "a dangling link"
         if os.path.exists(folder) and not os.path.isdir(folder):
             return f"{folder} is a file, not a folder", "a file of the same name"
     return None
@@ -167,14 +178,18 @@ def _obstacle(path: Path, is_folder: bool) -> tuple[str, str] | None:
 
 def _nearest(path: Path) -> Path:
     """Return the path, or the folder nearest above it that exists."""
-    return next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
+    for candidate in (path, *path.absolute().parents):
+        if os.path.exists(candidate):
+            return candidate
+    return path
 
 
 def _free(path: Path) -> str:
     try:
-        return f"{shutil.disk_usage(_nearest(path)).free / 2**20:,.1f} MiB are free"
+        free = shutil.disk_usage(_nearest(path)).free
     except OSError:
         return "the free space cannot be told"
+    return f"{free / 2**20:,.1f} MiB are free"
 
 
 def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
@@ -191,23 +206,24 @@ def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
     Returns:
         The files that were deleted.
     """
-    dead = []
+    deleted = []
     for parent, folders, names in os.walk(folder):
         if not deep:
             folders.clear()
-        for match in filter(None, map(TEMPORARY.fullmatch, names)):
-            path = Path(parent, match[0])
-            if _is_written_by(int(match[1]), path):
+        for name in names:
+            match = TEMPORARY.fullmatch(name)
+            path = Path(parent, name)
+            if match is None or _is_written_by(int(match[1]), path):
                 continue
             with suppress(OSError):  # a file that cannot be deleted does no harm
                 path.unlink()
-                dead.append(path)
-    return dead
+                deleted.append(path)
+    return deleted
 
 
 def temporary(path: Path) -> Path:
     """Return the hidden name beside a file under which this process writes the file."""
-    # A long name has no room for the additions, so its hash stands for it.
+    # A long name leaves no room for the process id, so the hash of the name stands in its place.
     name = path.stem.encode("utf-8", "surrogatepass")
     stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
     return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
@@ -223,19 +239,25 @@ def write_json(path: Path | str, value: Any) -> None:
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
         content = f"{text}\n".encode()
+    except UnicodeEncodeError as error:
+        found = "text with half a character (a lone surrogate)"
+        cause = "text that was cut in the middle of a character"
+        raise _no_json(path, found, cause) from error
     except (TypeError, ValueError, RecursionError) as error:
-        no_text = isinstance(error, UnicodeEncodeError)
-        raise Problem(
-            f"{Path(path).name} could not be written.",
-            expected="finite numbers, text, lists and dictionaries",
-            found="text with half a character (a lone surrogate)" if no_text else str(error),
-            cause="text that was cut in the middle of a character"
-            if no_text
-            else "a mean over nothing, or an object put into a result by mistake",
-            fix="look at the value printed above; None stands for a value that does not exist",
-        ) from error
+        cause = "a mean over nothing, or an object put into a result by mistake"
+        raise _no_json(path, str(error), cause) from error
     with replacing(path) as part:
         part.write_bytes(content)
+
+
+def _no_json(path: Path | str, found: str, cause: str) -> Problem:
+    return Problem(
+        f"{Path(path).name} could not be written.",
+        expected="finite numbers, text, lists and dictionaries",
+        found=found,
+        cause=cause,
+        fix="look at the value printed above; None stands for a value that does not exist",
+    )
 
 
 def _is_written_by(process: int, path: Path) -> bool:
@@ -243,7 +265,7 @@ def _is_written_by(process: int, path: Path) -> bool:
 
     Numbers of processes are used again, in containers very soon.
     """
-    import psutil  # only when a temporary file was left behind
+    import psutil  # slow to import, and only needed when a temporary file was left behind
 
     try:
         return psutil.Process(process).create_time() <= path.stat().st_mtime + 1

@@ -1,4 +1,4 @@
-"""Say how the reader reaches the commands of the kit, so that what a message names can be pasted.
+"""Turn the commands in messages into commands that the reader can paste.
 
 A reader sits at a terminal, with the environment activated or not, in the repository or elsewhere;
 or at a notebook, where a command is typed in a terminal beside the notebook.
@@ -13,28 +13,30 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+from alignsd.base.folders import repository
+
 # Set by the command `alignsd` for itself and for the kernels that the command starts.
 READER_FOLDER = "ALIGNSD_READER_FOLDER"
 SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "lab")
 TARGETS = ("help", "demo", "test", "browser", "lab", "figures", "clean")
 TERMINAL = "in a terminal (File, New, Terminal): "
 
-# No path, no option and no longer word ends with the name: alignsd/base/paths.py, -m pip, remake.
+# What may not stand before a command's name, as in alignsd/base/paths.py, -m pip and remake.
 BEFORE = r"(?<![\w./-])(?<!-m )"
 ALIGNSD = re.compile(rf"{BEFORE}alignsd(?= (?:{'|'.join(SUBCOMMANDS)})\b)")
 MAKE = re.compile(rf"{BEFORE}make(?= (?:{'|'.join(TARGETS)})\b)")
 PIP = re.compile(rf"{BEFORE}pip(?= install\b)")
 SETTING = re.compile(r"--set ('?)(?=[a-z_]+=)")  # of a parameter, without its notebook
-ANY = re.compile("|".join(pattern.pattern for pattern in (ALIGNSD, MAKE, PIP)))
+ANY = re.compile("|".join([ALIGNSD.pattern, MAKE.pattern, PIP.pattern]))
 
 
 def remember_reader() -> None:
-    """Note that the reader sits at a terminal and in which folder, for the kernels to come."""
+    """Note the folder of the reader's terminal for the kernels that this process starts."""
     os.environ[READER_FOLDER] = _present_folder()
 
 
 def remember_notebook(name: str) -> None:
-    """Note in a notebook's kernel which notebook is run, so that messages can name its parameters."""
+    """Note in a notebook's kernel which notebook runs, so that messages name its parameters."""
     shell = _kernel_shell()
     if shell is not None:
         shell.alignsd_notebook = name
@@ -51,11 +53,12 @@ def in_notebook() -> bool:
 
 
 def pasteable(text: str) -> str:
-    """Return a command, or a sentence with commands, as the reader can paste the command.
+    """Return a command, or a sentence with commands, in a form that the reader can paste.
 
     ``alignsd`` becomes ``.venv/bin/alignsd`` where the shell would not find ``alignsd``, or would
-    find the ``alignsd`` of another environment; ``pip`` becomes the environment's; ``make`` and the
-    files that ``pip`` reads are named from where the reader is.
+    find the ``alignsd`` of another environment. ``pip`` becomes the ``pip`` of this environment.
+    ``make`` gets the repository's folder, and so do the files that ``pip`` reads, where the reader
+    is in another folder.
 
     Args:
         text: such as ``"alignsd run 02"``, or ``"make clean, or pip install -e ."``.
@@ -63,25 +66,31 @@ def pasteable(text: str) -> str:
     if not ANY.search(text):
         return text
     text = ALIGNSD.sub(lambda _: _alignsd(), text)
-    repository = _repository()
-    if repository and not _is_reader_in(repository):
-        quoted = _quoted(repository)
-        text = MAKE.sub(lambda _: f"make -C {quoted}", text)
-        if PIP.search(text):
-            requirements = _quoted(repository / "requirements.txt")
-            text = text.replace("-r requirements.txt", f"-r {requirements}")
-            text = re.sub(r"-e \.(?=\s|,|;|$)", lambda _: f"-e {quoted}", text)
+    folder = repository()
+    if folder is not None and not _is_reader_in(folder):
+        text = _from_elsewhere(text, folder)
     return PIP.sub(lambda _: _pip(), text)
 
 
+def _from_elsewhere(text: str, folder: Path) -> str:
+    """Return commands that work outside the repository, whose folder they then name."""
+    quoted = _quoted(folder)
+    text = MAKE.sub(lambda _: f"make -C {quoted}", text)
+    if not PIP.search(text):
+        return text
+    requirements = _quoted(folder / "requirements.txt")
+    text = text.replace("-r requirements.txt", f"-r {requirements}")
+    return re.sub(r"-e \.(?=\s|,|;|$)", lambda _: f"-e {quoted}", text)
+
+
 def advice(text: str, notebook: str = "") -> str:
-    """Return what a message tells the reader to do, with commands that can be pasted.
+    """Return the advice of a message with commands that can be pasted.
 
     At a notebook the advice says where a command is typed.
 
     Args:
         text: the advice, such as ``"alignsd run 02"``.
-        notebook: the notebook that would do the same when all its cells are run, if there is one.
+        notebook: the notebook that does the same when all its cells are run, if there is one.
     """
     text = with_notebook(text)
     if not in_notebook():
@@ -97,7 +106,7 @@ def advice(text: str, notebook: str = "") -> str:
 def with_notebook(text: str) -> str:
     """Return advice whose ``--set steps=10`` names the present notebook: ``--set 02.steps=10``.
 
-    Where no notebook is run, only ``steps=10`` is left: the reader calls the function.
+    Where no notebook runs, the reader calls the function, and only ``steps=10`` is left.
     """
     number = _present_notebook()[:2]
     if number:
@@ -119,15 +128,18 @@ def file_name(notebook: str) -> str:
 
 def scripts() -> list[Path]:
     """Return the folders in which this environment may hold its commands, the likeliest first."""
-    beside = [Path(sys.executable).parent] if sys.executable else []
-    return list(dict.fromkeys([Path(sysconfig.get_path("scripts")), *beside]))
+    folders = [Path(sysconfig.get_path("scripts"))]
+    if sys.executable:
+        folders.append(Path(sys.executable).parent)
+    return list(dict.fromkeys(folders))
 
 
 def _kernel_shell() -> Any:
     """Return IPython's shell if this process is the kernel of a notebook, or else None."""
     ipython = sys.modules.get("IPython")  # an import would take half a second
     shell = ipython.get_ipython() if ipython else None
-    return shell if getattr(shell, "kernel", None) is not None else None
+    has_kernel = getattr(shell, "kernel", None) is not None
+    return shell if has_kernel else None
 
 
 def _alignsd() -> str:
@@ -141,10 +153,12 @@ def _alignsd() -> str:
 def _started() -> Path | None:
     """Return the script ``alignsd`` by which this process was started, or None."""
     folder = _reader_folder()
-    script = Path(sys.argv[0]) if sys.argv else Path()
-    if folder is None or script.stem != "alignsd":
+    if folder is None or not sys.argv:
         return None
-    return folder / script if (folder / script).is_file() else None
+    script = folder / sys.argv[0]
+    if script.stem != "alignsd" or not script.is_file():
+        return None
+    return script
 
 
 def _pip() -> str:
@@ -156,18 +170,19 @@ def _pip() -> str:
 
 def _own(command: str) -> Path | None:
     """Return where this environment holds a command, or None."""
-    found = shutil.which(command, path=os.pathsep.join(map(str, scripts())))
-    return Path(found) if found else None
+    search_path = os.pathsep.join(map(str, scripts()))
+    program = shutil.which(command, path=search_path)
+    return Path(program) if program else None
 
 
 def _is_found_as(command: str, own: Path) -> bool:
     """Return whether a shell that is told ``command`` starts ``own``."""
-    found = shutil.which(command)
-    return found is not None and os.path.samefile(found, own)
+    program = shutil.which(command)
+    return program is not None and os.path.samefile(program, own)
 
 
 def _named(path: Path) -> str:
-    """Return a program's path as the reader can type the path: short where the reader is near."""
+    """Return a program's path for a command line, short if the program lies below the reader."""
     folder = _reader_folder()
     if folder and path.is_relative_to(folder):
         relative = path.relative_to(folder).as_posix()
@@ -191,19 +206,9 @@ def _present_folder() -> str:
         return ""
 
 
-def _repository() -> Path | None:
-    from alignsd.base.errors import Problem  # each of these modules imports this one
-    from alignsd.base.paths import root
-
-    try:
-        return root()
-    except Problem:
-        return None
-
-
-def _is_reader_in(repository: Path) -> bool:
-    folder = _reader_folder()
-    return folder is not None and os.path.realpath(folder) == os.path.realpath(repository)
+def _is_reader_in(folder: Path) -> bool:
+    present = _reader_folder()
+    return present is not None and os.path.realpath(present) == os.path.realpath(folder)
 
 
 def _quoted(path: Path) -> str:

@@ -4,31 +4,40 @@ import numbers
 
 from alignsd.base import commands
 
+LARGEST_SEED = 2**32 - 1  # numpy's; torch takes larger seeds
+
 
 class Problem(Exception):
-    """Something the user can mend, told in five lines: what happened, expected, found, likely cause, fix.
+    """An error that the user can mend.
 
-    The commands that the fix names are told as they can be pasted where the reader is. Code that
-    knows nothing of notebooks writes ``--set steps=10``; in a notebook the message says
-    ``--set 02.steps=10``.
+    The message has five lines: what happened, expected, found, likely cause, fix. The commands in
+    the fix can be pasted where the reader is. Code that knows nothing of notebooks writes
+    ``--set steps=10``; in a notebook the message says ``--set 02.steps=10``.
 
     Args:
         what: one sentence on what could not be done.
         expected: what would have been right.
         found: what was there instead.
         cause: the likely reason.
-        fix: the command or the edit that mends it.
-        notebook: the notebook whose cells mend it when all are run, such as ``"02_train_hps"``; empty if there is none.
-            At a notebook the message links this notebook.
+        fix: the command or the edit that mends the error.
+        notebook: the notebook that mends the error when all its cells are run, such as
+            ``"02_train_hps"``; empty if there is none. A message in a notebook links this notebook.
     """
 
-    def __init__(self, what: str, *, expected: str, found: str, cause: str, fix: str, notebook: str = ""):
-        self.what, self.expected, self.found, self.cause, self.fix = what, expected, found, cause, fix
+    def __init__(
+        self, what: str, *, expected: str, found: str, cause: str, fix: str, notebook: str = ""
+    ) -> None:
+        self.what = what
+        self.expected = expected
+        self.found = found
+        self.cause = cause
+        self.fix = fix
         self.notebook = notebook
         self._linked = False
         super().__init__(what)
 
     def __str__(self) -> str:
+        """Return the five lines of the message."""
         fix = commands.advice(self.fix, self.notebook)
         lines = [
             self.what,
@@ -40,7 +49,7 @@ class Problem(Exception):
         return "\n".join(lines)
 
     def _render_traceback_(self) -> list[str]:
-        # IPython's hook: a notebook shows the message alone, since the stack says nothing to who reads it.
+        # IPython calls this method. The reader sees the message without the stack of calls.
         if self.notebook and commands.in_notebook() and not self._linked:
             self._linked = True  # a kernel asks twice: for the output and for its reply
             commands.show_link(self.notebook)
@@ -54,35 +63,42 @@ def at_least(minimum: float, /, **values: float) -> None:
         Problem: that names the first parameter whose value is below ``minimum``, infinite or NaN.
     """
     for name, value in values.items():
-        if not minimum <= value < float("inf"):
-            fault = "too small" if value < minimum else "not a finite number"
-            raise Problem(
-                f"{name} is {fault}.",
-                expected=f"at least {minimum:g}",
-                found=repr(value),
-                cause="a slip in a preset, in the parameters cell or in --set",
-                fix=f"--set {name}={minimum:g} or more",
-            )
+        if minimum <= value < float("inf"):
+            continue
+        fault = "too small" if value < minimum else "not a finite number"
+        raise Problem(
+            f"{name} is {fault}.",
+            expected=f"at least {minimum:g}",
+            found=repr(value),
+            cause="a slip in a preset, in the parameters cell or in --set",
+            fix=f"--set {name}={minimum:g} or more",
+        )
 
 
-def check_seed(seed: int) -> int:
-    """Return a seed if numpy and torch both take the seed.
+def check_seed(seed: object) -> int:
+    """Return a seed that numpy and torch both accept.
 
     Raises:
         Problem: if the seed is no whole number from 0 to 2**32 - 1.
     """
-    whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
-    if whole and 0 <= seed < 2**32:
-        return int(seed)
-    long = whole and abs(seed) >= 10**30
-    raise Problem(
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral):
+        raise _bad_seed(f"seed {seed!r:.80}")
+    number = int(seed)
+    if 0 <= number <= LARGEST_SEED:
+        return number
+    is_long = abs(number) >= 10**30
+    raise _bad_seed("seed of more than 30 digits" if is_long else f"seed {number}")
+
+
+def _bad_seed(found: str) -> Problem:
+    return Problem(
         "The seed is out of range.",
-        expected="a whole number from 0 to 4294967295",
-        found="seed of more than 30 digits" if long else f"seed {seed!r:.80}",
+        expected=f"a whole number from 0 to {LARGEST_SEED}",
+        found=found,
         cause="other tools take -1 for any seed; here every run has a seed that can be repeated",
         fix="set seed to another number, such as 0",
     )
 
 
 class Stopped(Exception):
-    """A notebook did not reach its end; the text is what it reported and where its copy lies."""
+    """A notebook did not reach its end. The text tells the error and where the copy lies."""

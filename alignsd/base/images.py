@@ -1,6 +1,6 @@
 """Read and write pictures.
 
-A file that is no whole picture gives one reason, whatever the decoder says.
+Each file that cannot be read gives one of six reasons, whatever error the decoder raises.
 """
 
 import io
@@ -17,14 +17,13 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import shown
 from alignsd.base.reading import read_bytes
 
-FORMATS = (
-    "PNG",
-    "JPEG",
-    "WEBP",
-)  # what Discord, HPD and DiffusionDB hold; fewer decoders, fewer ways to be attacked
+# The formats of Discord, HPD and DiffusionDB. Fewer decoders are fewer ways to be attacked.
+FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 64_000_000  # 8000 x 8000: a small file can claim a huge picture and fill the memory
 MAX_BYTES = 2**28  # an uncompressed picture of MAX_PIXELS has 192 MB
-MISSING, EMPTY, FOREIGN = "missing file", "empty file", "not a PNG, JPEG or WebP picture"
+MISSING = "missing file"
+EMPTY = "empty file"
+FOREIGN = "not a PNG, JPEG or WebP picture"
 LINKED = "link to a picture that was not downloaded"
 TOO_LARGE = f"more than {MAX_PIXELS:,} pixels or {MAX_BYTES:,} bytes"
 DAMAGED = "damaged picture"
@@ -50,6 +49,8 @@ EXIF = "exif"
 EXIF_AS_TEXT = "Raw profile type exif"  # where ImageMagick puts EXIF in a PNG
 XMP_AS_TEXT = "XML:com.adobe.xmp"
 ORIENTED = (EXIF, EXIF_AS_TEXT, XMP_AS_TEXT, "xmp")
+TEXTS_ABOUT_TURNS = (EXIF_AS_TEXT.encode(), XMP_AS_TEXT.encode())
+CHUNKS_OF_TEXT = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")  # of a PNG; the last is a colour profile
 PNG = b"\x89PNG\r\n\x1a\n"
 # What stands in place of a picture most often, told by how the file begins.
 OTHER_KINDS = (
@@ -67,13 +68,13 @@ OTHER_KINDS = (
 
 
 class BadImage(Problem):
-    """A picture that cannot be used. Where nobody counts the picture, the message is told.
+    """A picture cannot be used. A caller that tolerates damaged pictures counts the reasons.
 
     Attributes:
-        reason: one of this module's six, to be counted.
+        reason: one of this module's six reasons.
     """
 
-    def __init__(self, reason: str, detail: str = ""):
+    def __init__(self, reason: str, detail: str = "") -> None:
         self.reason = reason
         cause, fix = CAUSES.get(reason, CAUSES[DAMAGED])
         super().__init__(
@@ -122,7 +123,7 @@ def save_png(path: Path | str, picture: np.ndarray) -> None:
     Raises:
         Problem: if the file cannot be written.
     """
-    _save(path, picture, format="PNG")
+    _save(path, _encoded(picture, "PNG"))
 
 
 def save_jpeg(path: Path | str, picture: np.ndarray, quality: int = 95) -> None:
@@ -133,7 +134,7 @@ def save_jpeg(path: Path | str, picture: np.ndarray, quality: int = 95) -> None:
     Raises:
         Problem: if the file cannot be written.
     """
-    _save(path, picture, format="JPEG", quality=quality, subsampling=0)
+    _save(path, _encoded(picture, "JPEG", quality=quality, subsampling=0))
 
 
 def check_pixels(picture: np.ndarray) -> None:
@@ -142,19 +143,26 @@ def check_pixels(picture: np.ndarray) -> None:
     Raises:
         ValueError: otherwise. Floats from 0 to 1 would be taken for an almost black picture.
     """
-    dtype, shape = getattr(picture, "dtype", type(picture).__name__), np.shape(picture)
+    dtype = getattr(picture, "dtype", type(picture).__name__)
+    shape = np.shape(picture)
     if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
         raise ValueError(f"expected (height, width, 3) uint8, found {shape} {dtype}")
 
 
-def _save(path: Path | str, picture: np.ndarray, **options) -> None:
+def _encoded(picture: np.ndarray, kind: str, **options: int) -> bytes:
+    """Return the content of an image file; ``options`` are those of Pillow's encoder."""
     check_pixels(picture)
-    encoded, path = io.BytesIO(), Path(path)
-    Image.fromarray(picture).save(encoded, **options)
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, format=kind, **options)
+    return content.getvalue()
+
+
+def _save(path: Path | str, content: bytes) -> None:
+    path = Path(path)
     part = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(encoded.getvalue())
+        part.write_bytes(content)
         # Not forced to the disk, unlike atomic.replacing: ten thousand pictures would take minutes.
         os.replace(part, path)
     except (OSError, ValueError) as error:
@@ -181,7 +189,7 @@ def _content(path: Path) -> bytes:
             with open(path, "rb", buffering=0) as file:
                 return file.readall()
     except (OSError, ValueError, MemoryError):
-        pass  # told below, in the words of the one reader
+        pass  # read_bytes meets the same error and tells the cause
     try:
         return read_bytes(path, MAX_BYTES)
     except Problem as problem:
@@ -204,7 +212,8 @@ def _decoded(content: bytes, source: Path | str | bytes) -> np.ndarray:
     try:
         if content.startswith(PNG) and "transparency" in picture.info:
             _scale_transparency(picture, bits=content[24])
-        return np.array(_upright(_over_white(picture), picture))
+        pixels = _over_white(picture)
+        return np.array(_upright(pixels, picture))
     except Exception as error:  # as above, for damaged pixel data
         raise BadImage(DAMAGED, _name(source)) from error
 
@@ -266,23 +275,26 @@ def _upright(pixels: Image.Image, picture: Image.Image) -> Image.Image:
     if not any(key in picture.info for key in ORIENTED):
         return pixels
     try:
-        turn = TURNS.get(picture.getexif().get(ORIENTATION))
+        orientation = picture.getexif().get(ORIENTATION, 1)
+        turn = TURNS.get(orientation)
     except Exception:  # damaged EXIF, a dozen types: such a picture is seen as it is stored
         return pixels
-    return pixels if turn is None else pixels.transpose(turn)
+    if turn is None:
+        return pixels
+    return pixels.transpose(turn)
 
 
 def _without_texts(content: bytes) -> bytes:
     """Return a PNG without its texts and colour profile; what says how it is turned stays."""
     kept = [PNG]
-    place = len(PNG)
-    while place + 8 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, place)
-        chunk = content[place : place + 12 + length]
-        about_turns = chunk[8:].startswith((EXIF_AS_TEXT.encode(), XMP_AS_TEXT.encode()))
-        if kind not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP") or about_turns:
+    start = len(PNG)
+    while start + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, start)
+        chunk = content[start : start + 12 + length]
+        tells_turns = chunk[8:].startswith(TEXTS_ABOUT_TURNS)
+        if kind not in CHUNKS_OF_TEXT or tells_turns:
             kept.append(chunk)
-        place += len(chunk)
+        start += len(chunk)
     return b"".join(kept)
 
 

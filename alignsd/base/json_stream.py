@@ -21,9 +21,14 @@ DECODER = json.JSONDecoder()
 
 
 class Damaged(ValueError):
-    """A text that is not the JSON that was expected; ``cut`` if the text ends too early."""
+    """A text is not the JSON that was expected.
 
-    def __init__(self, what: str, cut: bool = False):
+    Args:
+        what: the fault in words.
+        cut: whether the text ends too early.
+    """
+
+    def __init__(self, what: str, cut: bool = False) -> None:
         self.cut = cut
         super().__init__(what)
 
@@ -39,19 +44,19 @@ def entries(file: BinaryIO, name: str) -> Iterator[Any]:
         Damaged: if the file is no JSON object, has no such list, or ends early.
     """
     stream = _Stream(file)
-    found = False
+    has_list = False
     stream.take("{")
-    closed = stream.peek() == "}" and stream.take("}")
+    closed = stream.closes_with("}")
     while not closed:
         key = stream.value()
         stream.take(":")
         if key == name and stream.peek() == "[":
-            found = True
+            has_list = True
             yield from stream.items()
         else:
             stream.value()
         closed = stream.take(",}") == "}"
-    if not found:
+    if not has_list:
         raise Damaged(f"no list named {name}")
     if stream.peek():
         raise Damaged("more text behind the end of the JSON")
@@ -60,14 +65,16 @@ def entries(file: BinaryIO, name: str) -> Iterator[Any]:
 class _Stream:
     """A text of which little more than the value at hand is in memory."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BinaryIO) -> None:
         self.text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-        self.buffer, self.place, self.ended = "", 0, False
+        self.buffer = ""
+        self.place = 0
+        self.ended = False
 
     def peek(self) -> str:
         """Return the next character that is no space, ``""`` at the end."""
         while True:
-            self.place = SPACES.match(self.buffer, self.place).end()
+            self.place = _end_of(SPACES, self.buffer, self.place)
             if self.place < len(self.buffer):
                 return self.buffer[self.place]
             if self.ended:
@@ -84,57 +91,75 @@ class _Stream:
         self.place += 1
         return character
 
+    def closes_with(self, bracket: str) -> bool:
+        """Pass a closing bracket and return True, or return False if another character is next."""
+        if self.peek() != bracket:
+            return False
+        self.take(bracket)
+        return True
+
     def items(self) -> Iterator[Any]:
         """Yield the entries of the list that begins here, and pass the list."""
         self.take("[")
-        closed = self.peek() == "]" and self.take("]")
+        closed = self.closes_with("]")
         while not closed:
             yield self.value()
             closed = self.take(",]") == "]"
 
     def value(self) -> Any:
-        """Return the value that begins here, and pass it. More is read until the value is whole."""
+        """Return the value that begins here, and pass the value; more is read until it is whole."""
         self.peek()
         while True:
             try:
                 value, end = DECODER.raw_decode(self.buffer, self.place)
-                # "0." may go on as "0.5", which the decoder took for 0.
-                stop = (
-                    NUMBER.match(self.buffer, end).end() if isinstance(value, int | float) else end
-                )
-                if stop < len(self.buffer) or isinstance(value, str | list | dict):
-                    self.place = end
-                    return value
-                if self.ended:
-                    raise Damaged("the text ends", cut=True)
-            except Damaged:
-                raise
             except json.JSONDecodeError as error:
                 self._refuse_if_hopeless(error)
             except RecursionError as error:
                 raise Damaged("brackets nested too deeply") from error
-            except ValueError as error:  # the only other one that Python's decoder raises
+            except ValueError as error:  # the only other error that Python's decoder raises
                 raise Damaged("a number with too many digits") from error
+            else:
+                if self._is_whole(value, end):
+                    self.place = end
+                    return value
+                if self.ended:
+                    raise Damaged("the text ends", cut=True)
             self._read_on()
+
+    def _is_whole(self, value: Any, end: int) -> bool:
+        """Return whether no text that is still to come can change a value that ends at ``end``."""
+        if isinstance(value, str | list | dict):
+            return True
+        # "0." may go on as "0.5"; the decoder took "0." for 0.
+        is_number = isinstance(value, int | float)
+        stop = _end_of(NUMBER, self.buffer, end) if is_number else end
+        return stop < len(self.buffer)
 
     def _refuse_if_hopeless(self, error: json.JSONDecodeError) -> None:
         if len(self.buffer) - self.place > LARGEST_ENTRY:
-            raise Damaged(
-                f"{error.msg}, or an entry of more than {LARGEST_ENTRY:,} characters"
-            ) from error
-        if self.ended:
-            cut = "Unterminated" in error.msg or BEGUN.fullmatch(self.buffer, error.pos) is not None
-            raise Damaged("the text ends" if cut else error.msg, cut) from error
+            fault = f"{error.msg}, or an entry of more than {LARGEST_ENTRY:,} characters"
+            raise Damaged(fault) from error
+        if not self.ended:
+            return
+        may_go_on = BEGUN.fullmatch(self.buffer, error.pos) is not None
+        if may_go_on or "Unterminated" in error.msg:
+            raise Damaged("the text ends", cut=True) from error
+        raise Damaged(error.msg) from error
 
     def _read_on(self) -> None:
         """Drop what was read, and double the rest, so that long values take linear time."""
         try:
             piece = self.text.read(max(CHUNK, len(self.buffer) - self.place))
         except UnicodeDecodeError as error:
-            cut = "unexpected end" in error.reason
-            raise Damaged(
-                "the text ends" if cut else f"bytes that are not UTF-8 ({error.reason})", cut
-            ) from error
+            if "unexpected end" in error.reason:
+                raise Damaged("the text ends", cut=True) from error
+            raise Damaged(f"bytes that are not UTF-8 ({error.reason})") from error
         self.buffer = self.buffer[self.place :] + piece
         self.place = 0
         self.ended = not piece
+
+
+def _end_of(pattern: re.Pattern[str], text: str, start: int) -> int:
+    """Return where the longest match of a pattern at ``start`` ends; ``start`` if there is none."""
+    match = pattern.match(text, start)
+    return match.end() if match else start

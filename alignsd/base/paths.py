@@ -1,32 +1,37 @@
-"""Where everything lies: the one place that knows the folders of the repository."""
+"""Where everything lies: the one module that knows the folders of the repository."""
 
 import os
 import re
 from pathlib import Path
 
+from alignsd.base import folders
 from alignsd.base.errors import Problem
 
 SHIPPED = Path(__file__).parents[1] / "miniature" / "weights"  # the models that come with the kit
-LONGEST_RUN = 100  # characters; a folder's name has at most 255 bytes, and links to a run stay readable
+LONGEST_RUN = 100  # characters; a folder's name has at most 255 bytes, and links stay readable
 
 
 def root() -> Path:
-    """Returns the repository: the folder above the package, or ``$ALIGNSD_ROOT`` if that is set.
+    """Return the repository: the folder above the package, or ``$ALIGNSD_ROOT`` if that is set.
 
     Raises:
-        Problem: if there is no ``notebooks/`` folder in it.
+        Problem: if the folder holds no ``notebooks/``.
     """
+    repository = folders.repository()
+    if repository is not None:
+        return repository
     named = os.environ.get("ALIGNSD_ROOT")
-    found = Path(os.path.realpath(_expanded(named) if named else Path(__file__).parents[2]))
-    if (found / "notebooks").is_dir():
-        return found
+    if named:
+        place = _expanded(named)
+        cause = "ALIGNSD_ROOT names another folder than the repository"
+    else:
+        place = folders.PACKAGE.parent
+        cause = "the package was installed without -e, away from the repository"
     raise Problem(
         "The notebooks were not found.",
         expected="a folder notebooks/ in the repository",
-        found=str(found),
-        cause="ALIGNSD_ROOT names another folder than the repository"
-        if named
-        else "the package was installed without -e, away from the repository",
+        found=os.path.realpath(place),
+        cause=cause,
         fix="pip install --no-deps -e . in the repository, or set ALIGNSD_ROOT to its folder",
     )
 
@@ -38,47 +43,34 @@ def output() -> Path:
     starts where the command was typed; ``alignsd run`` hands its kernels the absolute path.
     """
     named = os.environ.get("ALIGNSD_OUTPUT")
-    return Path(os.path.realpath(_expanded(named))) if named else root()
+    if not named:
+        return root()
+    return Path(os.path.realpath(_expanded(named)))
 
 
 def notebooks() -> Path:
-    """Returns the folder of the notebook sources."""
+    """Return the folder of the notebook sources."""
     return root() / "notebooks"
 
 
 def runs() -> Path:
-    """Returns the folder of all runs."""
+    """Return the folder of all runs."""
     return output() / "papermill_runs"
 
 
 def run_dir(run: str) -> Path:
-    """Returns a run's folder: its executed notebooks, run records and scorecard."""
+    """Return a run's folder: its executed notebooks, run records and scorecard."""
     return runs() / checked_run(run)
 
 
 def stage_dir(run: str, stage: str) -> Path:
-    """Returns the folder of what one notebook of a run leaves for the later ones."""
+    """Return the folder of the files that one notebook of a run leaves for later notebooks."""
     return run_dir(run) / "stages" / stage
 
 
 def figures_dir(run: str) -> Path:
-    """Returns the folder of a run's figures."""
+    """Return the folder of a run's figures."""
     return output() / "figures" / checked_run(run)
-
-
-def home() -> Path | None:
-    """Return the user's home folder, or None if the system names none.
-
-    A container that runs as an arbitrary user may have neither ``$HOME`` nor an entry for the user.
-    An empty or relative ``$HOME`` names no folder. The folder need not exist.
-    """
-    if os.environ.get("HOME") == "":
-        return None
-    try:
-        named = Path.home()
-    except RuntimeError:
-        return None
-    return named if named.is_absolute() else None
 
 
 def user_path(value: Path | str) -> Path:
@@ -94,24 +86,28 @@ def user_path(value: Path | str) -> Path:
 
 
 def _expanded(value: Path | str) -> Path:
-    text = str(value)
-    if not text.startswith("~"):
-        return Path(text)
-    if home() is not None:
-        return Path(os.path.expanduser(text))
-    if text.startswith(("~/", "~\\")):
-        raise Problem(
-            f"{_shortened(text)} has no meaning here.",
-            expected="a home folder, which ~ stands for",
-            found="neither the variable HOME nor a home folder of this user",
-            cause="a container that runs as an arbitrary user, or a service without HOME",
-            fix="write the path from / on, or: export HOME=/a/folder/of/yours",
-        )
-    return Path(text)
+    """Return a path in which the home folder stands in place of ``~``.
+
+    Raises:
+        Problem: if the path starts with ``~/`` and there is no home folder.
+    """
+    path = folders.expanded(value)
+    if path is not None:
+        return path
+    raise Problem(
+        f"{_shortened(str(value))} has no meaning here.",
+        expected="a home folder, which ~ stands for",
+        found="neither the variable HOME nor a home folder of this user",
+        cause="a container that runs as an arbitrary user, or a service without HOME",
+        fix="write the path from / on, or: export HOME=/a/folder/of/yours",
+    )
 
 
 def shown(path: Path | str) -> str:
-    """Returns ``path`` as it is printed: relative to the output folder or the repository where it lies in one of them."""
+    """Return a path as messages print the path.
+
+    A path inside the output folder or the repository is printed relative to that folder.
+    """
     try:
         path = Path(path).resolve()
     except (OSError, ValueError, RuntimeError):  # a name that no file can have, a circle of links
@@ -123,26 +119,29 @@ def shown(path: Path | str) -> str:
 
 
 def checked_run(run: str) -> str:
-    """Return ``run`` if it can name a folder.
+    """Return the name of a run if the name can name a folder.
 
     Raises:
-        Problem: if it holds other characters than letters, digits, ``.``, ``_`` and ``-``, starts
-            with a dot or a hyphen, or is longer than 100 characters.
+        Problem: if the name holds other characters than letters, digits, ``.``, ``_`` and ``-``,
+            starts with a dot or a hyphen, or is longer than 100 characters.
     """
     name = str(run)
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) and len(name) <= LONGEST_RUN:
+    if len(name) > LONGEST_RUN:
+        found = f"{len(name)} characters, {_shortened(name)!r}"
+        raise _no_name(found, "a name that is too long")
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         return run
-    too_long = len(name) > LONGEST_RUN
-    cause = "a path or an empty name was given as `run`"
-    if too_long:
-        cause = "a name that is too long"
-    elif name.startswith("-"):
-        cause = "an option stands where the name belongs, as in: --run --dry-run"
-    raise Problem(
+    if name.startswith("-"):
+        raise _no_name(repr(run), "an option stands where the name belongs, as in: --run --dry-run")
+    raise _no_name(repr(run), "a path or an empty name was given as `run`")
+
+
+def _no_name(found: str, cause: str) -> Problem:
+    return Problem(
         "The run's name cannot name a folder.",
-        expected=f"letters, digits, '.', '_' and '-', at most {LONGEST_RUN} of them; "
+        expected=f"letters, digits, '.', '_' and '-', at most {LONGEST_RUN} characters; "
         "the first is a letter, a digit or '_'",
-        found=f"{len(name)} characters, {_shortened(name)!r}" if too_long else repr(run),
+        found=found,
         cause=cause,
         fix="choose another name, such as --run trial-2",
     )

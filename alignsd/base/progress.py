@@ -1,4 +1,4 @@
-"""Progress: the bars in notebooks, and the line that a run prints with the time used and left."""
+"""Progress bars of notebooks, and the file in which a kernel tells the runner how far they are."""
 
 import json
 import os
@@ -6,8 +6,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -18,11 +18,9 @@ from tqdm import tqdm
 from alignsd.base.paths import run_dir
 
 FILE = "ALIGNSD_PROGRESS"  # environment variable: file in which a kernel tells how far its bars are
-DELAY = 2.0  # seconds before a bar is shown: short work shows none
-SHORT = 10.0  # seconds; a notebook that takes less says nothing about the pace of the others
-TRUSTED = 5.0  # seconds after which a bar's pace says something
-WINDOW = 30.0  # seconds over which a bar's pace is measured, at least; else the later half
-HEADLESS = 300.0  # seconds between two lines of a run that no terminal shows
+BYTES = "B"  # the unit whose large numbers are shortened
+DELAY = 2.0  # seconds before a bar is shown: short work shows no bar
+WINDOW = 30.0  # seconds; a pace is measured over this time or over the later half, if longer
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Work:
     """How far one bar of a notebook is.
 
     Attributes:
-        what: what is done, with a number if the notebook does the same several times.
+        what: the work, with a number if the notebook does the same work several times.
         seconds: time used.
         fraction: share done, 0 to 1.
         left: seconds left at the present pace.
@@ -45,7 +43,7 @@ class Work:
 
 
 def clock(seconds: float) -> str:
-    """Returns a duration as ``m:ss`` or ``h:mm:ss``."""
+    """Return a duration as ``m:ss`` or ``h:mm:ss``."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
@@ -57,21 +55,20 @@ def track(
     what: str = "working",
     unit: str = "item",
     initial: float = 0,
-    scaled: bool = False,
     silent: bool = False,
 ) -> "Bar":
-    """Return a progress bar, to iterate over or to ``update``.
+    """Return a progress bar to iterate over or to ``update``.
 
     Work that takes under two seconds shows no bar.
 
     Args:
-        iterable: what to iterate over; None for a bar that is moved by ``update(n)``.
-        total: how many units there are; taken from ``iterable`` if it has a length.
-        what: what is done, such as ``"drawing"``.
-        unit: what is counted, such as ``"image"``.
+        iterable: the items to iterate over; None for a bar that ``update(n)`` moves.
+        total: number of units; taken from ``iterable`` if it has a length.
+        what: the work in a word or two, such as ``"drawing"``.
+        unit: the thing that is counted, such as ``"image"``; bytes, ``"B"``, are written as 1.2k,
+            3.4M.
         initial: units that were done before.
-        scaled: write large numbers as 1.2k, 3.4M.
-        silent: show nothing and tell nothing.
+        silent: show no bar and write no file.
     """
     live = sys.stderr is not None and sys.stderr.isatty()
     return Bar(
@@ -80,7 +77,7 @@ def track(
         total=total,
         unit=unit,
         initial=initial,
-        unit_scale=scaled,
+        unit_scale=unit == BYTES,
         delay=DELAY,
         mininterval=0.5 if live else 5.0,
         disable=silent,
@@ -88,15 +85,16 @@ def track(
 
 
 class Bar(tqdm):
-    """A progress bar of tqdm that also tells the runner how far it is; see ``track``."""
+    """A progress bar of tqdm that also tells the runner how far the work is; see ``track``."""
 
-    def __init__(self, iterable: Iterable[Any] | None = None, **options: Any):
+    def __init__(self, iterable: Iterable[Any] | None = None, **options: Any) -> None:
         super().__init__(iterable, **options)
         self._pace = Pace(time.monotonic(), self.n)
         self._report: Report | None = None
-        if os.environ.get(FILE) and self.total and not self.disable:
-            self._report = _report_to(os.environ[FILE])
-            self._key = self._report.new(self.desc)
+        path = os.environ.get(FILE)
+        if path and self.total and not self.disable:
+            self._report = _report_to(path)
+            self._name = self._report.new(self.desc)
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the items and count each when the next one is asked for."""
@@ -110,15 +108,18 @@ class Bar(tqdm):
     def update(self, n: float = 1) -> bool | None:
         """Count ``n`` more units."""
         shown = super().update(n)
-        if self._report and self._pace.add(time.monotonic(), self.n, self.n >= self.total):
-            self._report.tell(self._pace.work(self._key, self.total))
+        if self._report is None:
+            return shown
+        is_last = self.n >= self.total
+        if self._pace.add(time.monotonic(), self.n, is_last):
+            self._report.tell(self._pace.work(self._name, self.total))
         return shown
 
 
 class Pace:
     """The pace of one bar, from counts at moments at least a second apart."""
 
-    def __init__(self, now: float, count: float):
+    def __init__(self, now: float, count: float) -> None:
         self.started = now
         self.samples = deque([(now, count)])
 
@@ -142,10 +143,13 @@ class Pace:
         return True
 
     def work(self, what: str, total: float) -> Work:
-        """Return how far the bar is; without a pace nothing is known to be left."""
-        (first, before), (now, count) = self.samples[0], self.samples[-1]
+        """Return how far the bar is; without a pace the time left counts as 0."""
+        first, before = self.samples[0]
+        now, count = self.samples[-1]
         missing = max(0.0, total - count)
-        left = missing * (now - first) / (count - before) if count > before else 0.0
+        left = 0.0
+        if count > before:
+            left = missing * (now - first) / (count - before)
         fraction = min(1.0, count / total)
         return Work(what, now - self.started, fraction, left, time.time())
 
@@ -153,7 +157,7 @@ class Pace:
 class Report:
     """The file in which a kernel tells how far the bars of its notebook are."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()  # bars may move in several threads
         self._bars: dict[str, Work] = {}
@@ -171,8 +175,9 @@ class Report:
         with self._lock:
             self._bars[work.what] = work
             part = self._path.with_name(f".{self._path.stem}.{os.getpid()}.part.json")
-            with suppress(OSError):  # a full disk is told by what writes results
-                part.write_text(json.dumps([asdict(bar) for bar in self._bars.values()]))
+            bars = [asdict(bar) for bar in self._bars.values()]
+            with suppress(OSError):  # on a full disk the writers of results raise the error
+                part.write_text(json.dumps(bars))
                 os.replace(part, self._path)
 
 
@@ -187,153 +192,8 @@ def work_file(run: str) -> Path:
 
 
 def read_work(path: Path) -> list[Work]:
-    """Return how far the bars of the running notebook are; nothing if none has told yet."""
+    """Return how far the bars of the running notebook are; an empty list if there are none yet."""
     try:
         return [Work(**bar) for bar in json.loads(path.read_text())]
     except (OSError, ValueError, TypeError):  # not there yet, or gone
         return []
-
-
-class Progress:
-    """The time that the notebooks of a run take: known before, corrected by this run's own pace.
-
-    Args:
-        names: the notebooks of the run, in order.
-        todo: those of them that will be run.
-        expected: seconds per notebook as far as known; without all of them no time left is told.
-        known: per notebook the seconds that its bars took in an earlier run, as far as known.
-        file: where the running kernel tells how far it is, see ``work_file``.
-        now: returns the time in seconds.
-    """
-
-    def __init__(
-        self,
-        names: Sequence[str],
-        todo: Sequence[str],
-        expected: Mapping[str, float],
-        known: Mapping[str, Mapping[str, float]] | None = None,
-        file: Path | None = None,
-        now: Callable[[], float] = time.monotonic,
-    ):
-        self.names = list(names)
-        self.todo = list(todo)
-        self.expected = dict(expected)
-        self.known = dict(known or {})
-        self.file = file
-        self.now = now
-        self.width = max(map(len, self.names), default=0)
-        self.used = 0.0  # seconds of the notebooks that are done
-        self.planned = 0.0  # seconds expected for them
-
-    def left(self, name: str, seconds: float = 0.0, bars: Sequence[Work] = ()) -> float | None:
-        """Return the seconds left in the run, or None if they are not known.
-
-        Args:
-            name: the notebook that runs.
-            seconds: how long the notebook has been running.
-            bars: how far its bars are.
-        """
-        rest = self.todo[self.todo.index(name) :]
-        if any(notebook not in self.expected for notebook in rest):
-            return None
-        whole = self._whole(name, seconds, bars)
-        later = sum(self.expected[notebook] for notebook in rest[1:])
-        used, planned = self.used, self.planned
-        if self.expected[name] >= SHORT:
-            used, planned = used + whole, planned + self.expected[name]
-        pace = used / planned if planned > 0 else 1.0
-        return max(0.0, whole - seconds) + pace * later
-
-    def _whole(self, name: str, seconds: float, bars: Sequence[Work]) -> float:
-        """Return the seconds that a running notebook takes in all."""
-        pace = self.used / self.planned if self.planned > 0 else 1.0
-        known = self.known.get(name, {})
-        trusted = [bar for bar in bars if bar.left == 0 or bar.seconds > TRUSTED]
-        compared = [bar for bar in trusted if known.get(bar.what, 0.0) >= 1]
-        if compared:
-            observed = sum(bar.seconds + bar.left for bar in compared)
-            pace = observed / sum(known[bar.what] for bar in compared)
-        longest = max((bar.left for bar in trusted), default=0.0)
-        return max(pace * self.expected[name], seconds + longest)
-
-    def done(self, name: str, seconds: float) -> float | None:
-        """Take note that a notebook is done; return the seconds left, or None if not known."""
-        if self.expected.get(name, 0.0) >= SHORT:
-            self.used += seconds
-            self.planned += self.expected[name]
-        rest = self.todo[self.todo.index(name) + 1 :]
-        if not rest:
-            return 0.0
-        return self.left(rest[0])
-
-    def line(self, name: str, text: str) -> str:
-        """Return the line about one notebook."""
-        return f"[{self.names.index(name) + 1}/{len(self.names)}] {name:<{self.width}}  {text}"
-
-    def skip(self, name: str, reason: str) -> None:
-        """Print that a notebook is left alone."""
-        _say(self.line(name, reason))
-
-    @contextmanager
-    def running(self, name: str) -> Iterator[None]:
-        """Print a notebook's line while the block runs.
-
-        The line comes every second on a terminal, else at start and end and every five minutes.
-        """
-        started, finished = self.now(), threading.Event()
-        ticker = threading.Thread(target=self._tick, args=(name, started, finished), daemon=True)
-        ticker.start()
-        rest = ""
-        outcome = "stopped after"
-        try:
-            yield
-            outcome = "done in"
-            left = self.done(name, self.now() - started)
-            rest = f", {_about(left)} left" if left else ""
-        finally:
-            finished.set()
-            ticker.join()
-            seconds = self.now() - started
-            _say(_overwrite(self.line(name, f"{outcome} {clock(seconds)}{rest}")))
-
-    def _tick(self, name: str, started: float, finished: threading.Event) -> None:
-        live = _is_terminal()
-        while True:
-            seconds = self.now() - started
-            left = self.left(name, seconds, self._bars())
-            rest = "" if left is None else f", {_about(left)} left in all"
-            line = self.line(name, f"running {clock(seconds)}{rest}")
-            _say(_overwrite(line), end="" if live else "\n")
-            if finished.wait(1 if live else HEADLESS):
-                return
-
-    def _bars(self) -> list[Work]:
-        """Return how far the bars of the running notebook are at this moment."""
-        if self.file is None:
-            return []
-        now = time.time()
-        bars = []
-        for bar in read_work(self.file):
-            age = min(max(0.0, now - bar.at), bar.left)
-            bars.append(Work(bar.what, bar.seconds + age, bar.fraction, bar.left - age, bar.at))
-        return bars
-
-
-def _about(seconds: float) -> str:
-    return f"about {clock(seconds)}"
-
-
-def _say(text: str, end: str = "\n") -> None:
-    with suppress(OSError, ValueError):  # a closed terminal or a full disk does not end the run
-        print(text, end=end, flush=True)
-
-
-def _is_terminal() -> bool:
-    try:
-        return sys.stdout.isatty()
-    except (AttributeError, ValueError):  # no standard output, or a closed one
-        return False
-
-
-def _overwrite(line: str) -> str:
-    return f"\r{line:<100}" if _is_terminal() else line

@@ -1,7 +1,8 @@
-"""Read text files that other people made. Every text file of a reader enters the kit through this module.
+"""Read text files that other people made.
 
-Each function returns the content or raises a ``Problem`` that names the true cause: no file, a
-folder, another encoding, damaged JSON. No function of this module raises anything else.
+Every text file of a reader enters the kit through this module. Each function returns the content,
+or raises a ``Problem`` that names the true cause: no file, a folder, another encoding, damaged
+JSON. No function of this module raises another exception.
 """
 
 import json
@@ -16,7 +17,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import shown
 
 LARGEST_TEXT = 4 * 2**30  # bytes; HPD v2's largest table has 0.3 GiB
-LARGEST_NAME = 4096  # characters; no system opens a longer path
+WEB_PAGE = "a web page was saved in place of the file: the download needs a login or another link"
 # Files and folders that an operating system or a tool puts beside the files of a reader.
 FOREIGN_FOLDERS = ("__MACOSX", "__pycache__", "$RECYCLE.BIN", "System Volume Information")
 FOREIGN_FILES = ("thumbs.db", "desktop.ini")
@@ -26,16 +27,33 @@ BYTE_ORDER_MARKS = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+# How files begin that stand in place of other files: first bytes, kind of file, cause.
+MISTAKEN = (
+    (b"version https://git-lfs", "a pointer of Git LFS", "git lfs pull was not run"),
+    (b"<", "a web page", "the download needs a login or another link"),
+    (b"\0\x05\x16\x07", "a companion file of macOS", "a copy from a Mac"),
+    (b"\x1f\x8b", "a file compressed by gzip", "compressed once more: unpack it"),
+    (b"BZh", "a file compressed by bzip2", "compressed once more: unpack it"),
+    (b"\xfd7zXZ", "a file compressed by xz", "compressed once more: unpack it"),
+    (b"\x28\xb5\x2f\xfd", "a file compressed by zstd", "compressed once more: unpack it"),
+    (b"Rar!", "a RAR archive", "another kind of archive under this name"),
+    (b"7z\xbc\xaf", "a 7z archive", "another kind of archive under this name"),
+)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Return a sort key that puts ``part 2`` before ``part 10``."""
-    pieces = re.split(r"(\d+)", str(name))
-    return [(1, int(p), p) if p.isdecimal() and len(p) < 30 else (0, 0, p) for p in pieces]
+    return [_key_of_piece(piece) for piece in re.split(r"(\d+)", str(name))]
+
+
+def _key_of_piece(piece: str) -> tuple[int, int, str]:
+    if piece.isdecimal() and len(piece) < 30:
+        return 1, int(piece), piece
+    return 0, 0, piece
 
 
 def is_foreign(name: str) -> bool:
-    """Return whether a file or folder name belongs to an operating system or a tool, not to a reader.
+    """Return whether a file or folder belongs to an operating system or a tool, not to a reader.
 
     Hidden names, ``__MACOSX``, AppleDouble files (``._x``), ``.ipynb_checkpoints`` and Windows'
     ``Thumbs.db`` and ``desktop.ini`` are foreign.
@@ -93,18 +111,23 @@ def read_bytes(path: Path | str, largest: int = LARGEST_TEXT) -> bytes:
     try:
         status = os.stat(path)
         if stat.S_ISREG(status.st_mode):
-            if status.st_size > largest:
-                raise Problem(
-                    f"{shown(path)} is too large.",
-                    expected=f"at most {largest:,} bytes",
-                    found=f"{status.st_size:,} bytes",
-                    cause="another file than the one that was meant",
-                    fix="name the right file",
-                )
+            _refuse_if_larger(path, status.st_size, largest)
             return path.read_bytes()
     except (OSError, ValueError, MemoryError) as error:
         raise _unreadable(path, error, "a file that can be opened") from error
     raise _no_file(path, status.st_mode)
+
+
+def _refuse_if_larger(path: Path, size: int, largest: int) -> None:
+    if size <= largest:
+        return
+    raise Problem(
+        f"{shown(path)} is too large.",
+        expected=f"at most {largest:,} bytes",
+        found=f"{size:,} bytes",
+        cause="another file than the one that was meant",
+        fix="name the right file",
+    )
 
 
 def open_bytes(path: Path | str) -> BinaryIO:
@@ -143,24 +166,33 @@ def decoded(content: bytes, name: str) -> str:
         content: the bytes.
         name: how messages call the file.
     """
-    mark = next((found for mark, found in BYTE_ORDER_MARKS if content.startswith(mark)), None)
-    if mark is None:
-        try:
-            return content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content[: error.start].count(b"\n") + 1
-            byte = content[error.start]
-    encoding = mark or _guessed(content)
-    where = f" (byte 0x{byte:02x} in line {line})" if mark is None else ""
-    if encoding is None:
-        raise Problem(
-            f"{name} is not text.",
-            expected="a text file in the encoding UTF-8",
-            found=f"bytes that no text holds{where}",
-            cause="another kind of file than its name says, or a damaged copy",
-            fix="open the file in the program that made it, and save it as text in UTF-8",
-        )
-    raise Problem(
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            raise _other_encoding(name, encoding, "")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        byte = content[error.start]
+    where = f" (byte 0x{byte:02x} in line {line})"
+    guessed = _guessed(content)
+    if guessed is None:
+        raise _no_text(name, where)
+    raise _other_encoding(name, guessed, where)
+
+
+def _no_text(name: str, where: str) -> Problem:
+    return Problem(
+        f"{name} is not text.",
+        expected="a text file in the encoding UTF-8",
+        found=f"bytes that no text holds{where}",
+        cause="another kind of file than its name says, or a damaged copy",
+        fix="open the file in the program that made it, and save it as text in UTF-8",
+    )
+
+
+def _other_encoding(name: str, encoding: str, where: str) -> Problem:
+    return Problem(
         f"{name} is in another encoding.",
         expected="text in the encoding UTF-8",
         found=f"{encoding}{where}",
@@ -191,15 +223,20 @@ def parse_json(text: str | bytes, name: str) -> Any:
         )
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        deep = isinstance(error, RecursionError)
-        raise Problem(
-            f"{name} is not JSON.",
-            expected="JSON",
-            found="brackets nested too deeply" if deep else _without_advice(error),
-            cause=_cause_of_bad_json(text),
-            fix="fetch or write the file again; an edit by hand is mended at the place named",
-        ) from error
+    except RecursionError as error:
+        raise _no_json(name, "brackets nested too deeply", text) from error
+    except ValueError as error:
+        raise _no_json(name, _without_advice(error), text) from error
+
+
+def _no_json(name: str, found: str, text: str) -> Problem:
+    return Problem(
+        f"{name} is not JSON.",
+        expected="JSON",
+        found=found,
+        cause=_cause_of_bad_json(text),
+        fix="fetch or write the file again; an edit by hand is mended at the place named",
+    )
 
 
 def read_json(path: Path | str, largest: int = LARGEST_TEXT) -> Any:
@@ -212,9 +249,10 @@ def read_json(path: Path | str, largest: int = LARGEST_TEXT) -> Any:
 
 
 def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
-    """Yield ``(line number, value)`` for each line of a JSON Lines file; empty lines are passed over.
+    """Yield ``(line number, value)`` for each line of a JSON Lines file; empty lines are left out.
 
-    A line that is not JSON yields a ``Problem`` as its value, so that the caller can count the line.
+    A line that is not JSON yields a ``Problem`` as its value, so that the caller can count the
+    line.
 
     Raises:
         Problem: if the file cannot be read or is in another encoding.
@@ -240,35 +278,26 @@ def read_lines(path: Path | str) -> list[str]:
 
 
 def mistaken_for(start: bytes) -> tuple[str, str] | None:
-    """Return what a file is that cannot be read, and why it stands there, if its first bytes tell.
+    """Return what kind of file cannot be read, and the cause, if the first bytes of the file tell.
 
     Args:
         start: at least the first 64 bytes.
     """
     start = start.lstrip(b"\xef\xbb\xbf \t\r\n")
-    kinds = (
-        (b"version https://git-lfs", "a pointer of Git LFS", "git lfs pull was not run"),
-        (b"<", "a web page", "the download needs a login or another link"),
-        (b"\0\x05\x16\x07", "a companion file of macOS", "a copy from a Mac"),
-        (b"\x1f\x8b", "a file compressed by gzip", "compressed once more: unpack it"),
-        (b"BZh", "a file compressed by bzip2", "compressed once more: unpack it"),
-        (b"\xfd7zXZ", "a file compressed by xz", "compressed once more: unpack it"),
-        (b"\x28\xb5\x2f\xfd", "a file compressed by zstd", "compressed once more: unpack it"),
-        (b"Rar!", "a RAR archive", "another kind of archive under this name"),
-        (b"7z\xbc\xaf", "a 7z archive", "another kind of archive under this name"),
-    )
-    return next(((found, cause) for mark, found, cause in kinds if start.startswith(mark)), None)
+    for mark, found, cause in MISTAKEN:
+        if start.startswith(mark):
+            return found, cause
+    return None
 
 
 def page_or_pointer(text: str) -> tuple[str, str] | None:
-    """Return what was saved in place of a text file, and why, if the first characters tell.
+    """Return what was saved in place of a text file, and the cause, if the first characters tell.
 
-    Only what no table, list or prompt starts with is told: a prompt may start with ``"<"``.
+    A prompt may start with ``"<"``, so only the beginnings of whole web pages count as web pages.
     """
     start = text.lstrip("\ufeff \t\r\n")[:40].lower()
     if start.startswith(("<!doctype", "<html", "<?xml")):
-        cause = "a web page was saved in place of the file: the download needs a login or another link"
-        return "a web page", cause
+        return "a web page", WEB_PAGE
     if start.startswith("version https://git-lfs"):
         cause = "a pointer of Git LFS in place of the file: git lfs pull was not run"
         return "a pointer of Git LFS", cause
@@ -308,18 +337,13 @@ def _cause_of_bad_json(text: str) -> str:
 
 def _without_advice(error: Exception) -> str:
     text = str(error).splitlines()[0]
-    return "a number with too many digits" if "integer string conversion" in text else text
+    if "integer string conversion" in text:
+        return "a number with too many digits"
+    return text
 
 
 def _unreadable(path: Path, error: Exception, expected: str) -> Problem:
-    causes = {
-        FileNotFoundError: ("no such file or folder", "a wrong path, or the file was not made or fetched yet"),
-        NotADirectoryError: ("a file where a folder was expected", "a wrong path"),
-        PermissionError: ("no permission to open it", "the file belongs to another user"),
-        MemoryError: ("more than fits the memory", "a file that is too large for this machine"),
-    }
-    reason = getattr(error, "strerror", None) or str(error)
-    found, cause = causes.get(type(error), (reason, "a wrong path, or a failing disk"))
+    found, cause = _reason(error)
     name = shown(path)
     if len(name) > 200:
         name = f"{name[:80]}...{name[-80:]}"
@@ -333,12 +357,26 @@ def _unreadable(path: Path, error: Exception, expected: str) -> Problem:
     )
 
 
+def _reason(error: Exception) -> tuple[str, str]:
+    """Return what an error of the system says about a file, and the likely cause."""
+    if type(error) is FileNotFoundError:
+        return "no such file or folder", "a wrong path, or the file was not made or fetched yet"
+    if type(error) is NotADirectoryError:
+        return "a file where a folder was expected", "a wrong path"
+    if type(error) is PermissionError:
+        return "no permission to open it", "the file belongs to another user"
+    if type(error) is MemoryError:
+        return "more than fits the memory", "a file that is too large for this machine"
+    words = getattr(error, "strerror", None) or str(error)
+    return words, "a wrong path, or a failing disk"
+
+
 def _no_file(path: Path, mode: int) -> Problem:
-    found = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+    is_folder = stat.S_ISDIR(mode)
     return Problem(
         f"{shown(path)} is not a file.",
         expected="a file",
-        found=found,
+        found="a folder" if is_folder else "a pipe, a socket or a device",
         cause="a path that ends too early, or another name than the one that was meant",
-        fix=f"ls {shown(path)}" if found == "a folder" else "name the right file",
+        fix=f"ls {shown(path)}" if is_folder else "name the right file",
     )

@@ -16,7 +16,8 @@ from alignsd.base.paths import shown
 from alignsd.base.progress import track
 from alignsd.compare.arms import ORIGINAL
 from alignsd.compare.features import picture_features
-from alignsd.kit.tables import TABLES, checked_table, command_for
+from alignsd.kit.schemas import TABLES
+from alignsd.kit.tables import checked_table, command_for
 from alignsd.models.aesthetic import Aesthetic
 from alignsd.models.clip import Clip, embed_images, embed_texts
 from alignsd.reward.hps import hps

@@ -13,7 +13,8 @@ from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import BadImage, read_image
 from alignsd.base.intervals import bootstrap_mean, wilson
 from alignsd.compare.arms import ORIGINAL, PAPERS
-from alignsd.kit.tables import TABLES, checked_table, command_for
+from alignsd.kit.schemas import TABLES
+from alignsd.kit.tables import checked_table, command_for
 
 NEEDED = ("arm", "id", "prompt_id", "sample", "prompt", "file")
 VOTES = ["prompt_id", "original", "adapted", "voters", "status"]

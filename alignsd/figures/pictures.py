@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
+from alignsd.base.colours import BLUE, VERMILLION
 from alignsd.base.images import BadImage, read_image
-from alignsd.figures.style import BLUE, VERMILLION
 from alignsd.figures.text import shortened
 
 LABEL = 8  # points; prompts and numbers at pictures
@@ -26,7 +26,7 @@ def column_title(prompt: str) -> str:
 
 def show(ax: Axes, image: np.ndarray, frame: str | None = None) -> None:
     """Shows a picture without ticks, framed as ``FRAMES`` says, or not at all."""
-    ax.imshow(image)
+    ax.imshow(image, interpolation="none")
     ax.grid(False)
     ax.set(xticks=[], yticks=[], anchor="N")  # room that a square leaves is below it, where the layout does not need it
     ax.spines[:].set_visible(frame is not None)

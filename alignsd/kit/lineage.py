@@ -1,22 +1,19 @@
-"""Runs that inherit: a variation reads the finished stages of its parent and makes only what a changed value touches.
+"""Runs that inherit: a variation reads the finished stages of its parent.
 
-A run's ``run.json`` names its preset, its parent and the values that were changed against the
-parent. The parent's files are read where they lie. They are never copied and never changed.
+A run's ``run.json`` names the preset, and for a variation the parent and the values that were
+changed against the parent. The parent's files are read where they lie. They are never copied and
+never changed.
 """
 
-import difflib
-import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem
 from alignsd.base.paths import run_dir, runs, shown, stage_dir
 from alignsd.base.reading import read_json
-from alignsd.kit.parameters import preset_names
+from alignsd.kit.parameters import nearest
+from alignsd.kit.presets import preset_names
 
-LONGEST_NAME = 60  # characters of a variation's name; a longer one is cut and gets six digits
 NO_RUN: dict[str, Any] = {}
 
 
@@ -34,11 +31,7 @@ def read_run(run: str) -> dict[str, Any]:
     if not path.exists():
         return NO_RUN
     record = read_json(path)
-    kinds = {"preset": str, "parent": str, "settings": list, "parent_stages": dict}
-    wrong = not isinstance(record, dict) or any(
-        key in record and not isinstance(record[key], kind) for key, kind in kinds.items()
-    )
-    if wrong or not all(isinstance(setting, str) for setting in record.get("settings", [])):
+    if not _is_run_record(record):
         raise Problem(
             f"{shown(path)} is no record of a run.",
             expected='{"preset": "mini"}, and for a variation "parent" and "settings" as well',
@@ -49,21 +42,14 @@ def read_run(run: str) -> dict[str, Any]:
     return record
 
 
-def note_run(run: str, preset: str, parent: str = "", settings: Sequence[str] = ()) -> None:
-    """Write ``run.json``: the preset, and for a variation its parent, its changes and the parent's stages.
-
-    Args:
-        run: the run.
-        preset: the preset that the run's values come from.
-        parent: the run that this one is a variation of; empty if there is none.
-        settings: values that differ from the parent's, such as ``"05.steps=200"``.
-    """
-    record: dict[str, Any] = {"preset": preset}
-    if parent:
-        record |= {"parent": parent, "settings": list(settings), "parent_stages": _states(parent)}
-    path = run_dir(run) / "run.json"
-    if not path.exists() or read_json(path) != record:
-        write_json(path, record)
+def _is_run_record(record: Any) -> bool:
+    if not isinstance(record, dict):
+        return False
+    kinds = {"preset": str, "parent": str, "settings": list, "parent_stages": dict}
+    for key, kind in kinds.items():
+        if key in record and not isinstance(record[key], kind):
+            return False
+    return all(isinstance(setting, str) for setting in record.get("settings", []))
 
 
 def parent_of(run: str) -> str:
@@ -90,12 +76,13 @@ def lineage(run: str, parent: str = "") -> list[str]:
     above = parent or parent_of(run)
     while above:
         if above in line:
+            record = shown(run_dir(line[-1]) / "run.json")
             raise Problem(
                 f"Run {run!r} is its own parent.",
                 expected="a parent that is another run",
                 found=" -> ".join([*line, above]),
                 cause="an edit of run.json, or --from-run with the run's own name",
-                fix=f"choose another name for --run, or mend {shown(run_dir(line[-1]) / 'run.json')}",
+                fix=f"choose another name for --run, or mend {record}",
             )
         line.append(above)
         above = parent_of(above)
@@ -103,9 +90,19 @@ def lineage(run: str, parent: str = "") -> list[str]:
 
 
 def holder(run: str, stage: str) -> str:
-    """Return the run that holds a stage: the run itself, or its nearest ancestor that has begun the stage."""
-    holders = [name for name in lineage(run) if (stage_dir(name, stage) / "config.json").exists()]
-    return holders[0] if holders else run
+    """Return the run that holds a stage: the nearest in the lineage that has begun the stage.
+
+    Return the run itself if no run of its lineage has begun the stage.
+    """
+    return first_holder(lineage(run), stage) or run
+
+
+def first_holder(line: Sequence[str], stage: str) -> str | None:
+    """Return the first of some runs that has begun a stage, or None."""
+    for run in line:
+        if (stage_dir(run, stage) / "config.json").exists():
+            return run
+    return None
 
 
 def runs_with(stage: str) -> list[str]:
@@ -113,6 +110,12 @@ def runs_with(stage: str) -> list[str]:
     finished = runs().glob(f"*/stages/{stage}/metrics.json")
     names = sorted(path.parent.parent.parent.name for path in finished)
     return sorted(names, key=lambda name: name != "mini")
+
+
+def finished_stages(run: str) -> list[str]:
+    """Return the stages that are finished in a run's own folder, sorted."""
+    finished = (run_dir(run) / "stages").glob("*/metrics.json")
+    return [path.parent.name for path in sorted(finished)]
 
 
 def check_run(run: str, purpose: str = "") -> None:
@@ -128,7 +131,7 @@ def check_run(run: str, purpose: str = "") -> None:
     if run_dir(run).is_dir():
         return
     names = sorted(folder.name for folder in runs().glob("[!.]*/"))
-    guess = next(iter(difflib.get_close_matches(run, names, n=1)), None)
+    guess = nearest(run, names)
     preset = f"--preset {run}" if run in preset_names() else f"--run {run}"
     raise Problem(
         f"There is no run {run!r}{purpose}.",
@@ -139,68 +142,17 @@ def check_run(run: str, purpose: str = "") -> None:
     )
 
 
-def check_parent(run: str, parent: str) -> None:
-    """Do nothing if a run can be a variation of another.
-
-    Raises:
-        Problem: if the parent does not exist, or the run has another parent or stages without one.
-    """
-    check_run(parent, " to start from")
-    known = parent_of(run)
-    begun = any((run_dir(run) / "stages").glob("*/config.json"))
-    if known and known != parent:
-        raise Problem(
-            f"Run {run!r} is a variation of another run.",
-            expected=f"--from-run {known}",
-            found=f"--from-run {parent}",
-            cause="a run has one parent, which it keeps",
-            fix="choose another name for --run",
-        )
-    if begun and not known:
-        raise Problem(
-            f"Run {run!r} exists already, without a parent.",
-            expected="a new name, or a run that was begun with --from-run",
-            found=f"stages in {shown(run_dir(run))}",
-            cause="the name was used before",
-            fix="choose another name for --run",
-        )
-    lineage(run, parent)
-
-
-def as_settings(number: str, changes: Mapping[str, Any]) -> list[str]:
-    """Return changed values of one notebook as ``--set`` writes them, such as ``["04.alpha=3.0"]``."""
-    return [f"{number}.{name}={value!r}" for name, value in changes.items()]
-
-
 def merged(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """Return settings in which a later value of the same parameter replaces an earlier one."""
     values = {setting.partition("=")[0].strip(): setting for setting in [*old, *new]}
     return list(values.values())
 
 
-def variation_name(run: str, number: str, changes: Mapping[str, Any]) -> str:
-    """Return a run name that tells a variation: run, notebook, changed parameters and their values.
+def in_words(run: str) -> str:
+    """Return in a few words what a run changes against its ancestors, or an empty text.
 
-    The same changes give the same name. ``mini`` with ``alpha = 3.0`` in notebook 04 becomes
-    ``mini-04-alpha-3.0``.
-    """
-    words = [run, number]
-    for name, value in changes.items():
-        words += [name, str(value)]
-    text = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(words)).strip("-.")
-    exact = "-".join([run, number, *as_settings(number, changes)])
-    plain = all(isinstance(v, (bool, int, float)) or re.fullmatch(r"[A-Za-z0-9._]+", str(v))
-                for v in changes.values())
-    if plain and len(text) <= LONGEST_NAME:
-        return text
-    digits = hashlib.sha256(exact.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    return f"{text[:LONGEST_NAME - 7].rstrip('-.')}-{digits}"
-
-
-def told(run: str) -> str:
-    """Return in a few words what a run changes against its ancestors; empty for a run without a parent.
-
-    Such as ``"mini with 04.alpha=3.0"``. Figures and scorecards of a variation carry these words.
+    Such as ``"mini with 04.alpha=3.0"``; a run without a parent changes nothing. Figures and
+    scorecards of a variation carry these words.
     """
     line = lineage(run)
     if len(line) == 1:
@@ -209,14 +161,3 @@ def told(run: str) -> str:
     for name in reversed(line[:-1]):
         settings = merged(settings, settings_of(name))
     return f"{line[-1]} with {', '.join(settings)}" if settings else f"{line[-1]}, unchanged"
-
-
-def _states(parent: str) -> dict[str, str]:
-    """Return the state of every finished stage that a variation of ``parent`` can read."""
-    from alignsd.kit.stage import input_state  # stage imports this module
-
-    states = {}
-    for run in reversed(lineage(parent)):
-        for metrics in sorted((run_dir(run) / "stages").glob("*/metrics.json")):
-            states[metrics.parent.name] = input_state(run, metrics.parent.name)
-    return states

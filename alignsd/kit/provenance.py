@@ -1,57 +1,126 @@
-"""What a stage takes from outside its run: files and folders of the reader, shipped models."""
+"""What a result was made from: outside files, code, and versions of packages, each as a hash.
+
+A stage's ``config.json`` and the record of a notebook keep these hashes:
+so the kit notices a change.
+"""
 
 import hashlib
+import json
 import os
+import platform
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from alignsd import miniature
 from alignsd.base.errors import Problem
 from alignsd.base.paths import shown, user_path
 from alignsd.base.reading import is_foreign
+from alignsd.kit.notebook_files import read_cells
 from alignsd.kit.parameters import Value
 
-PLACE = ("run", "device")  # parameters that say where a stage runs, not what it makes
-MODEL, FILE, FOLDER = "model of ", "file of ", "folder of "
-KEY = "user.key"  # 01 writes it beside an export
+LOCATION = ("run", "device")  # parameters that say where a stage runs, not what the stage makes
+SHIPPED = "miniature/"  # begins the value of a parameter that names a shipped model
+SHIPPED_MODELS = Path(__file__).parents[1] / "miniature" / "weights"
+KEY = "user.key"  # collecting writes the key beside an export
+PACKAGES = (
+    "alignsd",
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "peft",
+    "accelerate",
+    "open_clip_torch",
+    "torchmetrics",
+    "numpy",
+    "pandas",
+    "pillow",
+)
 
 
-def own_inputs(settings: Mapping[str, Value]) -> dict[str, str]:
-    """Return a 16-digit fingerprint of each outside file or folder that a parameter names.
+class Kind(StrEnum):
+    """What an outside input is: a shipped model, a file, or a folder of the reader's own."""
 
-    ``"model of <parameter>"`` (one that is shipped) and ``"file of <parameter>"`` change with the
-    content, ``"folder of <parameter>"`` with the names and sizes of its files: to read a million
-    pictures would take hours. Hidden files, those of an operating system and ``user.key`` do not
-    count.
+    MODEL = "model"
+    FILE = "file"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True)
+class OutsideInput:
+    """A file or folder from outside the run that a parameter names.
+
+    Attributes:
+        kind: model (one that is shipped), file or folder.
+        parameter: the parameter's name.
+        digits: 16 digits that change when the file or folder changes.
+    """
+
+    kind: Kind
+    parameter: str
+    digits: str
+
+    @property
+    def key(self) -> str:
+        """Return the name of the input in a stage's ``config.json``."""
+        return input_key(self.kind, self.parameter)
+
+
+def input_key(kind: Kind, parameter: str) -> str:
+    """Return the name of an outside input in ``config.json``, such as ``"file of data"``."""
+    return f"{kind} of {parameter}"
+
+
+def outside_inputs(settings: Mapping[str, Value]) -> list[OutsideInput]:
+    """Return each outside file or folder that a parameter names.
+
+    The digits of a shipped model and of a file change with the content. The digits of a folder
+    change with the names and sizes of its files: to read a million pictures would take hours.
+    Hidden files, files of an operating system and ``user.key`` do not count.
+
+    Args:
+        settings: the values of a notebook's parameters.
 
     Raises:
         Problem: if a file cannot be opened.
     """
-    return {
-        key: digits
-        for name, value in settings.items()
-        if isinstance(value, str) and value and name not in PLACE
-        for key, digits in _source(name, value)
-    }
+    inputs = []
+    for name, value in settings.items():
+        if isinstance(value, str) and value and name not in LOCATION:
+            outside = _outside_input(name, value)
+            if outside is not None:
+                inputs.append(outside)
+    return inputs
 
 
-def _source(name: str, value: str) -> Iterator[tuple[str, str]]:
-    shipped = value.startswith("miniature/")
-    path = miniature.WEIGHTS / value.removeprefix("miniature/") if shipped else user_path(value)
+def own_inputs(settings: Mapping[str, Value]) -> dict[str, str]:
+    """Return the digits of each outside input by its key, see ``outside_inputs``."""
+    return {outside.key: outside.digits for outside in outside_inputs(settings)}
+
+
+def _outside_input(name: str, value: str) -> OutsideInput | None:
+    shipped = value.startswith(SHIPPED)
+    path = SHIPPED_MODELS / value.removeprefix(SHIPPED) if shipped else user_path(value)
     if os.path.isfile(path):
-        yield FILE + name, _digits([_content(path, name)])
-    elif os.path.isdir(path) and shipped:
-        yield MODEL + name, _digits(_content(file, name) for file in _files(path))
-    elif os.path.isdir(path):
-        sizes = (f"{file.relative_to(path).as_posix()} {_size(file)}" for file in _files(path))
-        yield FOLDER + name, _digits(sizes)
+        return OutsideInput(Kind.FILE, name, _digits([_content(path, name)]))
+    if not os.path.isdir(path):
+        return None
+    if shipped:
+        contents = (_content(file, name) for file in _files(path))
+        return OutsideInput(Kind.MODEL, name, _digits(contents))
+    sizes = (f"{file.relative_to(path).as_posix()} {_size(file)}" for file in _files(path))
+    return OutsideInput(Kind.FOLDER, name, _digits(sizes))
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not is_foreign(name))
         own = sorted(name for name in names if not is_foreign(name) and name != KEY)
-        yield from (Path(place, name) for name in own)
+        yield from (Path(parent, name) for name in own)
 
 
 def _size(file: Path) -> int | str:
@@ -79,3 +148,47 @@ def _content(file: Path, parameter: str) -> str:
 def _digits(lines: Iterable[str]) -> str:
     text = "\n".join(lines)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def json_sha256(value: Any) -> str:
+    """Return the SHA-256 of a value as JSON writes the value; the order of keys does not count."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_sha256(path: Path | str) -> str:
+    """Return a file's SHA-256 as 64 hex digits, to compare with a published hash.
+
+    Args:
+        path: the file; a relative path starts at the repository.
+    """
+    with open(user_path(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_sha256(path: Path) -> str:
+    """Return the SHA-256 of a notebook's code cells; outputs, counts and prose do not count."""
+    return json_sha256([cell["source"] for cell in read_cells(path) if cell["cell_type"] == "code"])
+
+
+def source_sha256(path: Path) -> str:
+    """Return the SHA-256 of a notebook's cells, prose included; outputs and counts do not count."""
+    return json_sha256([[cell["cell_type"], cell["source"]] for cell in read_cells(path)])
+
+
+def package_sha256() -> str:
+    """Return the SHA-256 of the code of all the package's modules."""
+    folder = Path(__file__).parents[1]
+    modules = sorted(folder.rglob("*.py"))
+    return json_sha256(
+        [[path.relative_to(folder).as_posix(), file_sha256(path)] for path in modules]
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that can move a result."""
+    installed = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            installed[package] = metadata.version(package)
+    return installed

@@ -1,4 +1,4 @@
-"""What the command finds around itself: the interpreter's options and the terminal."""
+"""What a process finds around itself: the interpreter's options, the terminal and memory."""
 
 import sys
 
@@ -32,3 +32,16 @@ def print_any_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def peak_memory_mib() -> int:
+    """Return the most memory that this process has held so far, in MiB."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such module
+        import psutil  # on Linux psutil needs the module resource itself
+
+        memory = psutil.Process().memory_info()
+        return round(getattr(memory, "peak_wset", memory.rss) / 2**20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / 2**20 if sys.platform == "darwin" else peak / 2**10)

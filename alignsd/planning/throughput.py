@@ -1,4 +1,4 @@
-"""Measure how long this machine takes for one unit of each kind of work at full size, and how much memory.
+"""Measure time and memory of one unit of each kind of work at full size on this machine.
 
 The models have the published architectures and random weights, so that nothing has to be
 downloaded before the cost is known.
@@ -22,7 +22,7 @@ from torchvision.models import inception_v3
 from alignsd.adapt import lora
 from alignsd.base.errors import Problem
 from alignsd.base.images import read_image
-from alignsd.kit.stage import peak_memory_mib
+from alignsd.kit.surroundings import peak_memory_mib
 from alignsd.models.clip import Clip, embed_images, preprocess
 from alignsd.models.registry import torch_device, training_precision
 from alignsd.reward.hps import unlock

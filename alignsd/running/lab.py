@@ -25,7 +25,7 @@ from alignsd.base.commands import READER_FOLDER, pasteable, scripts
 from alignsd.base.errors import Problem
 from alignsd.base.paths import output, root, run_dir, shown
 from alignsd.base.reading import read_json
-from alignsd.kit.parameters import notebook_names, notebook_path, read_parameters
+from alignsd.kit.notebook_files import notebook_names, notebook_path, read_parameters
 
 RUN = "lab"  # the run into which the working copies write
 PARENT = "mini"  # the run from which run lab reads what run lab has not made itself

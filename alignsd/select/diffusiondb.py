@@ -31,7 +31,8 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image
 from alignsd.base.paths import user_path
 from alignsd.base.reading import is_foreign_member, listed, mistaken_for, parse_json
-from alignsd.kit.tables import TABLES, command_for
+from alignsd.kit.schemas import TABLES
+from alignsd.kit.tables import command_for
 
 PART = re.compile(r"part-[0-9]{6}")
 IMAGE_NAME = re.compile(r"[\w-][\w.-]*\.(png|webp)", re.IGNORECASE)

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from alignsd.base.errors import Problem, at_least, check_seed
-from alignsd.kit.tables import TABLES, command_for
+from alignsd.kit.schemas import TABLES
+from alignsd.kit.tables import command_for
 from alignsd.select.diffusiondb import OK
 from alignsd.select.sharpness import BLUR_LIMIT, is_blurred
 

@@ -14,7 +14,8 @@ from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import BadImage
 from alignsd.base.progress import track
 from alignsd.base.reading import listed, read_json
-from alignsd.kit.tables import TABLES, checked_table, command_for, read_table, write_table
+from alignsd.kit.schemas import TABLES
+from alignsd.kit.tables import checked_table, command_for, read_table, write_table
 from alignsd.select.diffusiondb import DAMAGED, OK, PART, find_parts, list_part, read_members
 from alignsd.select.sharpness import sharpness
 

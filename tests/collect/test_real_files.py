@@ -14,9 +14,10 @@ from alignsd.adapt.regularization import Wanted, regularization_pictures
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.base.reading import read_lines
-from alignsd.collect import discord, hpd, own_choices
-from alignsd.compare import arms, fid, user_study
-from alignsd.kit import parameters
+from alignsd.collect import exports, hpd, own_choices
+from alignsd.collect.own import rows as own_rows
+from alignsd.compare import fid, user_study
+from alignsd.kit import presets
 from alignsd.models import aesthetic
 from alignsd.select import imagefolder
 
@@ -38,7 +39,7 @@ def folder(tmp_path):
 def imported(folder, content, name="table.csv"):
     """Return the counts and the choices that were written, in the table's order."""
     (folder / name).write_bytes(content.encode())
-    table = own_choices.read_table(folder / name)
+    table = own_choices.read_choices_table(folder / name)
     counts = own_choices.import_choices(table, folder, folder / "out")
     parts = [hpd.read_choices(folder / "out", part) for part in ("train", "test")]
     return dict(counts), pd.concat(parts).sort_values("id")
@@ -62,7 +63,7 @@ def test_lines_may_end_as_on_old_macs(folder, first):
 def test_one_picture_in_two_spellings_is_named_twice(folder):
     twice = "a,./0.png;0.png,1\nb,.\\0.png;0.png,1\n"
     counts, _ = imported(folder, HEADER + twice + ROWS)
-    assert counts == {"choices": 4, own_choices.TWICE: 2}
+    assert counts == {"choices": 4, own_rows.TWICE: 2}
 
 
 @pytest.mark.parametrize(("images", "choice"), [("0.png;1.png", "./1.png"), ("./0.png;./1.png", "1.png")])
@@ -132,13 +133,13 @@ def test_lines_of_every_system(tmp_path, end):
 def test_a_file_without_prompts_is_told(tmp_path, content, words):
     (tmp_path / "p.txt").write_text(content)
     with pytest.raises(Problem, match=words) as told:
-        arms.read_prompts(str(tmp_path / "p.txt"), 1, 0)
+        sources.prompts(str(tmp_path / "p.txt"), 1, 0)
     assert "prompt_count" not in told.value.fix
 
 
 def test_a_prompt_may_start_with_an_angle_bracket(tmp_path):
     (tmp_path / "p.txt").write_text("<lora:x:1> a cat\n")
-    assert arms.read_prompts(str(tmp_path / "p.txt"), 1, 0) == ["<lora:x:1> a cat"]
+    assert sources.prompts(str(tmp_path / "p.txt"), 1, 0) == ["<lora:x:1> a cat"]
 
 
 # --- image folders and shards ------------------------------------------------------------------------
@@ -230,7 +231,7 @@ def test_exports_in_folders_below_are_told(tmp_path):
     (tmp_path / "general").mkdir()
     (tmp_path / "general" / "c.json").write_text('{"messages": []}')
     with pytest.raises(Problem, match=r"general/c\.json") as told:
-        discord.export_files(str(tmp_path), lambda: tmp_path)
+        exports.export_files(str(tmp_path))
     assert "folders below" in told.value.cause
 
 
@@ -254,13 +255,13 @@ def test_a_folder_in_place_of_weights_is_told(tmp_path):
 def test_a_value_of_the_wrong_kind_names_its_own_cause(tmp_path, line, words):
     (tmp_path / "mine.yaml").write_text(f'"05":\n  {line}\n')
     with pytest.raises(Problem, match=words):
-        parameters.resolve(str(tmp_path / "mine.yaml"), "trial")
+        presets.resolve(str(tmp_path / "mine.yaml"), "trial")
 
 
 def test_a_tab_in_a_preset_is_told(tmp_path):
     (tmp_path / "mine.yaml").write_text('"05":\n\tsteps: 7\n')
     with pytest.raises(Problem, match="a tab"):
-        parameters.read_preset(str(tmp_path / "mine.yaml"))
+        presets.read_preset(str(tmp_path / "mine.yaml"))
 
 
 def features(count, length):

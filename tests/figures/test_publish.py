@@ -13,7 +13,9 @@ from PIL import Image
 
 from alignsd.compare import user_study
 from alignsd.figures import comparing, method, publish
-from alignsd.kit.stage import begin, code_sha256, input_state
+from alignsd.kit.provenance import code_sha256
+from alignsd.kit.stage import begin
+from alignsd.kit.stage_record import input_state
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402

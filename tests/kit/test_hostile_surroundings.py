@@ -14,9 +14,12 @@ from alignsd.base.errors import Problem
 from alignsd.compare import scorecard
 from alignsd.kit import parameters
 from alignsd.kit.lineage import read_run
+from alignsd.kit.presets import read_preset, resolve
+from alignsd.kit.provenance import code_sha256, source_sha256
 from alignsd.kit.records import expected_seconds, preset_of, read_record, record_path
-from alignsd.kit.stage import begin, input_state, read_metrics
-from alignsd.running import runner
+from alignsd.kit.stage import begin
+from alignsd.kit.stage_record import input_state, read_metrics
+from alignsd.running.tasks import Request, prepare
 
 DEEP = 100_000
 PRESETS = {
@@ -59,7 +62,7 @@ def test_a_hostile_preset_is_told_by_name(tmp_path, kind):
     path = tmp_path / "mine.yaml"
     path.write_text(PRESETS[kind])
     with pytest.raises(Problem) as told:
-        parameters.resolve(str(path), "trial")
+        resolve(str(path), "trial")
     text = str(told.value)
     assert len(text) < 3000 and len(text.splitlines()) == 5
     assert "mine.yaml" in text or "base" in text or "no preset" in text
@@ -71,7 +74,7 @@ NO_PRESETS = ["x" * 5000, "x" * 5000 + ".yaml", "../mini", "/etc/passwd", "", "a
 @pytest.mark.parametrize("name", NO_PRESETS)
 def test_a_preset_that_is_none_is_told(name):
     with pytest.raises(Problem, match="no preset") as told:
-        parameters.read_preset(name)
+        read_preset(name)
     assert len(str(told.value)) < 1000
 
 
@@ -81,7 +84,7 @@ def test_any_text_as_a_preset(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("preset") / "mine.yaml"
     path.write_text(text, encoding="utf-8")
     try:
-        sections = parameters.read_preset(str(path))
+        sections = read_preset(str(path))
     except Problem:
         return
     assert all(isinstance(key, str) and isinstance(section, dict) for key, section in sections.items())
@@ -97,14 +100,14 @@ VALUES = {
 @pytest.mark.parametrize("name", ["05.steps", "05.learning_rate", "02.mirror", "seed"])
 def test_a_hostile_value_is_no_number(name, kind):
     with pytest.raises(Problem, match=name.rpartition(".")[2]) as told:
-        parameters.resolve("mini", "trial", [f"{name}={VALUES[kind]}"])
+        resolve("mini", "trial", [f"{name}={VALUES[kind]}"])
     assert len(str(told.value)) < 1500
 
 
 @pytest.mark.parametrize("setting", ["", "=", "=1", ".=1", "05.=1", "05..steps=1", "k" * 10_000 + "=1", "run=x", "99.seed=1", "\ud800=1"])
 def test_a_hostile_setting_is_told(setting):
     with pytest.raises(Problem) as told:
-        parameters.resolve("mini", "trial", [setting])
+        resolve("mini", "trial", [setting])
     assert len(str(told.value)) < 3000
 
 
@@ -145,7 +148,7 @@ def finished(notebook, kit):
     stage = begin("01_first", {"run": "trial", "steps": 3})
     stage.finish({"accuracy": 0.5})
     record = {"notebook": "01_first", "preset": "mini", "seconds": 2.0}
-    record |= {"code_sha256": runner.code_sha256(source), "source_sha256": runner.source_sha256(source)}
+    record |= {"code_sha256": code_sha256(source), "source_sha256": source_sha256(source)}
     write_json(record_path("trial", "01_first"), record)
     (kit / "papermill_runs/trial/01_first.ipynb").write_text(source.read_text())
     write_json(kit / "papermill_runs/trial/run.json", {"preset": "mini"})
@@ -159,8 +162,13 @@ def finished(notebook, kit):
 def test_a_damaged_file_of_a_run_is_named_or_made_anew(finished, name, shape):
     """Each reader of a run's files gives our own error that names a file, or goes on with a right value."""
     finished[name].write_bytes(SHAPES[shape])
-    calls = [lambda: runner.plan("mini", "trial"), lambda: input_state("trial", "01_first"), lambda: read_metrics("trial", "01_first"),
-             lambda: read_record("trial", "01_first"), lambda: read_run("trial")]
+    calls = [
+        lambda: prepare(Request("trial", "mini")),
+        lambda: input_state("trial", "01_first"),
+        lambda: read_metrics("trial", "01_first"),
+        lambda: read_record("trial", "01_first"),
+        lambda: read_run("trial"),
+    ]
     for call in calls:
         try:
             call()
@@ -176,7 +184,7 @@ def test_a_folder_in_place_of_a_file_of_a_run_is_told(finished, name):
     finished[name].unlink()
     finished[name].mkdir()
     try:
-        runner.plan("mini", "trial")
+        prepare(Request("trial", "mini"))
     except Problem as told:
         assert ".json" in str(told)
     assert expected_seconds("mini", "other") in ({"01_first": 2.0}, {})

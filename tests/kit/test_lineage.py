@@ -7,10 +7,12 @@ import pytest
 
 from alignsd.base.errors import Problem, Stopped
 from alignsd.figures import publish
-from alignsd.kit import lineage, stage
+from alignsd.kit import lineage, variations
 from alignsd.kit.records import read_json
-from alignsd.kit.stage import begin, read_metrics
+from alignsd.kit.stage import begin
+from alignsd.kit.stage_record import input_state, read_metrics
 from alignsd.running import runner
+from alignsd.running.tasks import Request, prepare
 
 BEGIN = "from alignsd.kit.stage import begin\nstage = begin({name!r}, globals(), needs={needs})"
 BODIES = {
@@ -29,7 +31,7 @@ def three(notebook):
 
 def run(name: str = "mini", **options) -> list[str]:
     """Carry out a run as the command does; return the names of the notebooks that were run."""
-    plan = runner.prepare(options.pop("preset", None), name, **options)
+    plan = prepare(Request(name, **options))
     runner.note(plan)
     for task in plan.tasks:
         (runner.carry_out if task.todo else runner.leave)(task)
@@ -51,7 +53,7 @@ def test_a_variation_makes_only_what_a_changed_value_touches(three, kit):
     assert not (kit / "papermill_runs/trial/stages/01_first").exists()
     record = read_json(kit / "papermill_runs/trial/run.json")
     assert record["preset"] == "mini" and record["parent"] == "mini" and record["settings"] == ["02.steps=20"]
-    assert record["parent_stages"] == {name: stage.input_state("mini", name) for name in BODIES}
+    assert record["parent_stages"] == {name: input_state("mini", name) for name in BODIES}
     assert run("trial") == [], "run.json remembers parent and settings"
     with pytest.raises(Problem, match="(?s)steps = 30.*--from-run trial"):
         run("trial", settings=["02.steps=30"])
@@ -62,10 +64,10 @@ def test_a_variation_of_a_variation_adds_up(three, kit):
     run("one", parent="mini", settings=["02.steps=20"])
     assert run("two", parent="one", settings=["03.size=2"]) == ["03_third"]
     assert read_metrics("two", "02_second")["steps"] == 20 and read_metrics("two", "03_third")["size"] == 2
-    assert lineage.told("two") == "mini with 02.steps=20, 03.size=2" and lineage.told("mini") == ""
+    assert lineage.in_words("two") == "mini with 02.steps=20, 03.size=2" and lineage.in_words("mini") == ""
     origin = publish.origin("two", "03_third", ["02_second/a.parquet"])
     assert origin["variation"] == "mini with 02.steps=20, 03.size=2"
-    assert origin["stages"] == {"02_second": stage.input_state("one", "02_second")}
+    assert origin["stages"] == {"02_second": input_state("one", "02_second")}
 
 
 def test_a_variation_keeps_values_that_its_parent_was_made_with(three):
@@ -92,7 +94,7 @@ def test_a_run_without_earlier_stages_is_told_whose_it_can_read(three):
 def test_an_unchanged_variation_reads_everything(three, kit):
     run()
     assert run("same", parent="mini") == []
-    assert lineage.told("same") == "mini, unchanged"
+    assert lineage.in_words("same") == "mini, unchanged"
 
 
 def test_a_parent_that_ran_again_is_noticed(three, kit):
@@ -100,7 +102,7 @@ def test_a_parent_that_ran_again_is_noticed(three, kit):
     run("trial", parent="mini", settings=["02.steps=20"])
     path = kit / "papermill_runs/mini/stages/01_first/metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rate": 0.75}))
-    assert [t.reason for t in runner.plan("mini", "trial")][1] == "its inputs changed"
+    assert [t.reason for t in prepare(Request("trial", "mini")).tasks][1] == "its inputs changed"
 
 
 @pytest.mark.parametrize(("name", "parent", "words"), [
@@ -114,7 +116,7 @@ def test_impossible_parents_are_told(three, kit, name, parent, words):
     (kit / "papermill_runs/other/stages/01_first").mkdir(parents=True)
     (kit / "papermill_runs/other/stages/01_first/config.json").write_text("{}")
     with pytest.raises(Problem, match=words):
-        runner.prepare("mini", name, parent=parent)
+        prepare(Request(name, "mini", parent=parent))
 
 
 def test_another_parent_and_a_circle_are_told(three, kit):
@@ -122,7 +124,7 @@ def test_another_parent_and_a_circle_are_told(three, kit):
     run("one", parent="mini", settings=["03.size=2"])
     run("two", parent="one", settings=["03.size=3"])
     with pytest.raises(Problem, match="--from-run mini"):
-        runner.prepare("mini", "one", parent="two")
+        prepare(Request("one", "mini", parent="two"))
     (kit / "papermill_runs/mini/run.json").write_text('{"preset": "mini", "parent": "two"}')
     with pytest.raises(Problem, match="one -> mini -> two -> one"):
         lineage.lineage("one")
@@ -152,22 +154,22 @@ def test_a_changed_value_in_a_notebook_makes_a_variation(three, kit, capsys):
     capsys.readouterr()
     unchanged = begin("02_second", {"run": "mini", "steps": 10}, needs=["01_first"])
     assert unchanged.run == "mini" and capsys.readouterr().out == ""
-    assert lineage.told("mini-02-steps-25") == "mini with 02.steps=25"
+    assert lineage.in_words("mini-02-steps-25") == "mini with 02.steps=25"
     assert run("mini-02-steps-25") == ["02_second", "03_third"], "the executed copy of 02 is missing; 03 follows"
 
 
 def test_a_run_that_reads_its_parent_varies_too(three, kit):
     """Run lab reads run mini; a change in lab must not mix with what mini made of the old value."""
     run()
-    lineage.note_run("lab", "mini", "mini")
+    variations.note_run("lab", "mini", "mini")
     begin("02_second", {"run": "lab", "steps": 10}, needs=["01_first"]).finish({"read": "0.5", "steps": 10})
     assert (kit / "papermill_runs/lab/stages/02_second/metrics.json").exists()
     assert begin("03_third", {"run": "lab", "size": 5}, needs=["02_second"]).run == "lab-03-size-5"
-    assert lineage.told("lab-03-size-5") == "mini with 03.size=5"
+    assert lineage.in_words("lab-03-size-5") == "mini with 03.size=5"
 
 
 def test_names_of_variations_can_name_folders_and_differ():
-    names = [lineage.variation_name("mini", "02", changes) for changes in (
+    names = [variations.variation_name("mini", "02", changes) for changes in (
         {"a": 1}, {"a": 1.5}, {"a": "x/y"}, {"a": "x y"}, {"a": [1, 2]}, {"a": "x" * 200}, {"a": "x" * 201}, {"a": ""},
         {"a": -1}, {"a": 1, "b": True}, {"a": "\u00fc"})]
     assert len(set(names)) == len(names)

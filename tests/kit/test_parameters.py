@@ -2,14 +2,9 @@ import pytest
 
 from alignsd.base.errors import Problem, check_seed
 from alignsd.kit import parameters
-from alignsd.kit.parameters import (
-    Parameter,
-    checked,
-    notebook_path,
-    read_parameters,
-    read_preset,
-    resolve,
-)
+from alignsd.kit.notebook_files import notebook_names, notebook_path, read_parameters
+from alignsd.kit.parameters import Parameter, checked
+from alignsd.kit.presets import PRESETS, preset_names, read_preset, resolve
 
 CELL = 'seed = 0  # seed\nrate = 1e-3  # per step; the paper: 1e-5\nwords = ["a", "b"]  # words\nflag = True  # yes or no'
 
@@ -84,13 +79,13 @@ def test_an_unknown_preset_names_those_there_are():
     assert read_preset("mini") == {}
 
 
-@pytest.mark.parametrize("preset", parameters.preset_names())
+@pytest.mark.parametrize("preset", preset_names())
 def test_shipped_presets_fit_the_shipped_notebooks(preset):
-    assert set(resolve(preset, "trial")) == set(parameters.notebook_names())
+    assert set(resolve(preset, "trial")) == set(notebook_names())
 
 
 def test_each_value_of_a_shipped_preset_has_a_comment():
-    lines = [line for path in parameters.PRESETS.glob("*.yaml") for line in path.read_text().splitlines() if ": " in line]
+    lines = [line for path in PRESETS.glob("*.yaml") for line in path.read_text().splitlines() if ": " in line]
     assert [line for line in lines if line.startswith("  ") and "  # " not in line] == []
 
 
@@ -141,7 +136,7 @@ def test_a_copy_of_a_notebook_is_no_notebook(notebook, copy):
     checkpoints.mkdir()
     (checkpoints / "01_first-checkpoint.ipynb").write_text("{}")
     (path.parent / "03_folder.ipynb").mkdir()
-    assert parameters.notebook_names() == ["01_first"]
+    assert notebook_names() == ["01_first"]
     assert list(resolve("mini", "trial")) == ["01_first"]
 
 
@@ -149,7 +144,7 @@ def test_two_notebooks_with_one_number_are_told(notebook):
     notebook("01_first", CELL)
     notebook("01_first_try", CELL)
     with pytest.raises(Problem, match="(?s)number 01.*01_first, 01_first_try.*copied or renamed"):
-        parameters.notebook_names()
+        notebook_names()
 
 
 @pytest.mark.parametrize(
@@ -236,8 +231,8 @@ def test_elements_of_a_list_have_a_range_too():
 
 def test_every_range_belongs_to_a_number_of_a_notebook_and_every_number_is_considered():
     numbers, lists = set(), set()
-    for name in parameters.notebook_names():
-        for parameter in read_parameters(parameters.notebook_path(name)).values():
+    for name in notebook_names():
+        for parameter in read_parameters(notebook_path(name)).values():
             first = parameter.default[0] if isinstance(parameter.default, list) and parameter.default else None
             if isinstance(first, (int, float)):
                 lists.add(f"{parameter.name}[]")
@@ -247,17 +242,17 @@ def test_every_range_belongs_to_a_number_of_a_notebook_and_every_number_is_consi
     assert numbers | lists == set(parameters.RANGES) | any_finite
 
 
-@pytest.mark.parametrize("preset", parameters.preset_names())
+@pytest.mark.parametrize("preset", preset_names())
 def test_no_value_of_a_shipped_preset_is_refused(preset):
     """Every value goes through the range once more, with the ranges as they are."""
     for name, values in resolve(preset, "trial").items():
-        for parameter in read_parameters(parameters.notebook_path(name)).values():
+        for parameter in read_parameters(notebook_path(name)).values():
             assert checked(parameter, values[parameter.name], name) == values[parameter.name]
 
 
-@pytest.mark.parametrize("name", parameters.notebook_names())
+@pytest.mark.parametrize("name", notebook_names())
 def test_a_seed_of_minus_one_is_refused_for_every_notebook(name):
-    if "seed" not in read_parameters(parameters.notebook_path(name)):
+    if "seed" not in read_parameters(notebook_path(name)):
         return
     with pytest.raises(Problem, match="(?s)seed.*from 0 to 4294967295.*seed = -1"):
         resolve("mini", "trial", [f"{name[:2]}.seed=-1"])

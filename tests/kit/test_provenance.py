@@ -2,15 +2,15 @@
 
 import pytest
 
-from alignsd import miniature
 from alignsd.base.errors import Problem
+from alignsd.kit import provenance
 from alignsd.kit.provenance import own_inputs
 
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """A shipped model of the test's own."""
-    monkeypatch.setattr(miniature, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(provenance, "SHIPPED_MODELS", tmp_path / "weights")
     (tmp_path / "weights/clip").mkdir(parents=True)
     (tmp_path / "weights/clip/model.safetensors").write_bytes(b"first")
     return tmp_path / "weights"

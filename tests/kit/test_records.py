@@ -2,8 +2,8 @@ import pytest
 
 from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem
-from alignsd.kit.lineage import note_run
 from alignsd.kit.records import expected_seconds, known_work, preset_of, read_record, record_path
+from alignsd.kit.variations import note_run
 
 
 def put(run: str, name: str, preset: str, seconds: float) -> None:

@@ -5,8 +5,9 @@ import sys
 import pytest
 
 from alignsd.base.errors import Problem
-from alignsd.kit import locks, stage
-from alignsd.kit.stage import begin, read_metrics
+from alignsd.kit import locks, provenance, stage, stage_record
+from alignsd.kit.stage import begin
+from alignsd.kit.stage_record import read_metrics
 
 FIRST = {"run": "mini", "seed": 0, "rate": 0.5}
 
@@ -59,13 +60,24 @@ def test_a_folder_made_with_other_settings_is_refused_in_a_headless_run(two, mon
     begin("01_first", FIRST | {"run": "other", "seed": 1})
 
 
-def test_a_folder_made_from_other_results_is_refused(two):
-    begin("01_first", FIRST).finish({"loss": 0.25, "seconds_per_step": 1})
+def test_a_folder_made_from_other_results_is_refused(two, kit):
+    begin("01_first", FIRST).finish({"loss": 0.25})
     second()
-    begin("01_first", FIRST).finish({"loss": 0.25, "seconds_per_step": 2})
-    second()  # as before: time is no result
+    file = kit / "papermill_runs/mini/stages/01_first/metrics.json"
+    metrics = json.loads(file.read_text())
+    assert set(stage_record.MEASURED) == set(metrics) - {"loss"}
+    file.write_text(json.dumps(metrics | {"seconds": 1e6, "peak_memory_mib": 1}))
+    second()  # as before: what was measured of the machine is no result
     begin("01_first", FIRST).finish({"loss": 0.5})
     with pytest.raises(Problem, match="(?s)other settings or from other inputs.*01_first.*--from 02"):
+        second()
+
+
+def test_a_result_counts_whatever_its_name_is(two):
+    begin("01_first", FIRST).finish({"seconds_per_step": 1})
+    second()
+    begin("01_first", FIRST).finish({"seconds_per_step": 2})
+    with pytest.raises(Problem, match="other settings or from other inputs"):
         second()
 
 
@@ -168,25 +180,25 @@ def test_damaged_metrics_are_told(two, kit):
 
 def test_hashes_see_code_and_prose_but_no_outputs(notebook):
     path = notebook("01_first", "seed = 0  # seed", "print(1)", prose="a")
-    code, source = stage.code_sha256(path), stage.source_sha256(path)
+    code, source = provenance.code_sha256(path), provenance.source_sha256(path)
     cells = json.loads(path.read_text())
     cells["cells"][1]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "1"}]
     path.write_text(json.dumps(cells))
-    assert (stage.code_sha256(path), stage.source_sha256(path)) == (code, source)
+    assert (provenance.code_sha256(path), provenance.source_sha256(path)) == (code, source)
     notebook("01_first", "seed = 0  # seed", "print(1)", prose="b")
-    assert stage.code_sha256(path) == code and stage.source_sha256(path) != source
+    assert provenance.code_sha256(path) == code and provenance.source_sha256(path) != source
     notebook("01_first", "seed = 0  # seed", "print(2)", prose="a")
-    assert stage.code_sha256(path) != code
+    assert provenance.code_sha256(path) != code
 
 
 def test_the_package_s_hash_sees_its_code(tmp_path, monkeypatch):
     (tmp_path / "a.py").write_text("x = 1")
-    monkeypatch.setattr(stage, "__file__", str(tmp_path / "kit" / "stage.py"))
-    before = stage.package_sha256()
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "kit" / "provenance.py"))
+    before = provenance.package_sha256()
     (tmp_path / "data.yaml").write_text("x: 1")
-    assert stage.package_sha256() == before
+    assert provenance.package_sha256() == before
     (tmp_path / "a.py").write_text("x = 2")
-    assert stage.package_sha256() != before
+    assert provenance.package_sha256() != before
 
 
 def test_a_variation_reuses_work_that_fits(notebook, kit):
@@ -217,3 +229,23 @@ def test_a_stage_that_could_not_begin_is_not_held(two, kit, monkeypatch):
     path = locks.stage_lock("mini", "01_first")
     done = subprocess.run([sys.executable, "-c", hold, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_stage_remembers_what_was_read(two, kit):
+    first = begin("01_first", FIRST)
+    first.path("a.txt").write_text("x")
+    first.path("pictures", "b.png").write_text("x")
+    first.finish({})
+    opened = second()
+    own = kit / "own.txt"
+    own.write_text("x")
+    paths = [
+        opened.input("01_first", "pictures"),
+        opened.input("01_first", "a.txt"),
+        opened.input("01_first", "a.txt", instead="own.txt"),
+    ]
+    assert list(opened.read.values()) == ["01_first/pictures", "01_first/a.txt", "own.txt"]
+    assert opened.files_of(*paths) == ["01_first/pictures", "01_first/a.txt", "own.txt"]
+    assert opened.files_of(paths[1]) == ["01_first/a.txt"]
+    with pytest.raises(Problem, match="c.txt was not read from an earlier stage"):
+        opened.files_of(kit / "c.txt")

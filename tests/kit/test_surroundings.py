@@ -11,8 +11,11 @@ import pytest
 
 from alignsd.base.errors import Problem
 from alignsd.base.paths import root
-from alignsd.kit import stage
-from alignsd.running.execution import _without_paths, execute, kernel_environment
+from alignsd.kit import surroundings
+from alignsd.kit.stage import begin
+from alignsd.running.execution import execute
+from alignsd.running.kernels.environment import kernel_environment
+from alignsd.running.publishing import _without_paths
 
 COMMAND = "from alignsd.cli import main; main()"
 
@@ -33,9 +36,9 @@ def test_the_plan_is_printed_without_the_module_resource():
 
 
 def test_memory_is_measured_without_the_module_resource(monkeypatch):
-    used = stage.peak_memory_mib()
-    monkeypatch.setattr(stage, "resource", None)
-    assert 10 < stage.peak_memory_mib() <= 1.1 * used + 10
+    used = surroundings.peak_memory_mib()
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert 10 < surroundings.peak_memory_mib() <= 1.1 * used + 10
 
 
 def test_python_without_docstrings_is_refused_in_words():
@@ -119,7 +122,7 @@ def test_only_whole_paths_are_shortened(kit, monkeypatch):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_folder_of_a_stage_that_cannot_be_made_is_told(notebook, kit, monkeypatch, number):
     notebook("01_first", "n = 1  # number")
-    begun = stage.begin("01_first", {"run": "mini", "n": 1})
+    begun = begin("01_first", {"run": "mini", "n": 1})
 
     def refuse(self, *arguments, **options):
         raise OSError(number, os.strerror(number))

@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from alignsd.base.paths import root
-from alignsd.kit import tables
+from alignsd.kit import schemas
 
 DOCUMENTS = sorted([*root().glob("*.md"), *root().glob("docs/*.md")])
 
@@ -49,25 +49,65 @@ def test_files_named_in_the_text_exist(path):
     assert [name for name in named if not list(root().glob(name.rstrip("/")))] == []
 
 
-def rows_below(text, introduction):
-    """Return the rows, without heading, of the first Markdown table after some words."""
-    lines = text[text.index(introduction) :].splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("|"))
-    rows = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return rows
+STAGE = re.compile(r"### (\d\d_\w+)")
+TABLE_FILE = re.compile(r"`(?:[\w*-]+/)*([\w*-]+\.parquet)`")
+NOT_OF_A_STAGE = {"metadata.parquet", "metadata-large.parquet"}  # the release's own tables
 
 
-@pytest.mark.parametrize("name", sorted(tables.TABLES))
-def test_the_tables_of_the_stages_are_documented_as_they_are_declared(name):
-    table = tables.TABLES[name]
-    text = text_of(root() / "docs" / "data_formats.md")
-    section = text[text.index(f"### {table.stage}") :]
+def documented_tables():
+    """Return the tables that data_formats.md describes: (stage or "", file) to column to type.
+
+    The words above a Markdown table name the files that the table describes; the first description
+    of a file counts. Words outside the sections of the stages name no stage.
+    """
     documented = {}
-    for row in rows_below(section, f"{table.file}`"):
-        documented[row[0].strip("`")] = row[1]
-    declared = {column: kind.removeprefix("a ") for column, kind in table.columns.items()}
+    stage, words = "", ""
+    for block in text_of(root() / "docs" / "data_formats.md").split("\n\n"):
+        if block.startswith("#"):
+            section = STAGE.match(block)
+            stage = section[1] if section else ""
+        elif block.startswith("| column |"):
+            for file in TABLE_FILE.findall(words):
+                documented.setdefault((stage, file), types_by_column(block))
+        words = block
+    return documented
+
+
+def types_by_column(block):
+    """Return column to type of a Markdown table whose first cells name one column or several."""
+    types = {}
+    for line in block.splitlines()[2:]:
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        for column in re.findall(r"`(\w+)`", cells[0]):
+            types[column] = cells[1]
+    return types
+
+
+DOCUMENTED = documented_tables()
+
+
+@pytest.mark.parametrize("name", sorted(schemas.TABLES))
+def test_a_declared_table_is_documented_as_it_is_declared(name):
+    table = schemas.TABLES[name]
+    documented = DOCUMENTED.get((table.stage, table.file)) or DOCUMENTED["", table.file]
+    declared = {}
+    for field in table.schema:
+        declared[field.name] = schemas.kind_in_words(field).removeprefix("a ")
     assert documented == declared
+
+
+def test_every_documented_table_of_a_stage_is_declared():
+    declared = {(table.stage, table.file) for table in schemas.TABLES.values()}
+    files = {file for _, file in declared}
+    undeclared = [
+        (stage, file)
+        for stage, file in DOCUMENTED
+        if (stage, file) not in declared and (stage or file not in files | NOT_OF_A_STAGE)
+    ]
+    assert undeclared == []
+
+
+def test_units_are_documented_as_they_are_declared():
+    text = text_of(root() / "docs" / "data_formats.md")
+    units = {field.metadata[b"unit"].decode() for t in schemas.TABLES.values() for field in t.schema}
+    assert [unit for unit in units if unit not in text] == []

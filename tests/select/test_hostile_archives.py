@@ -28,6 +28,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image, save_png
 from alignsd.select import diffusiondb, imagefolder, rule
 from alignsd.select import fetch as db
+from alignsd.select.picks import picks
 
 APPLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(100)
 NFC, NFD = (unicodedata.normalize(form, "caf\xe9") for form in ("NFC", "NFD"))
@@ -720,9 +721,9 @@ def test_which_files_are_parts(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["x" * 5000, "a\0b", "~nobody-there/x"])
-def test_a_folder_of_parts_that_is_none(tmp_path, source):
+def test_a_folder_of_parts_that_is_none(source):
     with pytest.raises(Problem, match="does not exist"):
-        diffusiondb.parts_folder(source, tmp_path)
+        diffusiondb.parts_folder(source)
 
 
 @settings(max_examples=30 * CASES)
@@ -812,5 +813,5 @@ def test_images_that_differ_in_their_suffix_alone_are_two_files():
             "role": rule.POSITIVE,
         }
     )
-    names = rule.picks(rows)["file_name"].tolist()
+    names = picks(rows)["file_name"].tolist()
     assert names == ["positive/a.png.png", "positive/a.webp.png", "positive/b.png"]
