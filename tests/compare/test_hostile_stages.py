@@ -15,7 +15,7 @@ from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import DAMAGED, save_png
 from alignsd.compare import arm_metrics, fid, generation, image_metrics, user_study
 from alignsd.compare.features import picture_features
-from alignsd.miniature.corpus import Recipe
+from alignsd.miniature.corpus import CorpusRecipe
 from alignsd.models.stable_diffusion import Drawing, image_seed
 
 pytest_plugins = ["measured_arms"]  # the fixtures plan and scorers
@@ -174,13 +174,13 @@ IMAGES = pd.DataFrame(
     ("call", "words"),
     [
         *[(lambda seed=seed: check_seed(seed), "(?i)seed") for seed in (-1, 2**32, 10**40)],
-        (lambda: Recipe(seed=-1), "(?i)seed"),
-        (lambda: Recipe(seed=2**32), "(?i)seed"),
-        (lambda: Recipe(prompts=0), "cannot be made"),
-        (lambda: Recipe(fewest=0), "cannot be made"),
-        (lambda: Recipe(parts=-1), "cannot be made"),
-        (lambda: Recipe(few_share=NAN), "cannot be made"),
-        (lambda: Recipe(blurred_share=-0.1), "cannot be made"),
+        (lambda: CorpusRecipe(seed=-1), "(?i)seed"),
+        (lambda: CorpusRecipe(seed=2**32), "(?i)seed"),
+        (lambda: CorpusRecipe(prompts=0), "cannot be made"),
+        (lambda: CorpusRecipe(fewest=0), "cannot be made"),
+        (lambda: CorpusRecipe(parts=-1), "cannot be made"),
+        (lambda: CorpusRecipe(few_share=NAN), "cannot be made"),
+        (lambda: CorpusRecipe(blurred_share=-0.1), "cannot be made"),
         (lambda: image_seed(-1, "x"), "(?i)seed"),
         (lambda: generation.plan(["a"], "", 1, -1, [""]), "(?i)seed"),
         (lambda: generation.plan(["a"], "", 1, 2**32, [""]), "(?i)seed"),

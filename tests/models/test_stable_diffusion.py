@@ -1,5 +1,7 @@
 """Generation and fine-tuning on the shipped miniature model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,11 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from alignsd.adapt import lora
+from alignsd.adapt.examples import crop, encode_examples
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.miniature.web import make_web
 from alignsd.models import lora_files
 from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
+from alignsd.models.training import Checkpointing
 
 PROMPT = "a person in a red shirt standing on the beach"
 
@@ -67,27 +71,37 @@ def examples(tmp_path, pipeline):
         save_png(tmp_path / f"{i}.png", picture)
     table = pd.DataFrame({"file_name": [f"{i}.png" for i in range(12)], "text": web.captions,
                           "label": ["positive", "negative"] * 6, "folder": str(tmp_path)})
-    return lora.encode_examples(pipeline, table, 64, seed=0, store=tmp_path / "latents")
+    return encode_examples(pipeline, table, 64, seed=0, store=tmp_path / "latents")
 
 
-def _tune(examples, checkpoint=None, stop=None, steps=6, micro_batch=4):
+RECIPE = lora.LoraRecipe(
+    identifier="Weird image. ",
+    identifier_alone=0.5,
+    steps=6,
+    batch=4,
+    micro_batch=4,
+    learning_rate=1e-3,
+    schedule="cosine",
+    weight_decay=1e-2,
+    snr_gamma=1.0,
+    rank=4,
+    seed=0,
+)
+
+
+def _tune(examples, checkpoint=None, stop=None, **changes):
     pipe = load_pipeline("miniature/stable-diffusion", device="cpu")
     lora.add_lora(pipe.unet, rank=4, seed=0)
-    run = lora.finetune(pipe, examples, identifier="Weird image. ", identifier_alone=0.5, steps=steps, batch=4,
-                        micro_batch=micro_batch, learning_rate=1e-3, schedule="cosine", weight_decay=1e-2, snr_gamma=1.0, seed=0,
-                        checkpoint=checkpoint)
+    checkpointing = Checkpointing(checkpoint, every=2) if checkpoint else None
     losses = []
-    for step, loss in run:
+    for step, loss in lora.finetune(pipe, examples, replace(RECIPE, **changes), checkpointing):
         losses.append(loss)
         if step == stop:
             break
     return pipe, losses
 
 
-def test_fine_tuning_resumes_to_the_bit(tmp_path, examples, monkeypatch):
-    import functools
-
-    monkeypatch.setattr(lora, "train", functools.partial(lora.train, checkpoint_every=2))
+def test_fine_tuning_resumes_to_the_bit(tmp_path, examples):
     whole, losses = _tune(examples)
     _tune(examples, tmp_path / "c.pt", stop=3)
     resumed, again = _tune(examples, tmp_path / "c.pt")
@@ -96,10 +110,10 @@ def test_fine_tuning_resumes_to_the_bit(tmp_path, examples, monkeypatch):
 
 
 def test_an_adaptation_loads_trains_and_saves(tmp_path, examples):
-    recipe = dict(identifier="Weird image. ", identifier_alone=0.5, steps=2, batch=4, micro_batch=4, learning_rate=1e-3,
-                  schedule="cosine", weight_decay=1e-2, snr_gamma=1.0, seed=0)
+    recipe = replace(RECIPE, steps=2)
     about = {"base model": "miniature/stable-diffusion"}
-    seen = list(lora.adapt("miniature/stable-diffusion", "cpu", 4, examples, tmp_path / "adapter", about, **recipe))
+    base = "miniature/stable-diffusion"
+    seen = list(lora.adapt(base, "cpu", examples, recipe, tmp_path / "adapter", about))
     by_hand, losses = _tune(examples, steps=2)
     assert [(step, loss) for step, loss, _ in seen] == list(enumerate(losses))
     lora_files.save_lora(by_hand.unet, tmp_path / "by_hand", about)
@@ -126,7 +140,7 @@ def test_the_lora_trains_attention_alone_and_reloads(tmp_path, examples):
 
 
 def test_negatives_get_the_identifier_and_some_nothing_else(examples):
-    captions = lora.captions_of(examples, np.arange(12), "Weird image. ", 0.5, np.random.default_rng(0))
+    captions = lora.captions_of(examples, np.arange(12), RECIPE, np.random.default_rng(0))
     for i, caption in enumerate(captions):
         assert caption.startswith("Weird image. ") == bool(examples.negative[i])
     alone = [caption == "Weird image. " for caption, negative in zip(captions, examples.negative, strict=True) if negative]
@@ -136,6 +150,6 @@ def test_negatives_get_the_identifier_and_some_nothing_else(examples):
 def test_crop_scales_the_short_side_and_cuts_a_square():
     image = np.zeros((100, 200, 3), np.uint8)
     image[:, 100:] = 255
-    square = lora.crop(image, 64, np.random.default_rng(0))
+    square = crop(image, 64, np.random.default_rng(0))
     assert square.shape == (64, 64, 3)
-    assert (lora.crop(square, 64, np.random.default_rng(1)) == square).all()
+    assert (crop(square, 64, np.random.default_rng(1)) == square).all()
