@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -93,7 +93,8 @@ def run(
             values = {notebook[:2]: own for notebook, own in plan.values.items()}
             _look_ahead(run_name, values, todo)
         _carry_out(plan)
-    print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
+    print(f"\nExecuted notebooks: {shown(run_dir(run_name))}")
+    print(f"Figures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
         scorecard(run_name)
 
@@ -128,7 +129,7 @@ def clean(
 
 @app.command()
 def scorecard(name: Run = "mini") -> None:
-    """Print a run's scorecard: each claim of the paper, its number there and here, and the verdict."""
+    """Print a run's scorecard: each claim, its number in the paper and here, and the verdict."""
     from alignsd.compare.scorecard import read, table  # imports pandas
 
     variation = lineage.in_words(name)
@@ -182,7 +183,9 @@ def cost(
 
 @app.command()
 def fetch(
-    to: Annotated[Path, typer.Option(help="Folder to write to, for notebook 03's parameter parts.")],
+    to: Annotated[
+        Path, typer.Option(help="Folder to write to, for notebook 03's parameter parts.")
+    ],
     subset: Annotated[
         str, typer.Option(help="Such as large_first_1m, the paper's, or 2m_first_10k.")
     ] = "large_first_1m",
@@ -242,7 +245,9 @@ def fetch(
 def import_choices(
     table: Annotated[
         Path,
-        typer.Argument(help="Columns prompt, images, choice: .csv, .tsv, .jsonl, .json or .parquet."),
+        typer.Argument(
+            help="Columns prompt, images, choice: .csv, .tsv, .jsonl, .json or .parquet."
+        ),
     ],
     out: Annotated[
         Path, typer.Argument(help="Folder of the data set, for notebook 02's parameter data.")
@@ -262,7 +267,7 @@ def import_choices(
     """Turn your own choices into a data set in the paper's layout."""
     from alignsd.collect import own_choices  # imports pandas
 
-    cells = own_choices.read_table(table)
+    cells = own_choices.read_choices_table(table)
     counts = own_choices.import_choices(
         cells, images or table.parent, out, test_share, seed, count_from
     )
@@ -314,7 +319,7 @@ def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
 
 def _look_ahead(
     run_name: str,
-    values: Mapping[str, Mapping[str, parameters.Value]],
+    values: dict[str, dict[str, parameters.Value]],
     todo: Sequence[str],
 ) -> None:
     """Say before notebooks run what they need that this machine lacks, and what they will take."""

@@ -1,5 +1,4 @@
-"""Pictures of an answer: read from where the exporter put them, cut out of a grid, and recognized
-when one is sent back.
+"""Pictures of an answer: read, cut out of a grid, and recognized when a user sends one back.
 
 A grid is one file that holds all pictures of an answer, two by two or in a row along a long side.
 """
@@ -30,14 +29,14 @@ EVERY_PICTURE = re.compile(
     r"[ _-]?\d{0,3}\.\w{1,5}",
     re.IGNORECASE,
 )
-NOT_IN_FOLDER_NAMES = re.compile(
-    r'[<>:"|?*]'
-)  # of Windows; newer exporters and unpackers write "_" instead
+# Newer exporters and unpackers write "_" in place of these characters.
+NOT_IN_FOLDER_NAMES = re.compile(r'[<>:"|?*]')  # of Windows
 
 
 def cells(files: tuple[File, ...], count: int | None) -> tuple[File, ...]:
-    """Return one file per picture where one file holds ``count`` of them, 2 or 4; other files as
-    they are.
+    """Return one file per picture where one file holds ``count`` of them, 2 or 4.
+
+    Other files are returned as they are.
     """
     if len(files) != 1 or count not in (2, 4):
         return files
@@ -45,58 +44,56 @@ def cells(files: tuple[File, ...], count: int | None) -> tuple[File, ...]:
 
 
 class Thumbnails:
-    """Small copies of pictures, by which pictures are compared; those of the last ``KEPT`` files
-    are kept.
+    """Small copies of pictures, by which pictures are compared.
+
+    The copies of the last ``KEPT`` files are kept.
     """
 
     def __init__(self) -> None:
         self._of_file = lru_cache(maxsize=KEPT)(_small_copies)
 
-    def of(self, folder: Path, file: File) -> np.ndarray | None:
+    def of(self, file: File) -> np.ndarray | None:
         """Return ``(SIDE, SIDE, 3)`` uint8, or None if the picture cannot be read."""
         index, count = file.cell or (0, 1)
-        return self._of_file(folder, file.url, count)[index]
+        return self._of_file(file.folder, file.url, count)[index]
 
 
 def sent_back(
-    uploads: Sequence[File],
-    folder: Path,
-    given: Sequence[File],
-    given_folder: Path,
-    thumbnails: Thumbnails | None = None,
+    uploads: Sequence[File], given: Sequence[File], thumbnails: Thumbnails | None = None
 ) -> list[int]:
-    """Return which of the pictures given in an answer a user's uploads are.
+    """Return which of an answer's pictures a user's uploads are, as indices into ``given``.
 
-    Pictures with a file of their own are known by its name. Those of a grid have none: whoever goes
-    on with one cuts it out, so the pixels are compared, at 32 x 32. Pictures that cannot be read
-    are alike to nothing.
+    Pictures with a file of their own are known by the file's name. Pictures of a grid have no file:
+    whoever goes on with one cuts it out, so we compare the pixels, at 32 x 32. A picture that
+    cannot be read is alike to nothing.
 
     Args:
-        uploads: the user's files, in ``folder``.
-        given: the answer's, in ``given_folder``; at least one.
+        uploads: the user's files.
+        given: the answer's files, at least one.
         thumbnails: small copies, kept from call to call.
     """
     if given[0].cell is None:
         names = {file.name for file in uploads}
         return [index for index, file in enumerate(given) if file.name in names]
     thumbnails = thumbnails or Thumbnails()
-    mine = [small for file in uploads if (small := thumbnails.of(folder, file)) is not None]
-    theirs = [thumbnails.of(given_folder, file) for file in given] if mine else []
-    return [
-        index
-        for index, cell in enumerate(theirs)
-        if cell is not None and any(_difference(cell, small) <= ALIKE for small in mine)
-    ]
+    copies = [thumbnails.of(file) for file in uploads]
+    uploaded = [copy for copy in copies if copy is not None]
+    if not uploaded:  # then the grid need not be read
+        return []
+    indices = []
+    for index, file in enumerate(given):
+        cell = thumbnails.of(file)
+        if cell is not None and any(_difference(cell, copy) <= ALIKE for copy in uploaded):
+            indices.append(index)
+    return indices
 
 
-def differ(
-    upload: File, folder: Path, given: File, given_folder: Path, thumbnails: Thumbnails
-) -> bool:
+def differ(upload: File, given: File, thumbnails: Thumbnails) -> bool:
     """Return whether two files can both be read and hold different pictures."""
-    mine, theirs = thumbnails.of(folder, upload), thumbnails.of(given_folder, given)
-    if mine is None or theirs is None:
+    uploaded, offered = thumbnails.of(upload), thumbnails.of(given)
+    if uploaded is None or offered is None:
         return False
-    return bool(_difference(mine, theirs) > ALIKE)
+    return _difference(uploaded, offered) > ALIKE
 
 
 def is_name_of_every_picture(name: str) -> bool:
@@ -104,14 +101,14 @@ def is_name_of_every_picture(name: str) -> bool:
     return EVERY_PICTURE.fullmatch(name) is not None
 
 
-def picture(folder: Path, file: File) -> np.ndarray:
+def picture(file: File) -> np.ndarray:
     """Read a picture ``(height, width, 3)`` uint8, or cut it out of the grid that holds it.
 
     Raises:
-        BadImage: if it was only linked, is missing, lies outside ``folder``, or is no whole
-            picture.
+        BadImage: if the picture was only linked, is missing, lies outside the export's folder, or
+            is no whole picture.
     """
-    image = read_image(_media(folder, file.url))
+    image = read_image(_path_of(file.folder, file.url))
     if file.cell is None:
         return image
     cell = _cell(image, *file.cell)
@@ -121,30 +118,37 @@ def picture(folder: Path, file: File) -> np.ndarray:
 
 
 def _cell(image: np.ndarray, index: int, count: int) -> np.ndarray:
-    """Return cell ``index`` of a grid of ``count``: two by two, or in a row if the picture is three
-    times as long as wide.
+    """Return cell ``index`` of a grid of ``count``.
+
+    The cells of a grid stand two by two, or in a row if the picture is three times as long as wide.
     """
     height, width = image.shape[:2]
-    square = count == 4 and max(height, width) < 3 * min(height, width)
-    if square:
-        down = 2
+    is_square = count == 4 and max(height, width) < 3 * min(height, width)
+    if is_square:
+        rows = 2
+    elif width >= height:
+        rows = 1
     else:
-        down = 1 if width >= height else count
-    row, column = divmod(index, count // down)
-    tall, wide = height // down, width // (count // down)
-    return image[row * tall : (row + 1) * tall, column * wide : (column + 1) * wide]
+        rows = count
+    columns = count // rows
+    row, column = divmod(index, columns)
+    cell_height, cell_width = height // rows, width // columns
+    top, left = row * cell_height, column * cell_width
+    return image[top : top + cell_height, left : left + cell_width]
 
 
 def _small_copies(folder: Path, url: str, count: int) -> list[np.ndarray | None]:
-    """Return a picture, or each cell of a grid of ``count``, at ``SIDE`` x ``SIDE``; None for what
-    cannot be read.
+    """Return a picture, or each cell of a grid of ``count``, at ``SIDE`` x ``SIDE``.
+
+    A picture that cannot be read gives None.
     """
     try:
-        image = read_image(_media(folder, url))
+        image = read_image(_path_of(folder, url))
     except BadImage:
         return [None] * count
-    parts = [image] if count == 1 else [_cell(image, index, count) for index in range(count)]
-    return [_small(part) for part in parts]
+    if count == 1:
+        return [_small(image)]
+    return [_small(_cell(image, index, count)) for index in range(count)]
 
 
 def _small(image: np.ndarray) -> np.ndarray | None:
@@ -154,38 +158,37 @@ def _small(image: np.ndarray) -> np.ndarray | None:
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
-    return np.abs(one.astype(np.float32) - other.astype(np.float32)).mean()
+    """Return the mean difference of two pictures of one size, 0 to 255."""
+    difference = one.astype(np.float32) - other.astype(np.float32)
+    return float(np.abs(difference).mean())
 
 
-def _media(folder: Path, url: str) -> Path:
+def _path_of(folder: Path, url: str) -> Path:
     """Return where the exporter put a picture.
 
     Raises:
-        BadImage: if the picture was not downloaded, or lies outside the export's folder: a path
-            that leads out of the folder is not followed, since a foreign export could name any
-            file.
+        BadImage: if the picture was not downloaded, or lies outside the export's folder. A path
+            that leads out of the folder is not followed, since an export of somebody else could
+            name any file.
     """
     if url.lower().startswith(("http://", "https://")):
         raise BadImage(LINKED, url)
-    places = [place for place in _spellings(_below(folder, url)) if _is_inside(place)]
-    if not places:
-        raise BadImage(_outside(folder, url), url)
-    return next(
-        (folder / place for place in places if _is_file(folder / place)), folder / places[0]
-    )
+    spellings = [name for name in _spellings(_below(folder, url)) if _is_inside(name)]
+    if not spellings:
+        raise BadImage(_why_outside(folder, url), url)
+    for name in spellings:
+        if _is_file(folder / name):
+            return folder / name
+    return folder / spellings[0]
 
 
 def _below(folder: Path, url: str) -> str:
-    """Return a path relative to the folder, if it is an absolute path into the folder."""
-    path, base = (
-        PurePosixPath(url.replace("\\", "/")),
-        PurePosixPath(Path(folder).absolute().as_posix()),
-    )
-    return (
-        path.relative_to(base).as_posix()
-        if path.is_absolute() and path.is_relative_to(base)
-        else url
-    )
+    """Return a path relative to the folder, if the path is an absolute path into the folder."""
+    path = PurePosixPath(url.replace("\\", "/"))
+    base = PurePosixPath(Path(folder).absolute().as_posix())
+    if path.is_absolute() and path.is_relative_to(base):
+        return path.relative_to(base).as_posix()
+    return url
 
 
 def _spellings(url: str) -> Iterator[str]:
@@ -194,17 +197,17 @@ def _spellings(url: str) -> Iterator[str]:
     yield from dict.fromkeys([url, slashes])
     for path in dict.fromkeys([slashes, unquote(slashes)]):  # old exporters write %20 for a space
         *folders, name = path.split("/")
-        replaced = "/".join([*(NOT_IN_FOLDER_NAMES.sub("_", part) for part in folders), name])
-        for spelling in (path, replaced):
+        writable = [NOT_IN_FOLDER_NAMES.sub("_", folder) for folder in folders]
+        for spelling in (path, "/".join([*writable, name])):
             yield spelling
             yield unicodedata.normalize("NFD", spelling)  # macOS
             yield unicodedata.normalize("NFC", spelling)
 
 
-def _is_inside(place: str) -> bool:
+def _is_inside(name: str) -> bool:
     """Return whether a path stays in its folder, on every system."""
-    path = PurePosixPath(place.replace("\\", "/"))
-    has_drive = re.match(r"[A-Za-z]:(?:[\\/]|$)", place) or (os.name == "nt" and ":" in place)
+    path = PurePosixPath(name.replace("\\", "/"))
+    has_drive = re.match(r"[A-Za-z]:(?:[\\/]|$)", name) or (os.name == "nt" and ":" in name)
     return not path.is_absolute() and ".." not in path.parts and not has_drive
 
 
@@ -215,6 +218,6 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _outside(folder: Path, url: str) -> str:
+def _why_outside(folder: Path, url: str) -> str:
     """Return why a picture whose path leads out of the folder is not read."""
     return OUTSIDE if _is_file(folder / url.replace("\\", "/")) else MISSING

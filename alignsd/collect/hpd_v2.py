@@ -1,8 +1,8 @@
-"""Read HPD v2 (Wu et al., 2023, arXiv 2306.09341) into the table of HPD v1.
+"""HPD v2 (Wu et al., 2023, arXiv 2306.09341), read into the table of HPD v1.
 
-Every notebook takes either. ``train.json`` has pairs: ``{"prompt", "file_path": [two],
+``train.json`` has pairs: ``{"prompt", "file_path": [two],
 "human_preference": [1, 0] or [0, 1]}``. ``test.json`` has ranked images: ``{"prompt",
-"image_path": [n], "rank": [n]}``, 1 being the best; the best one counts as the chosen one.
+"image_path": [n], "rank": [n]}``, 1 being the best; the best image counts as the chosen image.
 """
 
 import os
@@ -13,8 +13,7 @@ from typing import Any
 from alignsd.base.reading import is_text
 
 TEST_IDS = 10**9  # train and test are numbered apart, so that both can be joined
-# A choice's images pass through the CLIP together. HPD v2 has 9 at most.
-MOST_IMAGES = 32
+MOST_IMAGES = 32  # a choice's images pass through CLIP together; HPD v2 has at most 9
 NO_PICTURE = "no picture"  # how the fault of a missing picture starts
 NO_BEST = "one best image expected"  # how the fault of a tie starts
 
@@ -36,14 +35,15 @@ def as_v1(
         The rows that are whole, with HPD v1's six keys (``id`` is the row's number, ``user_hash``
         is empty), and the faults of the others as ``(row, fault)``.
     """
-    place = picture_folder(folder, part)
-    inside = part if place != folder else ""
-    present = _files(place)
+    pictures = picture_folder(folder, part)
+    subfolder = part if pictures != folder else ""
+    present = _files(pictures)
     first_id = TEST_IDS if part == "test" else 0
-    rows, faults = [], []
+    rows = []
+    faults = []
     for number, record in enumerate(records):
         try:
-            files, chosen = _row(record, present, place)
+            files, chosen = _read_row(record, present, pictures)
         except ValueError as error:
             faults.append((number, str(error)))
             continue
@@ -52,7 +52,7 @@ def as_v1(
                 "human_preference": chosen,
                 "prompt": record["prompt"],
                 "id": first_id + number,
-                "file_path": [str(PurePosixPath(inside, name)) for name in files],
+                "file_path": [str(PurePosixPath(subfolder, name)) for name in files],
                 "user_hash": "",
                 "contain_name": False,
             }
@@ -76,47 +76,71 @@ def shown_name(name: str) -> str:
     return plain if len(plain) <= 120 else f"{plain[:60]}...{plain[-50:]}"
 
 
-def _row(record: Any, present: set[str], folder: Path) -> tuple[list[str], int]:
-    """Return a row's files and which of them is chosen.
+def _read_row(record: Any, present: set[str], folder: Path) -> tuple[list[str], int]:
+    """Return a row's files and the index of the chosen file.
+
+    Args:
+        record: the row.
+        present: the files below ``folder``.
+        folder: of the part's pictures.
 
     Raises:
         ValueError: with the row's fault.
     """
     if not isinstance(record, dict):
         raise ValueError(f"a JSON object expected, found {type(record).__name__}")
-    ranked = "rank" in record
+    is_ranked = "rank" in record
     prompt = record.get("prompt")
-    files = record.get("image_path" if ranked else "file_path")
-    marks = record.get("rank" if ranked else "human_preference")
     if not isinstance(prompt, str) or not prompt.strip():
         raise ValueError("no prompt")
     if not is_text(prompt):
         raise ValueError("the prompt holds half a character (a lone surrogate)")
-    _check_files(files)
-    if not isinstance(marks, list) or len(marks) != len(files):
-        raise ValueError(f"one whole number per image expected, found {marks!r:.40}")
-    if not all(type(mark) is int for mark in marks):
-        raise ValueError(f"one whole number per image expected, found {marks!r:.40}")
-    best = min(marks) if ranked else 1
-    others_are_marks = ranked or set(marks) == {0, 1}
-    if marks.count(best) != 1 or not others_are_marks:
-        raise ValueError(f"{NO_BEST}, found {marks!r:.40}")
-    missing = next((name for name in files if not _exists(name, present, folder)), None)
-    if missing is not None:
-        raise ValueError(f"{NO_PICTURE} {shown_name(missing)}")
-    return files, marks.index(best)
+    files = _checked_files(record.get("image_path" if is_ranked else "file_path"))
+    marks = record.get("rank" if is_ranked else "human_preference")
+    chosen = _best(marks, len(files), is_ranked)
+    for name in files:
+        if not _exists(name, present, folder):
+            raise ValueError(f"{NO_PICTURE} {shown_name(name)}")
+    return files, chosen
 
 
-def _check_files(files: Any) -> None:
+def _checked_files(files: Any) -> list[str]:
+    """Return a row's file names.
+
+    Raises:
+        ValueError: if there are fewer than two, or too many, or one is no text.
+    """
     is_list = isinstance(files, list) and len(files) >= 2
     if not is_list or not all(isinstance(name, str) for name in files):
         raise ValueError("at least two file names expected")
     if len(files) > MOST_IMAGES:
         raise ValueError(f"at most {MOST_IMAGES} images of one prompt expected, found {len(files)}")
+    return files
+
+
+def _best(marks: Any, count: int, is_ranked: bool) -> int:
+    """Return the index of the best image.
+
+    Args:
+        marks: ranks, 1 being the best; or 0 and 1, 1 being the best.
+        count: of the images.
+        is_ranked: whether the marks are ranks.
+
+    Raises:
+        ValueError: if there is not one whole number per image, or not one best image.
+    """
+    is_list = isinstance(marks, list) and len(marks) == count
+    if not is_list or not all(type(mark) is int for mark in marks):
+        raise ValueError(f"one whole number per image expected, found {marks!r:.40}")
+    best = min(marks) if is_ranked else 1
+    are_marks = is_ranked or set(marks) == {0, 1}
+    if marks.count(best) != 1 or not are_marks:
+        raise ValueError(f"{NO_BEST}, found {marks!r:.40}")
+    return marks.index(best)
 
 
 def _exists(name: str, present: set[str], folder: Path) -> bool:
-    """Return whether a picture is there; behind a linked folder only its own path tells."""
+    """Return whether a picture is there; files behind a linked folder are not listed."""
     if name in present or str(PurePosixPath(name)) in present:
         return True
     return is_below(name) and os.path.isfile(os.path.join(folder, name))
@@ -125,8 +149,9 @@ def _exists(name: str, present: set[str], folder: Path) -> bool:
 def _files(folder: Path) -> set[str]:
     """Return the paths of all files below a folder, relative to the folder."""
     start = len(str(folder).rstrip(os.sep)) + 1
-    found = set()
-    for place, _, names in os.walk(folder):
-        prefix = f"{place[start:]}/".replace(os.sep, "/") if place[start:] else ""
-        found.update(prefix + name for name in names)
-    return found
+    paths: set[str] = set()
+    for parent, _, names in os.walk(folder):
+        below = parent[start:].replace(os.sep, "/")
+        prefix = f"{below}/" if below else ""
+        paths.update(prefix + name for name in names)
+    return paths

@@ -1,6 +1,7 @@
 """Train and test parts: at random, as in the paper, or so that no prompt stands in both."""
 
 import numbers
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,18 +17,19 @@ def split_random(
 
     Args:
         choices: one row per choice.
-        share: share of the choices that go to the test part, 0 to 1.
+        share: share of the choices that go to the test part, above 0 and below 1.
         seed: of the draw.
 
     Raises:
         Problem: if one part would be empty, or ``share`` or ``seed`` is out of its range.
     """
     seed = check_seed(seed)
-    size = _test_size(len(choices), share)
-    test = np.zeros(len(choices), dtype=bool)
-    order = np.random.default_rng((seed, 0)).permutation(len(choices))
-    test[order[:size]] = True
-    return _parted(choices, test)
+    n = len(choices)
+    size = _test_size(n, share)
+    order = np.random.default_rng((seed, 0)).permutation(n)
+    in_test = np.zeros(n, dtype=bool)
+    in_test[order[:size]] = True
+    return _parted(choices, in_test)
 
 
 def split_by_prompt(
@@ -49,10 +51,11 @@ def split_by_prompt(
     counts = prompts.value_counts(sort=False)
     in_test = set()
     filled = 0
-    for place in np.random.default_rng((seed, 1)).permutation(len(counts)):
-        if filled + counts.iloc[place] <= size:
-            in_test.add(counts.index[place])
-            filled += counts.iloc[place]
+    for number in np.random.default_rng((seed, 1)).permutation(len(counts)):
+        count = counts.iloc[number]
+        if filled + count <= size:
+            in_test.add(counts.index[number])
+            filled += count
     if not in_test:
         raise Problem(
             "One part of the split would be empty.",
@@ -66,19 +69,26 @@ def split_by_prompt(
 
 
 def prompt_leak(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
-    """Counts the test choices whose prompt also stands in train: ``leaked``, ``share``, ``low``, ``high`` (95 %), ``n``."""
-    leaked = int(test["prompt"].map(same_prompt).isin(set(train["prompt"].map(same_prompt))).sum())
-    low, high = wilson(leaked, len(test))
-    return {"leaked": leaked, "share": leaked / max(len(test), 1), "low": low, "high": high, "n": len(test)}
+    """Count the test choices whose prompt also stands in the train part.
+
+    Returns:
+        ``leaked`` (choices), ``share`` (0-1), ``low``, ``high`` (Wilson's 95 %), ``n`` (test
+        choices).
+    """
+    in_train = set(train["prompt"].map(same_prompt))
+    leaked = int(test["prompt"].map(same_prompt).isin(in_train).sum())
+    n = len(test)
+    low, high = wilson(leaked, n)
+    return {"leaked": leaked, "share": leaked / max(n, 1), "low": low, "high": high, "n": n}
 
 
 def same_prompt(prompt: str) -> str:
-    """Returns what two prompts must share to count as one: the words, whatever their case and spacing."""
+    """Return a prompt's words, in lower case and single spaces: equal words are one prompt."""
     return " ".join(prompt.lower().split())
 
 
-def check_share(share: float) -> None:
-    """Return nothing if ``share`` is a number from 0 to 1.
+def check_share(share: Any) -> None:
+    """Do nothing if ``share`` is a number from 0 to 1.
 
     Raises:
         Problem: that names test_share.
@@ -110,6 +120,8 @@ def _test_size(n: int, share: float) -> int:
     )
 
 
-def _parted(choices: pd.DataFrame, test: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
-    train = choices[~test].reset_index(drop=True)
-    return train, choices[test].reset_index(drop=True)
+def _parted(choices: pd.DataFrame, in_test: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return ``(train, test)``, numbered from 0 each."""
+    train = choices[~in_test].reset_index(drop=True)
+    test = choices[in_test].reset_index(drop=True)
+    return train, test

@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from alignsd.base.colours import BLUE, GREY, ORANGE
 from alignsd.base.images import BadImage
 from alignsd.base.intervals import wilson
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import Message, message_of
 from alignsd.collect.grids import picture
 from alignsd.figures.pictures import CHOSEN, frame_legend, show, show_file, show_nothing
-from alignsd.figures.style import BLUE, GREY, ORANGE
 from alignsd.figures.text import shortened
 from alignsd.kit.views import Table
 from alignsd.paper import CHOSEN_POSITIONS, TEST_CHOICES_BY_IMAGES
@@ -97,7 +97,7 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
 
     Args:
         fig: where to draw; about 1.7 inches of height per choice.
-        choices: from ``choices.parse``; a handful.
+        choices: from ``channel.parse``; a handful.
     """
     if not choices:
         fig.text(0.5, 0.5, "no choice to show", ha="center")
@@ -109,7 +109,7 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
         places = row.subplots(1, len(choice.files), squeeze=False)[0]
         for index, (ax, file) in enumerate(zip(places, choice.files, strict=True)):
             try:
-                show(ax, picture(choice.folder, file), CHOSEN if index == choice.chosen else None)
+                show(ax, picture(file), CHOSEN if index == choice.chosen else None)
             except BadImage as error:
                 show_nothing(ax, error)
     return fig
@@ -119,8 +119,8 @@ def exchange(records: Iterable[Any], choice: Choice | None) -> Table:
     """Return the messages between the bot and the person that made one choice, without names.
 
     Args:
-        records: messages as they stand in the export, from ``discord.raw_messages``; a few dozen.
-        choice: from ``choices.parse`` of the same messages; None gives an empty table.
+        records: messages as they stand in the export, from ``exports.raw_messages``; a few dozen.
+        choice: from ``channel.parse`` of the same messages; None gives an empty table.
     """
     messages = _messages(records) if choice else []
     answer = next((message for message in messages if message.id == choice.message_id), None)

@@ -15,10 +15,10 @@ import pandas as pd
 
 from alignsd import paper
 from alignsd.base.atomic import replacing, write_json
-from alignsd.base.errors import Problem
+from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import read_image, save_png
 from alignsd.base.progress import track
-from alignsd.collect.choices import SPOILER
+from alignsd.collect.discord import SPOILER
 from alignsd.kit.tables import write_table
 from alignsd.miniature import people, world
 from alignsd.miniature.judge import load_judge
@@ -57,46 +57,77 @@ class Request:
         return [f"{self.number:06d}_{index}.png" for index in range(self.count)]
 
 
-def write_export(folder: Path, pipeline_name: str, judge_name: str, requests: int, images: int, steps: int, guidance: float,
-                 seed: int, device: str = "auto", noise: float = 0.3) -> Path:
-    """Has the simulated server write its channel: ``channel.json``, ``media/*.png``, ``truth.parquet`` and ``user.key``.
+@dataclass(frozen=True)
+class Server:
+    """The settings of a simulated server.
 
-    Pictures that a cut-off call has left are not drawn again; each depends on ``seed`` and its number alone, so the export
-    is the same, and one with more requests begins with the same pictures. The folder must not hold an export made with
-    other arguments.
-
-    Args:
-        folder: where to write.
-        pipeline_name: the bot's Stable Diffusion.
-        judge_name: the judge whose verdicts the simulated people act on.
-        requests: completed choices to write.
+    Attributes:
+        pipeline: the bot's Stable Diffusion.
+        judge: the judge on whose verdicts the simulated people act.
+        requests: completed choices.
         images: most pictures per answer, 2 to 4; fewer come about as often as in the real data.
         steps: denoising steps per picture.
-        guidance: guidance scale.
+        guidance: scale of classifier-free guidance.
         seed: of everything.
         device: where to draw.
-        noise: conversations that yield no choice, per completed one.
-
-    Returns:
-        The path of ``channel.json``.
+        noise: conversations that yield no choice, per completed choice.
 
     Raises:
         Problem: if a number is out of its range.
     """
-    if images not in SIZES or requests < 1 or noise < 0:
-        raise Problem("The simulated server cannot write such a channel.", found=f"{requests}, {images} and {noise}",
-                      expected="at least 1 request, 2 to 4 images and noise of at least 0",
-                      cause="a parameter out of its range", fix="set notebook 01's parameters requests, images and noise")
-    asked = simulate_requests(requests, images, seed)
-    draw_pictures(asked, folder / "media", pipeline_name, steps, guidance, seed, device)
-    chosen, truth = let_people_choose(asked, folder / "media", judge_name, seed)
-    messages = [message for request, index in zip(asked, chosen, strict=True)
-                for message in _conversation(request, index, request.number * PACE, folder / "media")]
-    messages += _noise(round(noise * requests), requests, seed, folder / "media")
+
+    pipeline: str
+    judge: str
+    requests: int
+    images: int
+    steps: int
+    guidance: float
+    seed: int
+    device: str = "auto"
+    noise: float = 0.3
+
+    def __post_init__(self) -> None:
+        at_least(1, requests=self.requests, steps=self.steps)
+        at_least(0, noise=self.noise, guidance=self.guidance)
+        check_seed(self.seed)
+        if self.images not in SIZES:
+            raise Problem(
+                "images is out of its range.",
+                expected="2, 3 or 4",
+                found=repr(self.images),
+                cause="a choice of HPD v1 has two to four images",
+                fix="--set images=4",
+            )
+
+
+def write_export(folder: Path, server: Server) -> Path:
+    """Let the simulated server write its channel, and return the path of ``channel.json``.
+
+    The folder gets ``channel.json``, ``media/*.png``, ``truth.parquet`` and ``user.key``. Pictures
+    that a cut-off call has left are not drawn again. Each picture depends on the seed and the
+    picture's number alone, so the export is the same, and an export with more requests begins with
+    the same pictures. The folder must not hold an export made with other settings.
+
+    Args:
+        folder: where to write.
+        server: the settings.
+    """
+    media = folder / "media"
+    seed = server.seed
+    asked = simulate_requests(server.requests, server.images, seed)
+    draw_pictures(
+        asked, media, server.pipeline, server.steps, server.guidance, seed, server.device
+    )
+    chosen, truth = let_people_choose(asked, media, server.judge, seed)
+    messages = []
+    for request, index in zip(asked, chosen, strict=True):
+        messages += _conversation(request, index, request.number * PACE, media)
+    messages += _noise(round(server.noise * server.requests), server.requests, seed, media)
+    messages.sort(key=lambda message: int(message["id"]))
     with replacing(folder / "user.key") as part:
         part.write_text(f"simulated users need no secret, seed {seed}\n")
     write_table(folder / "truth.parquet", truth)
-    write_json(folder / "channel.json", _export(sorted(messages, key=lambda message: int(message["id"]))))
+    write_json(folder / "channel.json", _export(messages))
     return folder / "channel.json"
 
 

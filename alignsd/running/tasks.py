@@ -13,7 +13,7 @@ from alignsd.kit.notebook_files import notebook_names, notebook_path
 from alignsd.kit.parameters import Parameter, Value
 from alignsd.kit.presets import Offers, applied, read_offers, resolve
 from alignsd.kit.provenance import (
-    PLACE,
+    LOCATION,
     Kind,
     OutsideInput,
     code_sha256,
@@ -192,7 +192,7 @@ def _values_of(run: str, preset: str, offers: Offers) -> dict[str, dict[str, Val
         values = resolve(preset, run, offers=offers)
     for name, own in values.items():
         for key, value in _made_with(run, name).items():
-            if key in own and key not in PLACE:
+            if key in own and key not in LOCATION:
                 own[key] = value
     return values
 

@@ -9,7 +9,6 @@ from alignsd.base.errors import Problem
 from alignsd.models.stable_diffusion import load_pipeline
 from alignsd.select.diffusiondb import read_metadata
 
-
 KINDS = (
     HTTPError,
     LocalEntryNotFoundError,

@@ -3,15 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alignsd import sources
+from alignsd.adapt.regularization import Wanted
 from alignsd.base import folders, paths
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
-from alignsd.collect import discord, hpd
-from alignsd.compare import arms, fid
+from alignsd.collect import exports, privacy
 from alignsd.kit.provenance import file_sha256
 from alignsd.kit.stage import begin
 from alignsd.models import clip, registry
-from alignsd.select import diffusiondb, imagefolder
+from alignsd.select import diffusiondb
 
 
 def test_folders_of_a_run(kit):
@@ -59,12 +60,12 @@ def test_a_parameter_means_the_same_file_in_each_folder(kit, notebook, monkeypat
     stage = begin("01_first", {"run": "mini", "seed": 0})
     assert stage.input("00_none", instead="data") == own
     names = "data/names.txt"
-    assert arms.read_prompts(names, 2, seed=0) == ["one", "two"]
-    assert hpd.read_names(names) == ["one", "two"]
-    assert discord.export_files("data/channel.json", lambda: own) == [own / "channel.json"]
-    assert diffusiondb.parts_folder("data", own) == own
-    assert imagefolder.regularization_folder("data", 1, own, 0) == own
-    pictures, _ = fid.reference_pictures("data", [], seed=0)
+    assert sources.prompts(names, 2, seed=0) == ["one", "two"]
+    assert privacy.read_names(names) == ["one", "two"]
+    assert exports.export_files("data/channel.json") == [own / "channel.json"]
+    assert diffusiondb.parts_folder("data") == own
+    assert sources.regularization("data", own, 0, Wanted(1)) == own
+    pictures, _ = sources.fid_reference("data", [], seed=0)
     assert len(list(pictures)) == 2
     assert registry.resolve(names) == str(own / "names.txt")
     assert registry.resolve("ViT-L-14") == "ViT-L-14"

@@ -8,7 +8,9 @@ import pytest
 
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
-from alignsd.collect import choice_tables, hpd, own_choices
+from alignsd.collect import hpd, own_choices
+from alignsd.collect.own import rows as own_rows
+from alignsd.collect.own import tables
 
 PLAIN = "prompt,images,choice\n" + "".join(f"p{i},0.png;1.png,1\n" for i in range(4))
 SEMICOLON = "prompt;images;choice\n" + "".join(f'p{i};"0.png;1.png";1\n' for i in range(4))
@@ -26,7 +28,7 @@ def folder(tmp_path):
 def imported(folder, content, name="table.csv", **options):
     """Return the counts and the choices that were written, in the table's order."""
     (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    table = own_choices.read_table(folder / name)
+    table = own_choices.read_choices_table(folder / name)
     counts = own_choices.import_choices(table, folder, folder / "out", **options)
     parts = [hpd.read_choices(folder / "out", part) for part in ("train", "test")]
     return dict(counts), pd.concat(parts).sort_values("id")
@@ -111,20 +113,20 @@ def test_objects_are_read(folder, name, content):
 )
 def test_another_kind_is_told_with_what_to_do(folder, name, words):
     with pytest.raises(Problem, match=words):
-        choice_tables.read_table(folder / name)
+        tables.read_choices_table(folder / name)
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.parquet"])
 def test_an_empty_file_is_called_empty_and_an_absent_one_absent(folder, name):
     with pytest.raises(Problem, match="no such file"):
-        choice_tables.read_table(folder / name)
+        tables.read_choices_table(folder / name)
     (folder / name).write_bytes(b"")
     with pytest.raises(Problem, match="is empty"):
-        choice_tables.read_table(folder / name)
+        tables.read_choices_table(folder / name)
     (folder / name).unlink()
     (folder / name).mkdir()
     with pytest.raises(Problem, match="is not a file"):
-        choice_tables.read_table(folder / name)
+        tables.read_choices_table(folder / name)
 
 
 def test_a_quotation_mark_that_is_not_closed_does_not_swallow_the_rest(folder):
@@ -134,12 +136,12 @@ def test_a_quotation_mark_that_is_not_closed_does_not_swallow_the_rest(folder):
 
 def test_a_comma_in_a_prompt_without_quotes_is_counted(folder):
     counts, rows = imported(folder, PLAIN + "a cat, a dog,0.png;1.png,0\n")
-    assert counts == {"choices": 4, choice_tables.MORE_CELLS: 1} and len(rows) == 4
+    assert counts == {"choices": 4, tables.MORE_CELLS: 1} and len(rows) == 4
 
 
 def test_lines_that_are_no_object_are_counted(folder):
     counts, _ = imported(folder, LINES + '\nnull\n[1]\n5\n{"prompt": \n', "t.jsonl")
-    assert counts == {"choices": 4, choice_tables.NO_OBJECT: 3, choice_tables.NO_JSON: 1}
+    assert counts == {"choices": 4, tables.NO_OBJECT: 3, tables.NO_JSON: 1}
 
 
 def test_two_columns_of_one_name_are_told(folder):
@@ -179,21 +181,21 @@ def test_a_prompt_with_line_ends_and_quotation_marks_is_one_prompt(folder):
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
-        ("0.5", own_choices.TIE),
-        ("0,5", own_choices.TIE),
-        ("tie", own_choices.TIE),
-        ("0.9", own_choices.NO_IMAGE),
-        ("1.5", own_choices.NO_IMAGE),
-        ("inf", own_choices.NO_IMAGE),
-        ("-1", own_choices.NO_IMAGE),
-        ("2", own_choices.NO_IMAGE),
-        ("nan", own_choices.NO_IMAGE),
-        ("1e0", own_choices.NO_IMAGE),
-        ("9" * 5000, own_choices.NO_IMAGE),
-        ("1_0", own_choices.NO_IMAGE),
-        ("٠", own_choices.NO_IMAGE),
-        ("", own_choices.NO_CHOICE),
-        ("True", own_choices.NO_IMAGE),
+        ("0.5", own_rows.TIE),
+        ("0,5", own_rows.TIE),
+        ("tie", own_rows.TIE),
+        ("0.9", own_rows.NO_IMAGE),
+        ("1.5", own_rows.NO_IMAGE),
+        ("inf", own_rows.NO_IMAGE),
+        ("-1", own_rows.NO_IMAGE),
+        ("2", own_rows.NO_IMAGE),
+        ("nan", own_rows.NO_IMAGE),
+        ("1e0", own_rows.NO_IMAGE),
+        ("9" * 5000, own_rows.NO_IMAGE),
+        ("1_0", own_rows.NO_IMAGE),
+        ("٠", own_rows.NO_IMAGE),
+        ("", own_rows.NO_CHOICE),
+        ("True", own_rows.NO_IMAGE),
     ],
 )
 def test_what_is_no_choice_is_counted(folder, cell, reason):
@@ -255,21 +257,21 @@ def test_images_in_one_cell(folder, cell):
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
-        ("0.png", own_choices.COUNT),
-        ("", own_choices.COUNT),
-        (None, own_choices.COUNT),
-        (5, own_choices.COUNT),
-        ({"a": 1}, own_choices.COUNT),
-        ("0.png;;1.png", own_choices.NO_NAME),
-        (["0.png", None], own_choices.NO_NAME),
-        (["0.png", 5], own_choices.NO_NAME),
-        (["0.png", "\ud800.png"], own_choices.NO_NAME),
-        ("0.png;0.png", own_choices.TWICE),
-        (";".join(f"{i}.png" for i in range(5)), own_choices.MANY),
-        (";".join(f"{i}.png" for i in range(9)), own_choices.MANY),
-        ("0.png;../1.png", own_choices.OUTSIDE),
-        ("0.png;/etc/1.png", own_choices.OUTSIDE),
-        ("0.png;C:\\1.png", own_choices.OUTSIDE),
+        ("0.png", own_rows.COUNT),
+        ("", own_rows.COUNT),
+        (None, own_rows.COUNT),
+        (5, own_rows.COUNT),
+        ({"a": 1}, own_rows.COUNT),
+        ("0.png;;1.png", own_rows.NO_NAME),
+        (["0.png", None], own_rows.NO_NAME),
+        (["0.png", 5], own_rows.NO_NAME),
+        (["0.png", "\ud800.png"], own_rows.NO_NAME),
+        ("0.png;0.png", own_rows.TWICE),
+        (";".join(f"{i}.png" for i in range(5)), own_rows.MANY),
+        (";".join(f"{i}.png" for i in range(9)), own_rows.MANY),
+        ("0.png;../1.png", own_rows.OUTSIDE),
+        ("0.png;/etc/1.png", own_rows.OUTSIDE),
+        ("0.png;C:\\1.png", own_rows.OUTSIDE),
         ("0.png;" + "x" * 5000, "missing file"),
         ("0.png;a\0b.png", "missing file"),
         ("0.png;https://example.org/1.png", "link to a picture that was not downloaded"),
@@ -291,13 +293,13 @@ def test_an_absolute_path_below_the_folder_is_that_image(folder):
 @pytest.mark.parametrize(
     ("prompt", "reason"),
     [
-        (None, own_choices.NO_PROMPT),
-        (" ", own_choices.NO_PROMPT),
-        (float("nan"), own_choices.NO_PROMPT),
-        (5, own_choices.BAD_PROMPT),
-        ("half \ud800 a character", own_choices.BAD_PROMPT),
-        (["a"], own_choices.BAD_PROMPT),
-        (b"a", own_choices.BAD_PROMPT),
+        (None, own_rows.NO_PROMPT),
+        (" ", own_rows.NO_PROMPT),
+        (float("nan"), own_rows.NO_PROMPT),
+        (5, own_rows.BAD_PROMPT),
+        ("half \ud800 a character", own_rows.BAD_PROMPT),
+        (["a"], own_rows.BAD_PROMPT),
+        (b"a", own_rows.BAD_PROMPT),
     ],
 )
 def test_prompts_that_are_no_text_are_counted(folder, prompt, reason):
@@ -344,7 +346,7 @@ def test_a_user_that_cannot_be_one_is_counted(folder, user):
     ]
     rows[0]["user"] = user
     counts = own_choices.import_choices(pd.DataFrame(rows, dtype=object), folder, folder / "out")
-    assert counts == {"choices": 5, own_choices.BAD_USER: 1}
+    assert counts == {"choices": 5, own_rows.BAD_USER: 1}
 
 
 # --- numbers counted from 0 or 1 ---
@@ -366,7 +368,7 @@ def test_image_columns_say_where_counting_starts(folder, first):
     header = ",".join(["prompt", *(f"image_{k + first}" for k in range(3)), "choice"])
     rows = [f"p{i},0.png,1.png,{'2.png' if i % 2 else ''},{i % 2 + first}" for i in range(5)]
     counts, table = imported(folder, "\n".join([header, *rows, f"x,0.png,,1.png,{first}"]))
-    assert counts == {"choices": 5, own_choices.NO_NAME: 1}
+    assert counts == {"choices": 5, own_rows.NO_NAME: 1}
     assert table["human_preference"].tolist() == [0, 1, 0, 1, 0] and table["file_path"].map(
         len
     ).tolist() == [2, 3, 2, 3, 2]
@@ -417,7 +419,7 @@ def test_pick_a_pic(folder):
     )
     table.to_parquet(folder / "t.parquet")
     counts, rows = imported(folder, (folder / "t.parquet").read_bytes(), "t.parquet")
-    assert counts == {"choices": 5, own_choices.TIE: 1, own_choices.NO_CHOICE: 1}
+    assert counts == {"choices": 5, own_rows.TIE: 1, own_rows.NO_CHOICE: 1}
     assert rows["human_preference"].tolist() == [0, 1, 1, 0, 0] and rows["user_hash"].nunique() == 2
 
 
@@ -432,7 +434,7 @@ def test_image_reward_db_as_groups(folder):
         for i, ranking in enumerate(rankings)
     ]
     counts, table = imported(folder, json.dumps(rows), "train.json")
-    assert counts == {"choices": 5, own_choices.TIE: 1, own_choices.MANY: 1}
+    assert counts == {"choices": 5, own_rows.TIE: 1, own_rows.MANY: 1}
     assert table["human_preference"].tolist() == [0, 1, 2, 1, 0]
 
 

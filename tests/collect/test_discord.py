@@ -9,7 +9,8 @@ import pytest
 
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_jpeg
-from alignsd.collect import choices, discord
+from alignsd.collect import channel, choices, discord, exports, privacy
+from alignsd.collect.dialects import commands
 from alignsd.collect.discord import File
 
 PICTURES = ["a.png", "b.png", "c.png", "d.png"]
@@ -36,7 +37,7 @@ def parse(tmp_path):
     def parse_messages(messages, **options):
         path = tmp_path / "channel.json"
         path.write_text(json.dumps({"guild": {"id": "1"}, "channel": {"id": "1"}, "messages": messages}), encoding="utf-8")
-        return choices.parse([path], **options)
+        return channel.parse([path], **options)
     return parse_messages
 
 
@@ -45,8 +46,8 @@ def test_one_choice(parse, tmp_path, reply):
     parsed = parse(talk(reply=reply))
     [choice] = parsed.choices
     assert (choice.message_id, choice.prompt, choice.chosen, parsed.messages) == ("2", "a cat", 2, 4)
-    assert choice.files == tuple(File(name, f"media/{name}") for name in PICTURES)
-    assert re.fullmatch("[0-9a-f]{64}", choice.user) and choice.folder == tmp_path
+    assert choice.files == tuple(File(name, f"media/{name}", tmp_path) for name in PICTURES)
+    assert re.fullmatch("[0-9a-f]{64}", choice.user)
     assert parsed.left_out == Counter()
 
 
@@ -68,7 +69,7 @@ def test_same_user_same_hash_and_other_key_other_hash(parse, tmp_path):
 
 def test_hash_is_the_standard_one():
     # RFC 4231, test case 2
-    assert discord.hash_user("what do ya want for nothing?", b"Jefe") == (
+    assert privacy.hash_user("what do ya want for nothing?", b"Jefe") == (
         "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")
 
 
@@ -150,14 +151,14 @@ def test_a_malformed_message_is_counted_and_the_rest_is_read(parse, broken):
     ("!dream a cat -cute", "a cat -cute"), ("a cat -n 4", "a cat -n 4"), ("!dream a cat --seed 3 --upscale", "a cat"),
     ("/dream prompt: a cat number: 4 seed: 12", "a cat"), ("/dream prompt: a house number 7", "a house number 7")])
 def test_the_prompt_of_a_command(text, expected):
-    assert discord.command_of(text)[0] == expected
+    assert commands.command_of(text)[0] == expected
 
 
 def test_the_settings_of_a_command():
-    assert discord.command_of('!dream "a cat" -n 4 -S -1 -C 7.5 --init_image http://x/y.png -i')[1] == {
+    assert commands.command_of('!dream "a cat" -n 4 -S -1 -C 7.5 --init_image http://x/y.png -i')[1] == {
         "n": "4", "S": "-1", "C": "7.5", "init_image": "http://x/y.png", "i": ""}
-    assert discord.command_of("/dream prompt: a cat number: 4")[1] == {"number": "4"}
-    assert discord.command_of("a cat")[1] == {}
+    assert commands.command_of("/dream prompt: a cat number: 4")[1] == {"number": "4"}
+    assert commands.command_of("a cat")[1] == {}
 
 
 def test_settings_may_change_between_request_and_pick(parse):
@@ -272,7 +273,7 @@ def test_cells_that_look_the_same_are_ambiguous(parse, grid_talk):
 def test_what_is_no_export_is_a_problem(tmp_path, text):
     (tmp_path / "channel.json").write_text(text)
     with pytest.raises(Problem, match="channel.json is not a whole DiscordChatExporter export"):
-        choices.parse([tmp_path / "channel.json"])
+        channel.parse([tmp_path / "channel.json"])
 
 
 def test_every_cut_of_an_export_is_a_problem(tmp_path):
@@ -280,21 +281,21 @@ def test_every_cut_of_an_export_is_a_problem(tmp_path):
     for end in range(0, len(whole) - 1, 97):
         (tmp_path / "channel.json").write_bytes(whole[:end])
         with pytest.raises(Problem):
-            choices.parse([tmp_path / "channel.json"])
+            channel.parse([tmp_path / "channel.json"])
 
 
 def test_invalid_utf8_is_a_problem_and_a_byte_order_mark_is_not(tmp_path):
     path = tmp_path / "channel.json"
     whole = json.dumps({"messages": talk()}).encode()
     path.write_bytes(b"\xef\xbb\xbf" + whole)
-    assert len(choices.parse([path]).choices) == 1
+    assert len(channel.parse([path]).choices) == 1
     path.write_bytes(whole.replace(b"A Cat", b"A \xff\xfe"))
     with pytest.raises(Problem):
-        choices.parse([path])
+        channel.parse([path])
 
 
 def test_memory_is_bounded(parse, monkeypatch):
-    monkeypatch.setattr(choices, "HORIZON", 2)
+    monkeypatch.setattr(channel, "HORIZON", 2)
     parsed = parse([say(n, "ann", f"hello {n}") for n in range(100, 110)] + talk())
     assert len(parsed.choices) == 1 and parsed.left_out == {choices.CHATTER: 10}
     others = [message for n in (20, 30, 40) for message in talk(n, user=f"user {n}", pictures=["e.png", "f.png"])[:2]]
@@ -306,30 +307,29 @@ def test_limit_and_several_files(tmp_path, parse):
     for name, part in (("1.json", talk()[:2]), ("2.json", talk()[2:])):
         (tmp_path / "parts").mkdir(exist_ok=True)
         (tmp_path / "parts" / name).write_text(json.dumps({"messages": part}))
-    files = discord.export_files(str(tmp_path / "parts"), lambda: None)
+    files = exports.export_files(str(tmp_path / "parts"))
     assert [path.name for path in files] == ["1.json", "2.json"]
-    assert len(choices.parse(files).choices) == 1
+    assert len(channel.parse(files).choices) == 1
 
 
 def test_export_files(tmp_path):
     (tmp_path / "channel.json").write_text("{}")
-    assert discord.export_files("miniature", lambda: tmp_path / "channel.json") == [tmp_path / "channel.json"]
-    assert discord.export_files(str(tmp_path / "channel.json"), lambda: 1 / 0) == [tmp_path / "channel.json"]
+    assert exports.export_files(str(tmp_path / "channel.json")) == [tmp_path / "channel.json"]
     (tmp_path / "empty").mkdir()
     for wrong in ("gone.json", "empty"):
         with pytest.raises(Problem, match="There is no Discord export"):
-            discord.export_files(str(tmp_path / wrong), lambda: 1 / 0)
+            exports.export_files(str(tmp_path / wrong))
 
 
 def test_user_key(tmp_path):
-    key = discord.user_key(tmp_path)
-    assert len(key) == 64 and discord.user_key(tmp_path) == key
+    key = privacy.user_key(tmp_path)
+    assert len(key) == 64 and privacy.user_key(tmp_path) == key
     assert (tmp_path / "user.key").stat().st_mode & 0o077 == 0
     (tmp_path / "user.key").write_text("short")
     with pytest.raises(Problem, match="too short"):
-        discord.user_key(tmp_path)
+        privacy.user_key(tmp_path)
     with pytest.raises(Problem, match="could not be read or made"):
-        discord.user_key(tmp_path / "no folder")
+        privacy.user_key(tmp_path / "no folder")
 
 
 def test_the_table_names_every_reason():

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from alignsd.base.errors import Problem
-from alignsd.collect import choices, discord, message_words
+from alignsd.collect import channel, choices, discord
+from alignsd.collect.dialects import commands
 
 FOUR = ["a.png", "b.png", "c.png", "d.png"]
 
@@ -37,7 +38,7 @@ def parse(tmp_path):
     def parse_messages(messages, **options):
         path = tmp_path / "channel.json"
         path.write_text(json.dumps({"messages": messages}), encoding="utf-8")
-        return choices.parse([path], limit=10**6, **options)
+        return channel.parse([path], limit=10**6, **options)
 
     return parse_messages
 
@@ -98,7 +99,7 @@ def parse(tmp_path):
     ],
 )
 def test_the_prompt_and_the_settings_of_a_command(text, prompt, settings):
-    assert discord.command_of(text) == (prompt, settings)
+    assert commands.command_of(text) == (prompt, settings)
 
 
 def test_a_command_without_a_space_cuts_the_grid(parse):
@@ -453,4 +454,4 @@ def test_names_of_settings_in_labels_are_settings():
         and message.settings["seed"].startswith("7")
         and message.asked == "a cat"
     )
-    assert message_words.settings_in("x  -n\n4") == {"n": "4"}
+    assert commands.settings_in("x  -n\n4") == {"n": "4"}

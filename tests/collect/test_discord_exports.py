@@ -15,7 +15,7 @@ from test_discord_dialects import say
 from alignsd.base import reading
 from alignsd.base.errors import Problem
 from alignsd.base.images import DAMAGED, LINKED, MISSING, save_png
-from alignsd.collect import choices, discord, grids, hpd
+from alignsd.collect import channel, choices, exports, grids, hpd, privacy
 from alignsd.collect.discord import File
 
 
@@ -36,7 +36,7 @@ def export(folder, name, messages):
 
 
 def parsed(folder):
-    return choices.parse(discord.export_files(str(folder), lambda: folder), limit=10**6)
+    return channel.parse(exports.export_files(str(folder)), limit=10**6)
 
 
 def nine_choices():
@@ -62,7 +62,7 @@ def test_names_of_parts_are_in_order(tmp_path):
     for name in [*names, "._a [9].json", ".hidden.json", "notes.txt"]:
         (tmp_path / name).write_text("{}")
     (tmp_path / "x.json").mkdir()
-    assert [path.name for path in discord.export_files(str(tmp_path), lambda: None)] == names
+    assert [path.name for path in exports.export_files(str(tmp_path))] == names
 
 
 def test_the_time_of_messages_counts_whatever_the_files_are_called(tmp_path):
@@ -137,7 +137,7 @@ def test_merging_keeps_every_message_and_each_file_s_order(tmp_path):
             export(tmp_path / str(trial), f"{name}.json", records)
             files.append(tmp_path / str(trial) / f"{name}.json")
             written[files[-1]] = records
-        merged = list(discord.messages_in_order(files))
+        merged = list(exports.messages_in_order(files))
         for path in files:
             assert [record for file, record in merged if file == path] == written[path]
         if all("id" in record for records in written.values() for record in records):
@@ -233,17 +233,17 @@ def test_a_folder_without_json_says_what_it_holds(tmp_path, names, words):
     for name in names:
         (tmp_path / name).write_text("x")
     with pytest.raises(Problem, match=f"(?s)There is no Discord export.*{words}"):
-        discord.export_files(str(tmp_path), lambda: None)
+        exports.export_files(str(tmp_path))
 
 
 def test_what_is_no_file_is_no_export(tmp_path):
     os.mkfifo(tmp_path / "c.json")
     for source in ("c.json", "x" * 300 + ".json", "x" * 5000, "a\0b"):
         with pytest.raises(Problem, match="There is no Discord export"):
-            discord.export_files(str(tmp_path / source), lambda: None)
+            exports.export_files(str(tmp_path / source))
     for path in (tmp_path / "c.json", tmp_path, tmp_path / "none.json", tmp_path / ("x" * 5000)):
         with pytest.raises(Problem):
-            choices.parse([path])
+            channel.parse([path])
 
 
 def test_opened_bytes_are_those_of_a_regular_file(tmp_path):
@@ -347,14 +347,14 @@ def test_the_spelling_in_the_file_comes_first(tmp_path):
     """Where both spellings exist, each name means its own file."""
     for name, grey in (("a%20b.png", 10), ("a b.png", 200)):
         save_png(tmp_path / name, np.full((4, 4, 3), grey, np.uint8))
-    assert grids.picture(tmp_path, File("x", "a%20b.png"))[0, 0, 0] == 10
-    assert grids.picture(tmp_path, File("x", "a b.png"))[0, 0, 0] == 200
+    assert grids.picture(File("x", "a%20b.png", tmp_path))[0, 0, 0] == 10
+    assert grids.picture(File("x", "a b.png", tmp_path))[0, 0, 0] == 200
 
 
 def test_a_file_name_is_not_shortened_to_another_file_s(tmp_path):
     save_png(tmp_path / "a_b.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(Problem):
-        grids.picture(tmp_path, File("x", "a:b.png"))
+        grids.picture(File("x", "a:b.png", tmp_path))
 
 
 def test_two_pictures_of_one_file_are_no_choice(tmp_path):
@@ -368,7 +368,7 @@ def test_two_pictures_of_one_file_are_no_choice(tmp_path):
 def test_a_grid_of_fewer_pixels_than_pictures_is_damaged(tmp_path):
     save_png(tmp_path / "g.png", np.zeros((1, 1, 3), np.uint8))
     with pytest.raises(Problem, match=DAMAGED):
-        grids.picture(tmp_path, File("g.png", "g.png", (3, 4)))
+        grids.picture(File("g.png", "g.png", tmp_path, (3, 4)))
 
 
 # Names that stand for several pictures --------------------------------------------------------
@@ -448,20 +448,20 @@ def test_parsing_writes_nothing(tmp_path, monkeypatch):
     export(tmp_path / "empty", "c.json", [])
     monkeypatch.chdir(tmp_path / "e")
     before = sorted(path for path in tmp_path.rglob("*"))
-    [choice] = choices.parse([tmp_path / "e" / "c.json"]).choices
+    [choice] = channel.parse([tmp_path / "e" / "c.json"]).choices
     assert "'7'" not in repr(choice)  # the id is not shown
-    choices.parse([tmp_path / "empty" / "c.json"])
-    choices.parse([Path("c.json")])
+    channel.parse([tmp_path / "empty" / "c.json"])
+    channel.parse([Path("c.json")])
     assert sorted(path for path in tmp_path.rglob("*")) == before
 
 
 def test_writing_a_data_set_makes_the_key_once(tmp_path):
     written(tmp_path, tmp_path / "export" / "m", "m/{}".format)
-    key = discord.user_key(tmp_path / "export")
+    key = privacy.user_key(tmp_path / "export")
     rows, _, _ = hpd.write_pictures(parsed(tmp_path / "export").choices, tmp_path / "again")
     assert (
         list(rows["user_hash"])
-        == [discord.hash_user("7", key)]
+        == [privacy.hash_user("7", key)]
         == [parsed(tmp_path / "export").choices[0].user]
     )
 
@@ -469,11 +469,11 @@ def test_writing_a_data_set_makes_the_key_once(tmp_path):
 def test_a_key_that_cannot_be_used_is_told(tmp_path):
     (tmp_path / "user.key").mkdir()
     with pytest.raises(Problem, match="could not be read or made"):
-        discord.user_key(tmp_path)
+        privacy.user_key(tmp_path)
     (tmp_path / "user.key").rmdir()
     (tmp_path / "user.key").write_bytes(b"\xff\xfe" * 20)
     with pytest.raises(Problem, match="could not be read or made"):
-        discord.user_key(tmp_path)
+        privacy.user_key(tmp_path)
 
 
 def test_the_reasons_are_in_the_error_when_nothing_is_left(tmp_path):
@@ -498,7 +498,7 @@ def test_the_reasons_are_in_the_error_when_nothing_is_left(tmp_path):
     ("left", "words"),
     [
         ({}, "empty channel"),
-        ({choices.COUNT: 5, choices.CHATTER: 2}, "parameter grid"),
+        ({choices.COUNT: 5, choices.CHATTER: 2}, "grid=4"),
         ({LINKED: 3}, "--media"),
         ({MISSING: 3, choices.SYSTEM: 9}, "beside the JSON"),
         ({choices.NO_FILES: 4}, "attachments"),

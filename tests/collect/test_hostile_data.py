@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.collect import hpd, own_choices
-from alignsd.collect.choice_tables import read_table
-from alignsd.compare import arms
+from alignsd.collect.own.tables import read_choices_table
+from alignsd.compare.prompts import read_prompts
 from alignsd.reward.truth import add_truth
 
 NAMES = ["0.png", "1.png", "2.png", "3.png", "4.png", "absent.png", "damaged.png", "", "../0.png"]
@@ -122,7 +122,7 @@ def test_lines_of_anything(folder, bad, lines):
     path = folder.parent / "table.jsonl"
     path.write_text("".join(json.dumps(value) + "\n" for value in values))
     try:
-        table = read_table(path)
+        table = read_choices_table(path)
     except Problem:
         return
     import_or_problem(folder, table, len(values))
@@ -150,7 +150,7 @@ def test_spoiled_files(folder, kind, spoil, place, cut):
     at = int(place * len(content))
     path.write_bytes(content[:at] + spoil + (b"" if cut else content[at:]))
     try:
-        read = read_table(path)
+        read = read_choices_table(path)
     except Problem:
         return
     assert len(read) <= 2 * len(GOOD) + 2
@@ -235,7 +235,7 @@ def test_spoiled_lists_and_prompts(tmp_path, seed):
     except Problem as problem:
         assert path.name in str(problem)
     try:
-        prompts = arms.read_prompts(str(path), 1, 0)
+        prompts = read_prompts(str(path), 1)
         assert len(prompts) == 1 and prompts[0].strip()
     except Problem as problem:
         assert "prompts" in str(problem)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from test_discord_dialects import FOUR, say
 
 from alignsd.base.errors import Problem
-from alignsd.collect import choices, discord, grids, message_words
+from alignsd.collect import channel, choices, discord, grids
+from alignsd.collect.dialects import commands
 
 LONG = 150_000  # characters; time that grows with the square of this would take hours
 FILLERS = [
@@ -134,7 +135,7 @@ def test_open_answers_of_one_prompt_are_decoded_once(tmp_path, monkeypatch):
     ]
     (tmp_path / "media").mkdir()
     (tmp_path / "c.json").write_text(json.dumps({"messages": messages}))
-    parsed = choices.parse([tmp_path / "c.json"], limit=10**6)
+    parsed = channel.parse([tmp_path / "c.json"], limit=10**6)
     assert len(read) == 250
     assert parsed.left_out == {choices.UNREFINED: 200}
 
@@ -143,7 +144,7 @@ def test_many_open_messages_are_settled_in_linear_time(tmp_path):
     messages = [say(number, "7", f"hello {number}") for number in range(1, 30_001)]
     (tmp_path / "c.json").write_text(json.dumps({"messages": messages}))
     started = time.process_time()
-    assert choices.parse([tmp_path / "c.json"], limit=10**6).left_out == {choices.CHATTER: 30_000}
+    assert channel.parse([tmp_path / "c.json"], limit=10**6).left_out == {choices.CHATTER: 30_000}
     assert time.process_time() - started < 20  # about 1.5 s
 
 
@@ -212,7 +213,7 @@ def checked(folder, content):
     (folder / "c.json").write_bytes(content)
     before = sorted(path.name for path in folder.rglob("*"))
     try:
-        parsed = choices.parse([folder / "c.json"], limit=10**6)
+        parsed = channel.parse([folder / "c.json"], limit=10**6)
     except Problem as problem:
         assert len(str(problem).splitlines()) == 5
         return None
@@ -301,7 +302,7 @@ WORDS = [
 )
 def test_words_that_are_no_settings_stay(words, command):
     text = " ".join(words)
-    assert discord.command_of(command + text) == (text.strip(message_words.QUOTES).lower(), {})
+    assert commands.command_of(command + text) == (text.strip(commands.QUOTES).lower(), {})
 
 
 @given(
@@ -320,7 +321,7 @@ def test_settings_are_found_however_they_are_spaced(words, settings_, gap, quote
     text = " ".join(words)
     row = " ".join(f"-{name}{gap}{value}" for name, value in settings_.items())
     prompt = f'"{text}"' if quote else text
-    assert discord.command_of(f"!dream {row} {prompt}" if ahead else f"!dream {prompt} {row}") == (
+    assert commands.command_of(f"!dream {row} {prompt}" if ahead else f"!dream {prompt} {row}") == (
         text,
         settings_,
     )
@@ -358,7 +359,7 @@ def test_no_path_leads_out_of_the_export(tmp_path_factory, url):
     (folder / "export" / "m").mkdir(parents=True)
     (folder / "export" / "m" / "a").write_bytes(b"own")
     try:
-        place = grids._media(folder / "export", url)
+        place = grids._path_of(folder / "export", url)
     except Problem as problem:
         assert problem.reason in choices.REASONS
         return

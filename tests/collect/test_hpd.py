@@ -10,7 +10,7 @@ from alignsd.base import images
 from alignsd.base.errors import Problem
 from alignsd.base.images import read_image, save_png
 from alignsd.base.intervals import wilson
-from alignsd.collect import hpd
+from alignsd.collect import hpd, hpd_checks, privacy
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import File
 
@@ -20,11 +20,11 @@ def flat(value):
 
 
 def choice(tmp_path, name, prompt="a cat", urls=None, chosen=0):
-    files = [File(f"{name}{i}.png", f"media/{name}{i}.png") for i in range(2)]
+    files = [File(f"{name}{i}.png", f"media/{name}{i}.png", tmp_path) for i in range(2)]
     for i, file in enumerate(files):
         save_png(tmp_path / file.url, flat(50 * i))
-    files = files if urls is None else [File(url, url) for url in urls]
-    return Choice(f"answer {name}", "f" * 64, prompt, tuple(files), chosen, tmp_path)
+    files = files if urls is None else [File(url, url, tmp_path) for url in urls]
+    return Choice(f"answer {name}", "f" * 64, prompt, tuple(files), chosen)
 
 
 def rows(prompts):
@@ -93,16 +93,16 @@ FAULTS = {
 def test_each_fault_is_found_and_named(folder, key, value):
     records = json.loads((folder / "preference_train.json").read_text())
     records[1][key] = value
-    [(row, fault)] = hpd.validate(records, folder)
+    [(row, fault)] = hpd_checks.validate(records, folder)
     assert row == 1 and (key.split("_")[-1] in fault or "picture" in fault)
 
 
 def test_missing_keys_and_foreign_rows(folder):
     records = json.loads((folder / "preference_train.json").read_text())
-    for key in set(hpd.KEYS) - set(hpd.OPTIONAL):
-        assert hpd.validate([{k: v for k, v in records[0].items() if k != key}], folder) == [(0, f"no {key}")]
-    assert [row for row, _ in hpd.validate([None, [], records[0]], folder)] == [0, 1]
-    assert hpd.validate([records[0] | {"extra": 1}], folder) == []
+    for key in set(hpd.KEYS) - set(hpd_checks.OPTIONAL):
+        assert hpd_checks.validate([{k: v for k, v in records[0].items() if k != key}], folder) == [(0, f"no {key}")]
+    assert [row for row, _ in hpd_checks.validate([None, [], records[0]], folder)] == [0, 1]
+    assert hpd_checks.validate([records[0] | {"extra": 1}], folder) == []
 
 
 def test_reading_lists_the_first_faults(folder):
@@ -138,12 +138,12 @@ def test_positions_by_hand():
 
 def test_names(tmp_path):
     (tmp_path / "names.txt").write_text("Ada Lovelace\n\n Bo \n")
-    names = hpd.read_names(str(tmp_path / "names.txt"))
-    assert names == ["Ada Lovelace", "Bo"] and hpd.read_names("") == []
-    has_name = hpd.name_finder(names)
+    names = privacy.read_names(str(tmp_path / "names.txt"))
+    assert names == ["Ada Lovelace", "Bo"] and privacy.read_names("") == []
+    has_name = privacy.name_finder(names)
     assert has_name("portrait of ada lovelace, oil") and not has_name("a boat")
     with pytest.raises(Problem, match="list of names"):
-        hpd.read_names(str(tmp_path / "gone.txt"))
+        privacy.read_names(str(tmp_path / "gone.txt"))
 
 
 @pytest.mark.parametrize(("prompt", "name", "found"), [
@@ -151,22 +151,22 @@ def test_names(tmp_path):
     ("canada", "Ada", False), ("ada's cat", "Ada", True), ("miles o'neill", "O'Neill", True), ("o neill", "O’Neill", True),
     ("jean luc at sea", "Jean-Luc", True), ("café rené", "René", True), ("a cat", "", False), ("a cat", "...", False)])
 def test_a_name_is_found_as_whole_words_whatever_stands_between_them(prompt, name, found):
-    assert hpd.name_finder([name])(prompt) is found
+    assert privacy.name_finder([name])(prompt) is found
 
 
 def test_the_quality_of_a_list_by_hand():
     prompts = ["ada at sea", "ada at home", "bo and ada", "a boat", "cyd", "ada sleeps"]
     table = rows(prompts).assign(contain_name=[True, True, True, False, True, False])
-    found = hpd.name_quality(table, ["Ada"])  # flags 4 prompts, 3 of them rightly, and misses cyd
+    found = privacy.name_quality(table, ["Ada"])  # flags 4 prompts, 3 of them rightly, and misses cyd
     assert found["value"].tolist() == [3 / 4, 3 / 4] and found["n"].tolist() == [4, 4]
     assert found.loc["precision", ["low", "high"]].tolist() == list(wilson(3, 4))
     table = table.assign(contain_name=[True, True, True, True, True, False])
-    assert hpd.name_quality(table, ["Ada"]).loc["recall", "value"] == 3 / 5
-    assert hpd.name_quality(table, []).loc["recall", ["value", "n"]].tolist() == [0, 5]
+    assert privacy.name_quality(table, ["Ada"]).loc["recall", "value"] == 3 / 5
+    assert privacy.name_quality(table, []).loc["recall", ["value", "n"]].tolist() == [0, 5]
 
 
 def test_a_quality_that_cannot_be_known_is_no_number():
-    nothing = hpd.name_quality(rows(["a cat"]), [])
+    nothing = privacy.name_quality(rows(["a cat"]), [])
     assert nothing["value"].isna().all() and nothing[["low", "high", "n"]].to_numpy().tolist() == [[0, 1, 0], [0, 1, 0]]
 
 
@@ -175,13 +175,13 @@ def test_a_grid_is_cut_into_its_pictures(tmp_path, shape, count):
     cells = [np.full((4, 4, 3), 60 * k, dtype=np.uint8) for k in range(count)]
     across = {(8, 8): 2, (2, 16): 4, (16, 2): 1, (4, 8): 2, (8, 4): 1}[shape]
     save_png(tmp_path / "grid.png", np.vstack([np.hstack(cells[i:i + across]) for i in range(0, count, across)]))
-    files = tuple(File("grid.png", "grid.png", (k, count)) for k in range(count))
-    rows, _, left = hpd.write_pictures([Choice("1", "", "a cat", files, 0, tmp_path)], tmp_path / "hpd")
+    files = tuple(File("grid.png", "grid.png", tmp_path, (k, count)) for k in range(count))
+    rows, _, left = hpd.write_pictures([Choice("1", "", "a cat", files, 0)], tmp_path / "hpd")
     found = [read_image(tmp_path / "hpd" / path) for path in rows["file_path"][0]]
     assert not left and [image.shape for image in found] == [(4, 4, 3)] * count
     assert [round(image.mean() / 60) for image in found] == list(range(count))
 
 
 def test_pictures_that_were_only_linked_have_a_reason_of_their_own(tmp_path):
-    files = (File("a.png", "https://cdn.example/a.png"), File("b.png", "https://cdn.example/b.png"))
-    assert hpd.write_pictures([Choice("1", "", "a cat", files, 0, tmp_path)], tmp_path / "hpd")[2] == {images.LINKED: 1}
+    files = tuple(File(name, f"https://cdn.example/{name}", tmp_path) for name in ("a.png", "b.png"))
+    assert hpd.write_pictures([Choice("1", "", "a cat", files, 0)], tmp_path / "hpd")[2] == {images.LINKED: 1}

@@ -8,7 +8,7 @@ import pytest
 
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
-from alignsd.collect import hpd, hpd_v2, splits
+from alignsd.collect import hpd, hpd_checks, hpd_v2, privacy, splits
 
 
 def row(number, **change):
@@ -44,7 +44,7 @@ def test_missing_pictures_are_counted(release):
     for number in range(3):
         (release / hpd.image_path(number, 1)).unlink()
     with pytest.raises(
-        hpd.Incomplete,
+        hpd_checks.Incomplete,
         match=r"(?s)3 faulty rows of 6.*3 of 12 pictures are missing; row 0: no picture",
     ):
         hpd.read_choices(release, "train")
@@ -54,14 +54,14 @@ def test_missing_pictures_are_counted(release):
 def test_a_missing_folder_of_pictures_is_named(release):
     (release / "preference_images").rename(release / "pictures")
     with pytest.raises(
-        hpd.Incomplete,
+        hpd_checks.Incomplete,
         match=r"(?s)8 of 8 pictures are missing, there is no folder preference_images.*unpack",
     ):
         hpd.read_choices(release, "test")
 
 
 def test_a_missing_folder_is_not_called_a_damaged_file(tmp_path):
-    with pytest.raises(hpd.Incomplete, match="(?s)no folder .*absent.*parameter data"):
+    with pytest.raises(hpd_checks.Incomplete, match="(?s)no folder .*absent.*data=FOLDER"):
         hpd.read_choices(tmp_path / "absent", "train")
 
 
@@ -78,7 +78,7 @@ def test_the_test_part_alone_is_read_and_the_train_part_left_aside(release, gone
     assert len(train) == 0 and list(train) == list(hpd.KEYS) and len(test) == 4
     assert "The train part is left aside" in capsys.readouterr().out
     assert splits.prompt_leak(train, test)["leaked"] == 0
-    with pytest.raises(hpd.Incomplete):
+    with pytest.raises(hpd_checks.Incomplete):
         hpd.read_choices(release, "train")
 
 
@@ -92,7 +92,7 @@ def test_a_part_that_is_damaged_is_told_even_if_nobody_needs_it(release):
 def test_a_split_by_prompt_needs_both_parts(release):
     assert len(hpd.read_choices(release, "train", "grouped")) == 6
     (release / "preference_train.json").unlink()
-    with pytest.raises(hpd.Incomplete, match="not both random parts"):
+    with pytest.raises(hpd_checks.Incomplete, match="not both random parts"):
         hpd.read_choices(release, "test", "grouped")
 
 
@@ -176,7 +176,7 @@ def test_keys_that_no_computation_needs_refuse_no_file(release, user, named):
 def test_flags_that_are_not_known_measure_no_list_of_names(release):
     write(release, "train", [row(0), {k: v for k, v in row(1).items() if k != "contain_name"}])
     with pytest.raises(Problem, match="(?s)cannot be compared.*1 of 2 rows"):
-        hpd.name_quality(hpd.read_choices(release, "train"), ["ada"])
+        privacy.name_quality(hpd.read_choices(release, "train"), ["ada"])
 
 
 @pytest.mark.parametrize(
@@ -190,12 +190,12 @@ def test_flags_that_are_not_known_measure_no_list_of_names(release):
 def test_a_list_of_names_that_names_nobody_is_told(tmp_path, content, words):
     (tmp_path / "names.txt").write_bytes(content)
     with pytest.raises(Problem, match=f"(?s)list of names {words}"):
-        hpd.read_names(str(tmp_path / "names.txt"))
+        privacy.read_names(str(tmp_path / "names.txt"))
 
 
 def test_names_are_read_with_a_byte_order_mark(tmp_path):
     (tmp_path / "names.txt").write_bytes("\ufeffAda\r\nRené\r\n".encode())
-    assert hpd.read_names(str(tmp_path / "names.txt")) == ["Ada", "René"]
+    assert privacy.read_names(str(tmp_path / "names.txt")) == ["Ada", "René"]
 
 
 # --- HPD v2 ---
@@ -239,7 +239,7 @@ def test_pairs_have_one_1_and_one_0(ranked, marks):
 
 def test_missing_pictures_of_v2_are_counted(ranked):
     folder = ranked([V2, V2 | {"image_path": ["0.png", "8.png", "9.png"]}])
-    with pytest.raises(hpd.Incomplete, match="2 of 5 pictures are missing"):
+    with pytest.raises(hpd_checks.Incomplete, match="2 of 5 pictures are missing"):
         hpd.read_choices(folder, "test")
 
 

@@ -9,7 +9,8 @@ import pytest
 from alignsd import cli
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
-from alignsd.collect import hpd, imported_folder, own_choices
+from alignsd.collect import hpd, own_choices
+from alignsd.collect.own import folder as own_folder
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_a_listing_that_names_other_files_deletes_none(images, tmp_path):
     own_choices.import_choices(pd.DataFrame(rows()), images, out)
     (tmp_path / "dear.jpg").write_text("dear")
     (out / "notes.txt").write_text("dear")
-    with open(out / imported_folder.LISTING, "a") as listing:
+    with open(out / own_folder.LISTING, "a") as listing:
         listing.write(
             "notes.txt\n../dear.jpg\npreference_images/../../dear.jpg\n"
             + str(tmp_path / "dear.jpg")

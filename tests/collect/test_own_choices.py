@@ -49,14 +49,14 @@ def test_every_kind_of_table_is_read_alike(images, tmp_path, suffix):
     table, path = pd.DataFrame(rows(choice="1.png")), tmp_path / f"table.{suffix}"
     {"csv": lambda: table.to_csv(path, index=False), "jsonl": lambda: table.to_json(path, orient="records", lines=True),
      "parquet": lambda: table.to_parquet(path)}[suffix]()
-    assert own_choices.import_choices(own_choices.read_table(path), images, tmp_path / "out") == {"choices": 10}
+    assert own_choices.import_choices(own_choices.read_choices_table(path), images, tmp_path / "out") == {"choices": 10}
 
 
 def test_a_table_without_the_columns_or_of_another_kind_is_told(images, tmp_path):
     with pytest.raises(Problem, match="no choice"):
         own_choices.import_choices(pd.DataFrame({"prompt": [], "images": []}), images, tmp_path)
     with pytest.raises(Problem, match=r"\.csv, \.parquet, \.jsonl"):
-        own_choices.read_table(tmp_path / "table.xlsx")
+        own_choices.read_choices_table(tmp_path / "table.xlsx")
     (tmp_path / "table.parquet").write_bytes(b"cut off")
     with pytest.raises(Problem, match="cannot be read as a table"):
-        own_choices.read_table(tmp_path / "table.parquet")
+        own_choices.read_choices_table(tmp_path / "table.parquet")

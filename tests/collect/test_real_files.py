@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from alignsd.adapt import regularization
+from alignsd import sources
+from alignsd.adapt.regularization import Wanted, regularization_pictures
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.base.reading import read_lines
-from alignsd.collect import discord, hpd, own_choices
-from alignsd.compare import arms, fid, user_study
+from alignsd.collect import exports, hpd, own_choices
+from alignsd.collect.own import rows as own_rows
+from alignsd.compare import fid, user_study
 from alignsd.kit import presets
 from alignsd.models import aesthetic
 from alignsd.select import imagefolder
@@ -37,7 +39,7 @@ def folder(tmp_path):
 def imported(folder, content, name="table.csv"):
     """Return the counts and the choices that were written, in the table's order."""
     (folder / name).write_bytes(content.encode())
-    table = own_choices.read_table(folder / name)
+    table = own_choices.read_choices_table(folder / name)
     counts = own_choices.import_choices(table, folder, folder / "out")
     parts = [hpd.read_choices(folder / "out", part) for part in ("train", "test")]
     return dict(counts), pd.concat(parts).sort_values("id")
@@ -61,7 +63,7 @@ def test_lines_may_end_as_on_old_macs(folder, first):
 def test_one_picture_in_two_spellings_is_named_twice(folder):
     twice = "a,./0.png;0.png,1\nb,.\\0.png;0.png,1\n"
     counts, _ = imported(folder, HEADER + twice + ROWS)
-    assert counts == {"choices": 4, own_choices.TWICE: 2}
+    assert counts == {"choices": 4, own_rows.TWICE: 2}
 
 
 @pytest.mark.parametrize(("images", "choice"), [("0.png;1.png", "./1.png"), ("./0.png;./1.png", "1.png")])
@@ -131,13 +133,13 @@ def test_lines_of_every_system(tmp_path, end):
 def test_a_file_without_prompts_is_told(tmp_path, content, words):
     (tmp_path / "p.txt").write_text(content)
     with pytest.raises(Problem, match=words) as told:
-        arms.read_prompts(str(tmp_path / "p.txt"), 1, 0)
+        sources.prompts(str(tmp_path / "p.txt"), 1, 0)
     assert "prompt_count" not in told.value.fix
 
 
 def test_a_prompt_may_start_with_an_angle_bracket(tmp_path):
     (tmp_path / "p.txt").write_text("<lora:x:1> a cat\n")
-    assert arms.read_prompts(str(tmp_path / "p.txt"), 1, 0) == ["<lora:x:1> a cat"]
+    assert sources.prompts(str(tmp_path / "p.txt"), 1, 0) == ["<lora:x:1> a cat"]
 
 
 # --- image folders and shards ------------------------------------------------------------------------
@@ -194,9 +196,8 @@ def test_what_lies_in_place_of_the_metadata_is_told(tmp_path, name, words):
 def test_shards_that_cannot_be_unpacked_are_told(tmp_path, name, mode, words):
     shard(tmp_path / "shards" / name, mode)
     with pytest.raises(Problem, match=words):
-        regularization.regularization_pictures(
-            str(tmp_path / "shards"), 1, tmp_path / "own", 0, aesthetic=""
-        )
+        folder = sources.regularization(str(tmp_path / "shards"), tmp_path / "own", 0, Wanted(1))
+        regularization_pictures(folder, Wanted(1))
 
 
 def test_no_usable_line_names_its_own_cause(folder):
@@ -230,7 +231,7 @@ def test_exports_in_folders_below_are_told(tmp_path):
     (tmp_path / "general").mkdir()
     (tmp_path / "general" / "c.json").write_text('{"messages": []}')
     with pytest.raises(Problem, match=r"general/c\.json") as told:
-        discord.export_files(str(tmp_path), lambda: tmp_path)
+        exports.export_files(str(tmp_path))
     assert "folders below" in told.value.cause
 
 

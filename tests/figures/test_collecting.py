@@ -77,7 +77,8 @@ CHANNEL = [
 
 
 def choice(folder, answer="3"):
-    return Choice(answer, "hash", "a cat", (File("0.png", "0.png"), File("1.png", "1.png")), 1, folder)
+    files = tuple(File(name, name, folder) for name in ("0.png", "1.png"))
+    return Choice(answer, "hash", "a cat", files, 1)
 
 
 def test_an_exchange_is_the_messages_of_one_choice_without_names(tmp_path):

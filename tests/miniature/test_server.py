@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alignsd import sources
 from alignsd.base.errors import Problem
 from alignsd.base.images import DAMAGED, MISSING, read_image
-from alignsd.collect import choices, hpd
+from alignsd.collect import channel, choices, hpd
 from alignsd.miniature import server
 
 DRAWN = []
@@ -42,13 +43,19 @@ def simulated(monkeypatch):
     monkeypatch.setattr(server.people, "utilities", worth)
 
 
-def write(folder, requests=60, images=4, seed=0, **options):
-    return server.write_export(folder, "bot", "judge", requests=requests, images=images, steps=1, guidance=1.0, seed=seed,
-                               device="cpu", **options)
+def settings(**changes):
+    """A server's settings, some of them changed."""
+    usual = {"pipeline": "bot", "judge": "judge", "requests": 60, "images": 4, "seed": 0}
+    usual |= {"steps": 1, "guidance": 1.0, "device": "cpu"}
+    return server.Server(**usual | changes)
+
+
+def write(folder, **changes):
+    return server.write_export(folder, settings(**changes))
 
 
 def test_the_parser_finds_every_choice_and_no_other(simulated, tmp_path):
-    parsed = choices.parse([write(tmp_path, requests=120, noise=1.0)], nsfw_words="nsfw")
+    parsed = channel.parse([write(tmp_path, requests=120, noise=1.0)], nsfw_words="nsfw")
     table, origin, unread = hpd.write_pictures(parsed.choices, tmp_path / "hpd")
     asked = {request.files[0]: request for request in server.simulate_requests(120, 4, 0)}
     assert len(table) == 120
@@ -91,11 +98,28 @@ def test_a_finished_export_draws_nothing(simulated, tmp_path):
     assert write(tmp_path).read_bytes() == before and DRAWN == []
 
 
-@pytest.mark.parametrize("wrong", [{"images": 1}, {"images": 5}, {"requests": 0}, {"noise": -0.1}])
-def test_numbers_out_of_range(simulated, tmp_path, wrong):
-    with pytest.raises(Problem, match="cannot write such a channel"):
-        write(tmp_path, **wrong)
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("images", 1),
+        ("images", 5),
+        ("requests", 0),
+        ("noise", -0.1),
+        ("steps", 0),
+        ("guidance", -1.0),
+        ("seed", -1),
+    ],
+)
+def test_settings_out_of_range(name, value):
+    with pytest.raises(Problem, match=name):
+        settings(**{name: value})
+
+
+def test_an_export_named_miniature_is_simulated_and_a_path_is_read(simulated, tmp_path):
+    [written] = sources.export("miniature", tmp_path / "new", settings())
+    assert written == tmp_path / "new" / "channel.json" and written.exists()
+    assert sources.export(str(written), tmp_path / "unused", settings()) == [written]
+    assert not (tmp_path / "unused").exists()
 
 
 def test_the_seed_changes_pictures_and_prompts(simulated, tmp_path):
@@ -120,7 +144,7 @@ def test_sizes_and_users_are_like_the_real_ones():
 
 
 def test_people_mostly_pick_what_they_like(simulated, tmp_path):
-    [*found] = choices.parse([write(tmp_path, requests=120, noise=0)]).choices
+    [*found] = channel.parse([write(tmp_path, requests=120, noise=0)]).choices
     truth = pd.read_parquet(tmp_path / "truth.parquet").set_index("file_name")["p"]
     picked = np.array([truth[choice.files[choice.chosen].name] for choice in found])
     expected = np.array([sum(truth[file.name] ** 2 for file in choice.files) for choice in found])
@@ -139,9 +163,9 @@ def test_messages_have_the_exporters_fields_and_order(simulated, tmp_path):
 
 
 def test_shipped_models_write_an_export(tmp_path):
-    path = server.write_export(tmp_path, "miniature/stable-diffusion", "miniature/judge", requests=2, images=2, steps=2,
-                               guidance=3.0, seed=0, device="cpu", noise=0)
-    assert len(choices.parse([path]).choices) == 2
+    models = {"pipeline": "miniature/stable-diffusion", "judge": "miniature/judge"}
+    path = write(tmp_path, **models, requests=2, images=2, steps=2, guidance=3.0, noise=0)
+    assert len(channel.parse([path]).choices) == 2
     assert read_image(Path(tmp_path) / "media" / "000001_1.png").shape == (64, 64, 3)
 
 

@@ -1,4 +1,4 @@
-"""The folder of imported choices: written whole or not at all, and never over another data set.
+"""The folder of imported choices: written whole or not at all, never over another data set.
 
 A listing in the folder names the files of the last import. Only these are replaced or deleted.
 """
@@ -17,13 +17,14 @@ from alignsd.base.paths import shown
 from alignsd.base.reading import read_lines
 
 LISTING = "imported_files.txt"  # one path per line
-PICTURE = r"preference_images/[0-9]+_[0-9]+\.jpg"
-LISTED = re.compile(PICTURE + r"|preference_(train|test)(_grouped)?\.json")
+LISTED = re.compile(
+    r"preference_images/[0-9]+_[0-9]+\.jpg|preference_(train|test)(_grouped)?\.json"
+)
 
 
 @contextmanager
 def new_data_set(out: Path) -> Iterator[Path]:
-    """Yield an empty folder, and put what the block wrote there into ``out`` if it ends well.
+    """Yield an empty folder, and move its files into ``out`` if the block ends well.
 
     Raises:
         Problem: if ``out`` cannot be written, or holds another data set.
@@ -33,7 +34,7 @@ def new_data_set(out: Path) -> Iterator[Path]:
     try:
         _make(out)
         earlier = _listed(out)
-        _check_own(out, earlier, ["preference_train.json", "preference_test.json"])
+        _refuse_foreign_files(out, earlier, ["preference_train.json", "preference_test.json"])
         work = Path(tempfile.mkdtemp(prefix=".importing-", dir=out))
         yield work
         _put(work, out, earlier)
@@ -47,6 +48,7 @@ def new_data_set(out: Path) -> Iterator[Path]:
 
 
 def _make(out: Path) -> None:
+    """Make the folder if it is missing."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except ValueError as error:  # a name that no folder can have
@@ -64,16 +66,16 @@ def _unwritten(out: Path, error: Exception) -> Problem:
 
 
 def _listed(out: Path) -> list[str]:
-    """Return what an earlier import wrote; names that no import writes are passed over."""
+    """Return the files that an earlier import wrote. Other names in the listing do not count."""
     if not os.path.lexists(out / LISTING):
         return []
     return [line for line in read_lines(out / LISTING) if LISTED.fullmatch(line)]
 
 
 def _put(work: Path, out: Path, earlier: list[str]) -> None:
-    """Move a data set into its folder; files of an earlier import that have no successor go."""
+    """Move a data set into its folder, and delete the other files of an earlier import."""
     new = [file.relative_to(work).as_posix() for file in work.rglob("*") if file.is_file()]
-    _check_own(out, earlier, new)
+    _refuse_foreign_files(out, earlier, new)
     _write_listing(out, {*earlier, *new})  # first, so that a cut-off import can be replaced
     (out / "preference_images").mkdir(exist_ok=True)
     for name in new:
@@ -83,7 +85,12 @@ def _put(work: Path, out: Path, earlier: list[str]) -> None:
     _write_listing(out, set(new))
 
 
-def _check_own(out: Path, earlier: list[str], new: list[str]) -> None:
+def _refuse_foreign_files(out: Path, earlier: list[str], new: list[str]) -> None:
+    """Do nothing if no new file would replace a file that no import wrote.
+
+    Raises:
+        Problem: otherwise.
+    """
     ours = set(earlier)
     foreign = [name for name in new if name not in ours and os.path.lexists(out / name)]
     if foreign:
@@ -91,11 +98,13 @@ def _check_own(out: Path, earlier: list[str], new: list[str]) -> None:
             f"{shown(out)} holds another data set.",
             expected="a new folder, or one that import-choices wrote",
             found=f"{foreign[0]}, which import-choices did not write",
-            cause="a released data set, one of notebook 01, or one of an older version of the kit",
+            cause="a released data set, choices collected from a channel, or choices that an older "
+            "version of the kit imported",
             fix="name another folder as OUT, or delete the old data set yourself",
         )
 
 
 def _write_listing(out: Path, names: set[str]) -> None:
+    lines = [f"{name}\n" for name in sorted(names)]
     with replacing(out / LISTING) as part:
-        part.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
+        part.write_text("".join(lines), encoding="utf-8")

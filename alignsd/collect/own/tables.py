@@ -1,4 +1,4 @@
-"""Read tables of choices that other people's programs wrote. Every cell stays what the file says.
+"""Tables of choices that other people's programs wrote: every cell stays what the file says.
 
 No cell's type is guessed: cells of a text table are text, and a prompt may be the word ``null``.
 """
@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,16 @@ KNOWN = (
     *("caption", "label_0", "label_1", "user_id"),
     *("generations", "ranking", "image_path", "rank", "prompt_id"),
 )
-FAULT = "left out"  # column of rows that could not be read: why
-MORE_CELLS, NO_JSON = "more cells than the header has", "a line that is not JSON"
+MOST_COLUMNS = 50  # columns of a table whose names no program that we know writes
+FAULT = "left out"  # column that says why a row could not be read
+# Why a row could not be read. import-choices prints these words.
+MORE_CELLS = "more cells than the header has"
+NO_JSON = "a line that is not JSON"
 NO_OBJECT = "a line that is no JSON object"
 SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
 
 
-def read_table(path: Path | str) -> pd.DataFrame:
+def read_choices_table(path: Path | str) -> pd.DataFrame:
     """Read a table of choices.
 
     Args:
@@ -45,8 +48,8 @@ def read_table(path: Path | str) -> pd.DataFrame:
 
     Returns:
         One row per choice, columns in lower case. Cells are text or what JSON and parquet hold.
-        Rows that cannot be read say why in the column ``FAULT``; without such rows there is no
-        such column.
+        The column ``FAULT`` says why a row cannot be read; if all rows can be read, the table has
+        no such column.
 
     Raises:
         Problem: if the file is of another kind, or cannot be read.
@@ -70,7 +73,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
 
 
 def named_columns(columns: Iterable[Any], what: str) -> list[str]:
-    """Return the names of columns in lower case without spaces around; each name stands once.
+    """Return the names of columns in lower case, without spaces around; each name stands once.
 
     Half characters in a name are written as escapes.
 
@@ -79,13 +82,14 @@ def named_columns(columns: Iterable[Any], what: str) -> list[str]:
     """
     plain = (str(column).encode("utf-8", "backslashreplace").decode() for column in columns)
     names = [name.strip().lower() for name in plain]
-    names = [name or f"column {place}" for place, name in enumerate(names, 1)]
-    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
-    if times > 1:
+    names = [name or f"column {number}" for number, name in enumerate(names, 1)]
+    counts = Counter(names)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
         raise Problem(
             f"{what} has two columns of one name.",
             expected="each name once; capitals and spaces around a name do not count",
-            found=f"{times} columns {name!r:.60}",
+            found=f"{counts[repeated[0]]} columns {repeated[0]!r:.60}",
             cause="a column that was copied, or two tables that were joined",
             fix="rename or delete one of the columns",
         )
@@ -100,8 +104,9 @@ def _read_separated(path: Path) -> pd.DataFrame:
     if mistaken:
         raise _no_table(path, "a header and rows", *mistaken, "fetch the file again")
     separator, text = _separator(text)
-    rows, faults = [], []
-    header = None
+    rows: list[list[str | None]] = []
+    faults: list[str | None] = []
+    header: list[str] | None = None
     for cells in _cells(path, text, separator):
         if not any(cell.strip() for cell in cells):
             continue
@@ -109,14 +114,22 @@ def _read_separated(path: Path) -> pd.DataFrame:
             header = named_columns(_without_end(cells, 0), path.name)
             continue
         cells = _without_end(cells, len(header))
-        too_many = len(cells) > len(header)
-        padding = [""] * (len(header) - len(cells))
-        rows.append([None] * len(header) if too_many else cells + padding)
-        faults.append(MORE_CELLS if too_many else None)
+        if len(cells) > len(header):
+            rows.append([None] * len(header))
+            faults.append(MORE_CELLS)
+        else:
+            padding = [""] * (len(header) - len(cells))
+            rows.append([*cells, *padding])
+            faults.append(None)
     return _framed(header or [], zip(*rows, strict=True), faults)
 
 
-def _cells(path: Path, text: str, separator: str) -> Iterable[list[str]]:
+def _cells(path: Path, text: str, separator: str) -> Iterator[list[str]]:
+    """Yield the cells of each row of a text table.
+
+    Raises:
+        Problem: if a quotation mark is not closed.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     line = 1
     try:
@@ -134,17 +147,17 @@ def _cells(path: Path, text: str, separator: str) -> Iterable[list[str]]:
 
 
 def _separator(text: str) -> tuple[str, str]:
-    """Return what stands between the cells, and the text without Excel's line that says so."""
+    """Return what stands between the cells, and the text without Excel's line about that."""
     named = NAMED_SEPARATOR.match(text)
     if named:
         return named[1], text[named.end() :]
     header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
-    split = {separator: header.split(separator) for separator in SEPARATORS}
 
     def fitness(separator: str) -> tuple[int, int]:
-        names = [name.strip().strip('"').lower() for name in split[separator]]
-        known = sum(name in KNOWN or bool(IMAGE_COLUMN.fullmatch(name)) for name in names)
-        return known, len(names)
+        """Return how many known columns a separator gives, and how many columns."""
+        names = [name.strip().strip('"') for name in header.split(separator)]
+        known = [name for name in names if _is_known(name)]
+        return len(known), len(names)
 
     return max(SEPARATORS, key=fitness), text
 
@@ -176,38 +189,44 @@ def _read_json(path: Path) -> pd.DataFrame:
     return _read_objects(whole if isinstance(whole, list) else [whole])
 
 
-def _refuse_wrapped(path: Path, record: dict) -> None:
-    """Raise a Problem if an object is no choice, but holds columns or a list of choices."""
+def _refuse_wrapped(path: Path, record: dict[str, Any]) -> None:
+    """Do nothing if an object is a choice.
+
+    Raises:
+        Problem: if the object holds columns, or a list of choices.
+    """
     columns = [name for name, value in record.items() if _is_known(name)]
     of_prompts = [record[name] for name in columns if name.strip().lower() in ("prompt", "caption")]
     if any(isinstance(value, (list, dict)) for value in of_prompts):
-        found, cause = "an object of columns", "pandas' to_json without orient"
+        found = "an object of columns"
+        cause = "pandas' to_json without orient"
         fix = 'write the table with to_json("choices.jsonl", orient="records", lines=True)'
         raise _no_table(path, "an object per choice", found, cause, fix)
     lists = [name for name, value in record.items() if isinstance(value, list) and value]
     if not columns and lists:
-        found, cause = f"a list inside {lists[0]!r:.60}", "the choices lie one level deeper"
+        found = f"a list inside {lists[0]!r:.60}"
+        cause = "the choices lie one level deeper"
         fix = "write that list alone into a .json file"
         raise _no_table(path, "a list of choices, or an object per line", found, cause, fix)
 
 
 def _read_objects(values: Iterable[Any]) -> pd.DataFrame:
-    records: list[dict] = []
+    records: list[dict[str, Any]] = []
     faults: list[str | None] = []
     names: dict[str, None] = {}  # of the columns that are kept, as they stand in the file
     for value in values:
-        is_object = isinstance(value, dict)
-        records.append(value if is_object else {})
-        faults.append(None if is_object else _fault_of(value))
-        for name in records[-1]:
-            if name not in names and (len(names) < 50 or _is_known(name)):
+        if not isinstance(value, dict):
+            records.append({})
+            faults.append(NO_JSON if isinstance(value, Problem) else NO_OBJECT)
+            continue
+        records.append(value)
+        faults.append(None)
+        for name in value:
+            if len(names) < MOST_COLUMNS or _is_known(name):
                 names[name] = None
     columns = named_columns(names, "The table")
-    return _framed(columns, ([record.get(name) for record in records] for name in names), faults)
-
-
-def _fault_of(value: Any) -> str:
-    return NO_JSON if isinstance(value, Problem) else NO_OBJECT
+    cells_of_columns = [[record.get(name) for record in records] for name in names]
+    return _framed(columns, cells_of_columns, faults)
 
 
 def _is_known(name: str) -> bool:
@@ -221,33 +240,39 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise _empty(path)
     try:
         file = pa.parquet.ParquetFile(pa.BufferReader(content))
-        found = file.schema_arrow.names
-        wanted = [name for name in found if _is_known(name)]
-        read = file.read(columns=wanted)
-        cells = [read.column(place).to_pylist() for place in range(read.num_columns)]
-        columns = named_columns(read.column_names, path.name)
+        names = file.schema_arrow.names
+        wanted = [name for name in names if _is_known(name)]
+        arrow = file.read(columns=wanted)
+        cells_of_columns = [column.to_pylist() for column in arrow.columns]
+        columns = named_columns(arrow.column_names, path.name)
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
+        words = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise Problem(
             f"{path.name} cannot be read as a table.",
             expected="a whole parquet file",
-            found=str(error).splitlines()[0][:200] if str(error) else type(error).__name__,
+            found=words,
             cause="another kind of file than its name says, or a download or copy that was cut off",
             fix="fetch or write the file again",
         ) from error
-    table = _framed(columns, cells, [])
-    others = [name for name in found if name not in wanted][:50]
-    table.attrs["other columns"] = others  # for messages; their cells are not read
+    table = _framed(columns, cells_of_columns, [])
+    others = [name for name in names if name not in wanted]
+    table.attrs["other columns"] = others[:MOST_COLUMNS]  # for messages; the cells are not read
     return table
 
 
 def _framed(
     columns: list[str], cells_of_columns: Iterable[Iterable[Any]], faults: list[str | None]
 ) -> pd.DataFrame:
-    """Return a table whose cells stay as they are; its columns may have no cells at all."""
-    filled = dict(zip(columns, cells_of_columns, strict=False))
-    table = pd.DataFrame(
-        {name: pd.Series(list(filled.get(name, ())), dtype=object) for name in columns}
-    )
+    """Return a table whose cells stay as they are.
+
+    Args:
+        columns: the columns' names.
+        cells_of_columns: the cells of each column; nothing at all if there is no row.
+        faults: why each row could not be read, or None; nothing if all rows could be read.
+    """
+    cells = dict(zip(columns, cells_of_columns, strict=False))
+    series = {name: pd.Series(list(cells.get(name, ())), dtype=object) for name in columns}
+    table = pd.DataFrame(series)
     if any(faults):
         table[FAULT] = pd.Series(faults, dtype=object)
     return table

@@ -1,0 +1,1 @@
+"""Choices of your own: a table of choices is read, and written as a data set."""
