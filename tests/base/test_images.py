@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+from jaxtyping import UInt8
 from PIL import Image
 
 from alignsd.base import images
@@ -26,7 +27,9 @@ def noise(kind: str) -> bytes:
 
 def test_png_is_exact_and_leaves_no_other_file(tmp_path):
     save_png(tmp_path / "new" / "a.png", RAMP)
-    assert np.array_equal(read_image(tmp_path / "new" / "a.png"), RAMP)
+    pixels = read_image(tmp_path / "new" / "a.png")
+    assert isinstance(pixels, UInt8[np.ndarray, "height width 3"])
+    assert np.array_equal(pixels, RAMP)
     assert np.array_equal(read_image((tmp_path / "new" / "a.png").read_bytes()), RAMP)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
 
