@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: one exception for all three."""
+"""Ctrl-C, SIGTERM and SIGHUP: one exception for all three signals."""
 
 import signal
 import threading
