@@ -268,14 +268,6 @@ IMAGES = pd.DataFrame(
         (lambda: Drawing(-5, 1.0), "steps is"),
         (lambda: Drawing(1, -1.0), "guidance is"),
         (lambda: Drawing(1, NAN), "guidance is"),
-        (
-            lambda: diffusiondb.parts_folder("miniature", None, steps=0, guidance=1.0),
-            "steps is",
-        ),
-        (
-            lambda: diffusiondb.parts_folder("miniature", None, steps=1, guidance=-1.0),
-            "guidance is",
-        ),
         (lambda: scoring.score_part(None, None, batch=0), "batch is"),
         (lambda: scoring.score_part(None, None, batch=-1), "batch is"),
         (lambda: rule.select(rule.group(ROWS), NAN), "alpha is too small"),
