@@ -25,13 +25,13 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import output, root, run_dir, shown
 from alignsd.base.reading import read_json
 from alignsd.kit.notebook_files import notebook_names, notebook_path, read_parameters
+from alignsd.running.kernels.environment import THREADS
 
 RUN = "lab"  # the run into which the working copies write
 PARENT = "mini"  # the run whose stages run lab reads until run lab makes its own
 FIRST = "00_start_here"
 ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses one option under two names
 ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy was given
-SPINCOUNT = "1000"  # kernels of several notebooks share the cores; waiting threads soon sleep
 # Defaults of JupyterLab here; the reader's own settings of JupyterLab come first.
 LAB_SETTINGS = {
     # A long line of code is wrapped where the window is narrow, so that no code is cut off.
@@ -245,7 +245,8 @@ def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
     search_path = [str(scripts_folder) for scripts_folder in scripts()]
     search_path += own.get("PATH", os.defpath).split(os.pathsep)
     own["PATH"] = os.pathsep.join(dict.fromkeys(search_path))
-    own.setdefault("GOMP_SPINCOUNT", SPINCOUNT)
+    for name, value in THREADS.items():
+        own.setdefault(name, value)  # kernels of several notebooks share the cores
     own["HOME"] = str(_home())
     settings = [str(_jupyter_settings())]
     if own.get("JUPYTER_CONFIG_PATH"):
