@@ -5,6 +5,7 @@ A parameter such as ``export`` or ``judge`` is the path of a real file, or a nam
 or objects, and no chapter of the kit imports the miniature.
 """
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,18 +14,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alignsd.base.errors import check_seed
+from alignsd.base.errors import Problem, check_seed
 from alignsd.base.judge import Judge
 from alignsd.base.paths import user_path
 from alignsd.collect.exports import export_files
 from alignsd.compare.prompts import read_prompts
 from alignsd.compare.reference import pictures_in
 from alignsd.compare.user_study import Chances
+from alignsd.miniature.corpus import CorpusRecipe, write_corpus
+from alignsd.miniature.samples import samples as samples_of_miniature
+from alignsd.select import diffusiondb
 
-if TYPE_CHECKING:
-    from torch import nn  # torch takes a second to load, which most functions here can spare
+if TYPE_CHECKING:  # torch and diffusers take seconds to load, which most functions here can spare
+    from torch import nn
 
+    from alignsd.adapt.regularization import Wanted
     from alignsd.miniature.server import Server
+    from alignsd.models.stable_diffusion import Drawing
 
 
 def judge(name: str) -> Judge | None:
@@ -69,6 +75,41 @@ def people(name: str) -> Chances | None:
     from alignsd.models.registry import resolve
 
     return partial(choice_probabilities, load_judge(Path(resolve(name))))
+
+
+def samples() -> dict[str, np.ndarray]:
+    """Return pictures that the miniature's Stable Diffusion drew, none left out: number -> pixels.
+
+    Pixels are ``(64, 64, 3)`` uint8.
+    """
+    return samples_of_miniature()
+
+
+def parts(
+    source: str,
+    own: Path,
+    recipe: CorpusRecipe,
+    model: str,
+    drawing: "Drawing",
+    device: str = "auto",
+) -> Path:
+    """Return the folder of DiffusionDB parts that a parameter ``parts`` names.
+
+    Args:
+        source: a folder, or ``"miniature"``: draw a corpus into ``own``.
+        own: where the miniature writes.
+        recipe: what the simulated users ask for.
+        model: the Stable Diffusion that draws the corpus, see ``stable_diffusion.load_pipeline``.
+        drawing: how the corpus is drawn.
+        device: ``"auto"`` or a torch device.
+
+    Raises:
+        Problem: if the folder does not exist, or ``own`` holds a corpus of another recipe.
+    """
+    if source != "miniature":
+        return diffusiondb.parts_folder(source)
+    write_corpus(own, recipe, model, drawing, device)
+    return own
 
 
 def prompts(source: str, count: int, seed: int) -> list[str]:
@@ -136,6 +177,40 @@ def feature_network(name: str) -> "nn.Module":
     from alignsd.models.registry import resolve
 
     return JudgeFeatures(load_judge(Path(resolve(name))))
+
+
+def regularization(name: str, own: Path, seed: int, wanted: "Wanted") -> Path:
+    """Return the imagefolder that a parameter ``regularization`` names.
+
+    Args:
+        name: an imagefolder; a folder of webdataset shards, which are unpacked into ``own``; or
+            ``"miniature"``, which writes pictures of the simulated web into ``own``.
+        own: where to write.
+        seed: fixes which pictures of the simulated web are written.
+        wanted: how many pictures, and how high they rate.
+
+    Raises:
+        Problem: if the folder does not exist, the shards cannot be unpacked, or the simulated web
+            has too few pictures that rate so high.
+    """
+    # Both load libraries that take seconds; no other parameter needs them.
+    if name == "miniature":
+        from alignsd.miniature.web_pictures import write_regularization
+
+        write_regularization(own, seed, wanted)
+        return own
+    from alignsd.adapt.webshards import as_imagefolder
+
+    folder = user_path(name)
+    if not os.path.isdir(folder):  # also False for a name that no folder can have
+        raise Problem(
+            "The folder of regularization images does not exist.",
+            expected="an imagefolder, webdataset shards, or miniature",
+            found=f"a file, {name!r}" if os.path.isfile(folder) else repr(name[:200]),
+            cause="a misspelt path, or a file in place of its folder",
+            fix="--set regularization=miniature, or the path of a folder",
+        )
+    return as_imagefolder(folder, own)
 
 
 def export(source: str, folder: Path, server: "Server") -> list[Path]:

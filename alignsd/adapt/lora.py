@@ -1,456 +1,140 @@
-"""Adapts Stable Diffusion to preferences: DreamBooth-style LoRA in which "Weird image. " names what people dislike.
+"""Adapt Stable Diffusion to preferences: a LoRA learns that "Weird image. " means disliked images.
 
-Section 4 of the paper: positives keep their prompt, negatives get the identifier in front, regularization images keep
-the model what it was. Only the low-rank matrices on the UNet's attention are trained.
+Section 4 of the paper, in the manner of DreamBooth. Positives keep their prompt, negatives get the
+identifier in front of their prompt, and regularization images keep the model as it was. Only
+low-rank matrices on the UNet's attention are trained.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from diffusers import DDPMScheduler, StableDiffusionPipeline
+from diffusers import DDPMScheduler
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.training_utils import compute_snr
 from peft import LoraConfig
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from alignsd.base.atomic import replacing
+from alignsd.adapt.examples import Examples
 from alignsd.base.errors import Problem, at_least, check_seed
-from alignsd.base.images import MAX_PIXELS, read_image, save_png
-from alignsd.base.paths import shown
-from alignsd.base.progress import track
+from alignsd.base.images import save_png
 from alignsd.base.reading import is_text
 from alignsd.models.lora_files import save_lora
 from alignsd.models.registry import training_precision
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
-from alignsd.models.training import batch_indices, schedule_named, step_generator, train
-from alignsd.models.weights import is_finite
+from alignsd.models.training import (
+    Checkpointing,
+    Optimization,
+    batch_indices,
+    schedule_named,
+    step_generator,
+    train,
+)
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-PER_FILE = 4096  # pictures whose latents lie in one file, at 512 px in half precision 256 MiB
-LARGEST_SIDE = 4096  # pixels; Stable Diffusion 1 draws 512
-MOST_TEXTS = 1024  # whose embeddings are kept; at 77 x 768 half-precision numbers about 120 MB
+MOST_TEXTS = 1024  # text embeddings kept; 77 x 768 half-precision numbers each, about 120 MB in all
 
 
 @dataclass(frozen=True)
-class Examples:
-    """What the LoRA is trained on.
+class LoraRecipe:
+    """How the LoRA is trained.
 
     Attributes:
-        files: latents' moments, ``(n, 2c, h, w)`` in all, ``PER_FILE`` pictures per array; memory-mapped, since those of the
-            paper's 259,000 pictures would fill the memory of most machines.
-        place: which row of ``files`` each example is, ``(n,)``.
-        captions: one per example.
-        negative: ``(n,)`` bool, who gets the identifier.
+        identifier: text in front of the negatives' captions (paper: ``"Weird image. "``).
+        identifier_alone: share of the negatives' captions that are only the identifier (paper: 0).
+        steps: optimizer steps (paper: 10,000).
+        batch: examples per step (paper: 40).
+        micro_batch: examples in memory at once; several micro-batches accumulate the gradient of
+            a batch.
+        learning_rate: largest learning rate (paper: 1e-5).
+        schedule: ``"constant"`` (paper); or ``"cosine"``, with which the last steps hardly move the
+            weights.
+        weight_decay: of AdamW (paper: 1e-2).
+        snr_gamma: see ``snr_weight``; 0 weighs all time steps alike (paper).
+        rank: of the low-rank matrices (paper: 32).
+        seed: fixes the first matrices, and order, noise and time steps of the training.
+
+    Raises:
+        Problem: that names the first setting that is out of its range.
     """
 
-    files: list[np.ndarray]
-    place: np.ndarray
-    captions: list[str]
-    negative: np.ndarray
+    identifier: str
+    identifier_alone: float
+    steps: int
+    batch: int
+    micro_batch: int
+    learning_rate: float
+    schedule: str
+    weight_decay: float
+    snr_gamma: float
+    rank: int
+    seed: int
 
-    def __len__(self) -> int:
-        return len(self.captions)
-
-    def moments(self, index: np.ndarray) -> Tensor:
-        """Return mean and spread of the latents of some examples, ``(len(index), 2c, h, w)`` float32.
-
-        Raises:
-            Problem: if they are not finite numbers.
-        """
-        rows = [self.files[place // PER_FILE][place % PER_FILE] for place in self.place[index]]
-        moments = torch.from_numpy(np.stack(rows)).float()
-        if not is_finite(moments):
+    def __post_init__(self) -> None:
+        at_least(1, steps=self.steps, batch=self.batch, micro_batch=self.micro_batch)
+        at_least(1, rank=self.rank)
+        at_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+        at_least(0, snr_gamma=self.snr_gamma, identifier_alone=self.identifier_alone)
+        check_seed(self.seed)
+        schedule_named(self.schedule)
+        if self.identifier_alone > 1:
             raise Problem(
-                "The latents of a picture are no finite numbers.",
-                expected="finite numbers",
-                found=f"NaN or infinity among the latents of {len(rows)} pictures",
-                cause="damaged files of latents, or an autoencoder that overflows in half precision",
-                fix="delete the stage's folders latents and latents_few, and run the notebook again",
+                "identifier_alone is too large.",
+                expected="a share, 0 to 1",
+                found=repr(self.identifier_alone),
+                cause="a slip in a preset, in the parameters cell or in --set",
+                fix="--set identifier_alone=0 (the paper)",
             )
-        return moments
-
-    def take(self, start: int, stop: int) -> "Examples":
-        """Returns the examples from ``start`` up to ``stop``, or to the last if there are fewer."""
-        part = slice(start, stop)
-        return Examples(self.files, self.place[part], self.captions[part], self.negative[part])
-
-
-def crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Scales an image's shorter side to ``size`` (bilinear) and cuts a random square out of it (official code).
-
-    Args:
-        image: ``(height, width, 3)`` uint8.
-        size: side of the square in pixels.
-        rng: draws the place of the square.
-    """
-    height, width = image.shape[:2]
-    scale = size / min(height, width)
-    new = (max(size, round(width * scale)), max(size, round(height * scale)))
-    top, left = (int(rng.integers(extent - size + 1)) for extent in (new[1], new[0]))
-    if new[0] * new[1] > MAX_PIXELS:  # a picture one pixel wide: scale nothing but the square
-        box = (left / scale, top / scale, (left + size) / scale, (top + size) / scale)
-        box = tuple(np.clip(box, 0, (width, height, width, height)).tolist())
-        return np.asarray(_scaled(image, (size, size), box))
-    if scale != 1:
-        image = np.asarray(_scaled(image, new))
-    return image[top:top + size, left:left + size]
+        if not is_text(self.identifier):
+            raise Problem(
+                "identifier is no text.",
+                expected="text such as 'Weird image. '",
+                found=repr(self.identifier),
+                cause="half a character (a lone surrogate)",
+                fix="--set 'identifier=Weird image. '",
+            )
 
 
-def _scaled(
-    image: np.ndarray,
-    size: tuple[int, int],
-    box: tuple[float, ...] | None = None,
-) -> Image.Image:
-    return Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box)
+def captions_of(
+    examples: Examples, index: np.ndarray, recipe: LoraRecipe, rng: np.random.Generator
+) -> list[str]:
+    """Return the captions of a batch: those of negatives begin with the identifier.
 
-
-@torch.no_grad()
-def encode_examples(
-    pipeline: StableDiffusionPipeline,
-    table: pd.DataFrame,
-    size: int,
-    seed: int,
-    store: Path,
-    batch: int = 32,
-) -> Examples:
-    """Encode the pictures once.
-
-    Mean and spread of the latents are kept, so that each step can draw anew from them. Files of latents
-    that an earlier call has left in ``store`` are not made again.
-
-    Args:
-        pipeline: whose autoencoder is used; its precision is that of the latents kept.
-        table: columns ``folder``, ``file_name`` (below it), ``text`` (caption) and ``label``;
-            ``"negative"`` marks negatives.
-        size: side of the pictures given to the autoencoder, in pixels.
-        seed: fixes the crops; a picture's crop follows from its name.
-        store: folder for the latents of this table.
-        batch: pictures at a time.
-
-    Raises:
-        Problem: if there are no pictures, the size or the seed is out of its range, or a file of latents
-            in ``store`` is damaged.
-    """
-    check_seed(seed)
-    _check_resolution(pipeline, size)
-    if table.empty:
-        raise Problem(
-            "There are no pictures to train on.",
-            expected="1 picture or more",
-            found="0 pictures",
-            cause="an earlier notebook selected none, or regularization_images is 0",
-            fix="look at what the notebooks before left out, or set regularization_images higher",
-        )
-    # Deviation: the official code crops anew in every epoch; one crop per picture lets the latents be kept.
-    store.mkdir(parents=True, exist_ok=True)
-    paths = [store / f"{number:05d}.npy" for number in range(-(-len(table) // PER_FILE))]
-    files = []
-    with track(total=len(table), what="encoding pictures", unit="picture") as bar:
-        for number, path in enumerate(paths):
-            pictures = table.iloc[number * PER_FILE : (number + 1) * PER_FILE]
-            if not path.exists():
-                starts = range(0, len(pictures), batch)
-                moments = [_moments(pipeline, pictures.iloc[i : i + batch], size, seed) for i in starts]
-                with replacing(path) as unfinished:
-                    np.save(unfinished, np.concatenate(moments))
-            files.append(_read_latents(path, len(pictures)))
-            bar.update(len(pictures))
-    negative = (table["label"] == "negative").to_numpy()
-    return Examples(files, np.arange(len(table)), table["text"].tolist(), negative)
-
-
-def _check_resolution(pipeline: StableDiffusionPipeline, size: int) -> None:
-    # Below two latents a side, the UNet's first scaling down has nothing left.
-    smallest = 2 * pipeline.vae_scale_factor
-    if not smallest <= size <= LARGEST_SIDE:
-        raise Problem(
-            "resolution of notebook 05 is out of its range.",
-            expected=f"{smallest} to {LARGEST_SIDE:,} pixels",
-            found=repr(size),
-            cause="a slip in a preset, in the parameters cell or in --set",
-            fix="--set 05.resolution=512 (the paper), or 64 for the miniature",
-        )
-
-
-def _read_latents(path: Path, count: int) -> np.ndarray:
-    """Return the moments in a file of latents, memory-mapped, ``(count, 2c, h, w)``.
-
-    Raises:
-        Problem: if the file is damaged, or holds something else.
-    """
-    try:
-        moments = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy raises EOFError, ValueError, OSError, SyntaxError ... for damage
-        raise _bad_latents(path, count, "an empty, cut or damaged file") from error
-    if not isinstance(moments, np.ndarray) or moments.dtype.kind != "f":
-        raise _bad_latents(path, count, "no array of floating-point numbers")
-    if moments.ndim != 4 or len(moments) != count or moments.shape[1] % 2 or 0 in moments.shape:
-        raise _bad_latents(path, count, f"an array {moments.shape}")
-    return moments
-
-
-def _bad_latents(path: Path, count: int, found: str) -> Problem:
-    return Problem(
-        f"The latents {path.name} cannot be used.",
-        expected=f"an array (pictures, channels, height, width) of {count} pictures",
-        found=found,
-        cause="a full disk, a copy that was cut off, or latents of other pictures",
-        fix=f"delete {shown(path.parent)}, and run the notebook again: the latents are made anew",
-    )
-
-
-def _moments(pipeline: StableDiffusionPipeline, table: pd.DataFrame, size: int, seed: int) -> np.ndarray:
-    squares = [
-        crop(read_image(Path(folder) / name), size, np.random.default_rng((seed, *name.encode())))
-        for folder, name in zip(table["folder"], table["file_name"], strict=True)
-    ]
-    pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 127.5 - 1
-    posterior = pipeline.vae.encode(pixels.to(pipeline.vae.device, pipeline.vae.dtype)).latent_dist
-    return torch.cat([posterior.mean, posterior.std], dim=1).cpu().numpy()
-
-
-def captions_of(examples: Examples, index: np.ndarray, identifier: str, alone: float, rng: np.random.Generator) -> list[str]:
-    """Returns a batch's captions: negatives get the identifier in front, and a share of them nothing but the identifier.
+    A share ``recipe.identifier_alone`` of the negatives gets only the identifier.
 
     Args:
         examples: all examples.
-        index: which make up the batch.
-        identifier: e.g. ``"Weird image. "``.
-        alone: probability that a negative's own caption is dropped.
-        rng: the step's.
+        index: ``(batch,)`` int, the examples that make up the batch.
+        recipe: how the LoRA is trained.
+        rng: the random numbers of this step.
     """
-    dropped = rng.random(len(index)) < alone
-    return [examples.captions[i] if not examples.negative[i] else identifier if drop else identifier + examples.captions[i]
-            for i, drop in zip(index, dropped, strict=True)]
-
-
-def add_lora(unet: nn.Module, rank: int, seed: int) -> int:
-    """Freezes the UNet and adds trainable low-rank matrices to the attention's q, k, v and out; returns their number.
-
-    Raises:
-        Problem: if the rank is below 1, or the seed out of its range.
-    """
-    at_least(1, rank=rank)
-    check_seed(seed)
-    unet.requires_grad_(False)
-    torch.manual_seed(seed)  # peft draws the first matrices from the global generator
-    unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(ATTENTION)))
-    trainable = [p for p in unet.parameters() if p.requires_grad]
-    for parameter in trainable:
-        parameter.data = parameter.data.float()
-    return sum(p.numel() for p in trainable)
-
-
-def hold_frozen(pipeline: StableDiffusionPipeline, precision: torch.dtype) -> None:
-    """Converts the weights of a pipeline that are not trained; the low-rank matrices stay in single precision."""
-    frozen = [parameter for parameter in pipeline.unet.parameters() if not parameter.requires_grad]
-    for parameter in (*frozen, *pipeline.vae.parameters(), *pipeline.text_encoder.parameters()):
-        parameter.data = parameter.data.to(precision)
-
-
-def check_settings(
-    *,
-    identifier: str,
-    identifier_alone: float,
-    steps: int,
-    batch: int,
-    micro_batch: int,
-    learning_rate: float,
-    schedule: str,
-    weight_decay: float,
-    snr_gamma: float,
-    seed: int,
-) -> None:
-    """Do nothing if all settings of ``finetune`` are in their range.
-
-    Raises:
-        Problem: that names the first setting that is not.
-    """
-    at_least(1, steps=steps, batch=batch, micro_batch=micro_batch)
-    at_least(
-        0,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        snr_gamma=snr_gamma,
-        identifier_alone=identifier_alone,
-    )
-    check_seed(seed)
-    schedule_named(schedule)
-    if identifier_alone > 1:
-        raise Problem(
-            "identifier_alone of notebook 05 is too large.",
-            expected="a share, 0 to 1",
-            found=repr(identifier_alone),
-            cause="a slip in a preset, in the parameters cell or in --set",
-            fix="--set 05.identifier_alone=0 (the paper)",
-        )
-    if not is_text(identifier):
-        raise Problem(
-            "identifier of notebook 05 is no text.",
-            expected="text such as 'Weird image. '",
-            found=repr(identifier),
-            cause="half a character (a lone surrogate)",
-            fix="--set '05.identifier=Weird image. '",
-        )
-
-
-def finetune(
-    pipeline: StableDiffusionPipeline,
-    examples: Examples,
-    *,
-    identifier: str,
-    identifier_alone: float,
-    steps: int,
-    batch: int,
-    micro_batch: int,
-    learning_rate: float,
-    schedule: str,
-    weight_decay: float,
-    snr_gamma: float,
-    seed: int,
-    checkpoint: Path | None = None,
-    made_from: Mapping[str, Any] | None = None,
-) -> Iterator[tuple[int, float]]:
-    """Train the LoRA that ``add_lora`` put on the pipeline's UNet and yield ``(step, loss)``.
-
-    The loss is the mean squared error of the predicted noise, as in Stable Diffusion's own training.
-
-    Args:
-        pipeline: its UNet is trained in place; all that is frozen is converted to ``training_precision``.
-        examples: from ``encode_examples``.
-        identifier: stands in front of the negatives' captions.
-        identifier_alone: share of the negatives' captions that are the identifier alone.
-        steps: optimizer steps (paper: 10,000).
-        batch: examples per step (paper: 40).
-        micro_batch: examples in memory at once; fewer than ``batch`` accumulate its gradient.
-        learning_rate: peak (paper: 1e-5).
-        schedule: ``"constant"`` (paper) or ``"cosine"``, which ends without the last steps' noise.
-        weight_decay: AdamW's (paper: 1e-2).
-        snr_gamma: of ``snr_weight``; 0 weighs all time steps alike (paper).
-        seed: fixes order, noise and time steps.
-        checkpoint: file to resume from; None keeps nothing.
-        made_from: what the training is made from, see ``training.train``.
-
-    Raises:
-        Problem: for a schedule that there is not, a setting out of its range, no examples, or a
-            checkpoint that does not fit.
-    """
-    check_settings(
-        identifier=identifier,
-        identifier_alone=identifier_alone,
-        steps=steps,
-        batch=batch,
-        micro_batch=micro_batch,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        weight_decay=weight_decay,
-        snr_gamma=snr_gamma,
-        seed=seed,
-    )
-    if not len(examples):
-        raise Problem(
-            "There are no examples to train on.",
-            expected="1 picture or more",
-            found="0 pictures",
-            cause="the part of the pictures that this training takes is empty",
-            fix="set regularization_images of notebook 05 higher, or select more pictures in 04",
-        )
-    noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
-    device, scaling = pipeline.unet.device, pipeline.vae.config.scaling_factor
-    known: dict[str, Tensor] = {}
-    hold_frozen(pipeline, training_precision(device))
-
-    def states(captions: list[str]) -> Tensor:
-        if len(known) > MOST_TEXTS:
-            known.clear()
-        for text in set(captions) - known.keys():
-            encoded = pipeline.encode_prompt(text, device, 1, do_classifier_free_guidance=False)
-            known[text] = encoded[0].detach()
-        return torch.cat([known[text] for text in captions])
-
-    def loss_of_step(unet: nn.Module, step: int) -> Iterator[Tensor]:
-        generator = step_generator(seed, step)
-        index = batch_indices(len(examples), batch, step, seed)
-        rng = np.random.default_rng((seed, step))
-        captions = captions_of(examples, index, identifier, identifier_alone, rng)
-        mean, std = examples.moments(index).chunk(2, dim=1)
-        latents = (mean + std * torch.randn(mean.shape, generator=generator)) * scaling
-        noise = torch.randn(latents.shape, generator=generator)
-        all_times = noise_schedule.config.num_train_timesteps
-        times = torch.randint(0, all_times, (batch,), generator=generator)
-        noised = noise_schedule.add_noise(latents, noise, times)
-        weight = snr_weight(noise_schedule, times, snr_gamma)
-        for few in torch.arange(batch).split(micro_batch):
-            text = states([captions[i] for i in few])
-            predicted = unet(noised[few].to(device, unet.dtype), times[few].to(device), text).sample
-            error = (predicted.float() - noise[few].to(device)).pow(2).mean(dim=(1, 2, 3))
-            yield (error * weight[few].to(device)).sum() / batch
-
-    yield from train(
-        pipeline.unet,
-        loss_of_step,
-        steps=steps,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        schedule=schedule_named(schedule),
-        checkpoint=checkpoint,
-        made_from=made_from,
-    )
-
-
-def adapt(
-    base: str,
-    device: str,
-    rank: int,
-    examples: Examples,
-    folder: Path,
-    about: Mapping[str, object],
-    **recipe: Any,
-) -> Iterator[tuple[int, float, StableDiffusionPipeline]]:
-    """Load a model, train a LoRA on it, save the LoRA at the end, and yield ``(step, loss, pipeline)``.
-
-    Args:
-        base, device: for ``load_pipeline``; nothing is loaded before the first step is asked for.
-        rank: of the low-rank matrices.
-        examples: from ``encode_examples``.
-        folder, about: where the LoRA goes and what is written into it, for ``save_lora``.
-        recipe: the other arguments of ``finetune``, ``checkpoint`` and ``made_from`` among them.
-    """
-    pipeline = load_pipeline(base, device)
-    add_lora(pipeline.unet, rank, recipe["seed"])
-    for step, loss in finetune(pipeline, examples, **recipe):
-        yield step, loss, pipeline
-    save_lora(pipeline.unet, folder, about)
-
-
-def try_rank(pipeline: StableDiffusionPipeline, examples: Examples, rank: int, recipe: dict) -> dict[str, float]:
-    """Trains a LoRA of one rank for a few steps and returns what the rank changes: ``rank``, ``parameters``, ``loss``.
-
-    Args:
-        pipeline: freshly loaded; it is trained in place.
-        examples: from ``encode_examples``.
-        rank: of the low-rank matrices.
-        recipe: the arguments of ``finetune``; the loss is the mean over the second half of its steps.
-    """
-    parameters = add_lora(pipeline.unet, rank, recipe["seed"])
-    losses = [loss for _, loss in finetune(pipeline, examples, **recipe)]
-    return {"rank": rank, "parameters": parameters, "loss": float(np.mean(losses[len(losses) // 2:]))}
+    drawn = rng.random(len(index))
+    captions = []
+    for i, number in zip(index, drawn, strict=True):
+        caption = examples.captions[i]
+        if not examples.negative[i]:
+            captions.append(caption)
+        elif number < recipe.identifier_alone:
+            captions.append(recipe.identifier)
+        else:
+            captions.append(recipe.identifier + caption)
+    return captions
 
 
 def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Tensor:
-    """Returns each time step's weight in the loss, min(SNR, gamma) / SNR (Min-SNR; Hang et al., ICCV 2023), ``(n,)``.
+    """Return the weight of each time step in the loss, ``(n,)``: min(SNR, gamma) / SNR.
 
-    Where little noise is added the error is large and limbs are long decided: unweighted, those steps drown the others.
+    Min-SNR weighting (Hang et al., ICCV 2023). At time steps with little noise the error is large,
+    and limbs are decided long before. Without weights these time steps drown the others.
 
     Args:
-        noise_schedule: which knows the signal-to-noise ratio of each time step.
+        noise_schedule: gives the signal-to-noise ratio of each time step.
         times: time steps ``(n,)``.
-        gamma: ratio from which on the weight falls; 0 gives every step the weight 1.
+        gamma: ratio above which the weight falls; 0 gives every time step the weight 1.
     """
     if not gamma:
         return torch.ones(len(times))
@@ -458,13 +142,190 @@ def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Te
     return ratio.clamp(max=gamma) / ratio
 
 
-def sample(pipeline: StableDiffusionPipeline, jobs: list[Job], step: int, folder: Path, steps: int, guidance: float) -> list[dict]:
-    """Draws a few images in the middle of a training; returns ``step, index, prompt, file`` of each, for the strip.
+def finetune(
+    pipeline: StableDiffusionPipeline,
+    examples: Examples,
+    recipe: LoraRecipe,
+    checkpointing: Checkpointing | None = None,
+) -> Iterator[tuple[int, float]]:
+    """Train the LoRA that ``add_lora`` put on the pipeline's UNet, and yield ``(step, loss)``.
 
-    Images that exist are kept: a resumed training goes through its earlier steps with later weights.
+    The loss is the mean squared error of the predicted noise, as in the training of Stable
+    Diffusion: the mean over a batch of ``snr_weight(t) |noise - unet(noised, t, caption)|^2``.
+
+    Args:
+        pipeline: its UNet is trained in place. All frozen weights are converted to
+            ``training_precision``.
+        examples: from ``encode_examples``.
+        recipe: how the LoRA is trained.
+        checkpointing: where the training is kept and resumed from; None keeps nothing.
+
+    Raises:
+        Problem: if there are no examples, or the checkpoint does not fit.
     """
-    rows = [dict(step=step, index=job.id, prompt=job.prompt, file=f"{job.id}-{step:06d}.png") for job in jobs]
-    if not all((folder / row["file"]).exists() for row in rows):
-        for row, (_, image) in zip(rows, generate(pipeline, jobs, Drawing(steps, guidance)), strict=True):
-            save_png(folder / row["file"], image)
-    return rows
+    if not len(examples):
+        raise Problem(
+            "There are no examples to train on.",
+            expected="1 picture or more",
+            found="0 pictures",
+            cause="this training takes a part of the pictures, and the part is empty",
+            fix="set regularization_images higher, or select more pictures",
+        )
+    noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
+    device, scaling = pipeline.unet.device, pipeline.vae.config.scaling_factor
+    texts = _Texts(pipeline)
+    hold_frozen(pipeline, training_precision(device))
+
+    def loss_of_step(unet: UNet2DConditionModel, step: int) -> Iterator[Tensor]:
+        index = batch_indices(len(examples), recipe.batch, step, recipe.seed)
+        rng = np.random.default_rng((recipe.seed, step))
+        captions = captions_of(examples, index, recipe, rng)
+        generator = step_generator(recipe.seed, step)
+        mean, std = examples.moments(index).chunk(2, dim=1)
+        latents = (mean + std * torch.randn(mean.shape, generator=generator)) * scaling
+        noise = torch.randn(latents.shape, generator=generator)
+        all_times = noise_schedule.config.num_train_timesteps
+        times = torch.randint(0, all_times, (recipe.batch,), generator=generator)
+        noised = noise_schedule.add_noise(latents, noise, times)
+        weight = snr_weight(noise_schedule, times, recipe.snr_gamma)
+        for few in torch.arange(recipe.batch).split(recipe.micro_batch):
+            states = texts.states([captions[i] for i in few])
+            output = unet(noised[few].to(device, unet.dtype), times[few].to(device), states)
+            difference = output.sample.float() - noise[few].to(device)
+            error = difference.pow(2).mean(dim=(1, 2, 3))
+            yield (error * weight[few].to(device)).sum() / recipe.batch
+
+    optimization = Optimization(
+        recipe.steps,
+        recipe.learning_rate,
+        recipe.weight_decay,
+        schedule=schedule_named(recipe.schedule),
+    )
+    yield from train(pipeline.unet, loss_of_step, optimization, checkpointing)
+
+
+class _Texts:
+    """Encode captions, and keep the embeddings of up to ``MOST_TEXTS`` captions."""
+
+    def __init__(self, pipeline: StableDiffusionPipeline) -> None:
+        self._pipeline = pipeline
+        self._known: dict[str, Tensor] = {}
+
+    def states(self, captions: Sequence[str]) -> Tensor:
+        """Return the captions' embeddings, ``(len(captions), tokens, width)``."""
+        if len(self._known) > MOST_TEXTS:
+            self._known.clear()
+        device = self._pipeline.unet.device
+        for text in set(captions) - self._known.keys():
+            encoded = self._pipeline.encode_prompt(
+                text, device, 1, do_classifier_free_guidance=False
+            )
+            self._known[text] = encoded[0].detach()
+        return torch.cat([self._known[text] for text in captions])
+
+
+def add_lora(unet: UNet2DConditionModel, rank: int, seed: int) -> int:
+    """Freeze the UNet, and add trainable low-rank matrices to the attention's q, k, v and out.
+
+    Returns:
+        Number of trained parameters.
+
+    Raises:
+        Problem: if the rank is below 1, or the seed is out of its range.
+    """
+    at_least(1, rank=rank)
+    check_seed(seed)
+    unet.requires_grad_(False)
+    torch.manual_seed(seed)  # peft draws the first matrices from the global generator
+    config = LoraConfig(
+        r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(ATTENTION)
+    )
+    unet.add_adapter(config)
+    trainable = [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    for parameter in trainable:
+        parameter.data = parameter.data.float()
+    return sum(parameter.numel() for parameter in trainable)
+
+
+def hold_frozen(pipeline: StableDiffusionPipeline, precision: torch.dtype) -> None:
+    """Convert a pipeline's frozen weights; the low-rank matrices stay in single precision."""
+    frozen = [p for p in pipeline.unet.parameters() if not p.requires_grad]
+    for parameter in (*frozen, *pipeline.vae.parameters(), *pipeline.text_encoder.parameters()):
+        parameter.data = parameter.data.to(precision)
+
+
+def adapt(
+    base: str,
+    device: str,
+    examples: Examples,
+    recipe: LoraRecipe,
+    folder: Path,
+    about: Mapping[str, object],
+    checkpointing: Checkpointing | None = None,
+) -> Iterator[tuple[int, float, StableDiffusionPipeline]]:
+    """Load a model, train a LoRA, save the LoRA at the end, and yield ``(step, loss, pipeline)``.
+
+    Args:
+        base, device: for ``load_pipeline``. Nothing is loaded before the first step is asked for.
+        examples: from ``encode_examples``.
+        recipe: how the LoRA is trained.
+        folder: where ``save_lora`` writes the LoRA.
+        about: what ``save_lora`` writes into the LoRA, beside the recipe's settings.
+        checkpointing: where the training is kept and resumed from; None keeps nothing.
+    """
+    pipeline = load_pipeline(base, device)
+    add_lora(pipeline.unet, recipe.rank, recipe.seed)
+    for step, loss in finetune(pipeline, examples, recipe, checkpointing):
+        yield step, loss, pipeline
+    save_lora(pipeline.unet, folder, {**asdict(recipe), **about})
+
+
+def try_rank(
+    pipeline: StableDiffusionPipeline, examples: Examples, recipe: LoraRecipe
+) -> dict[str, float]:
+    """Train a LoRA for a few steps, and return what depends on the rank.
+
+    Args:
+        pipeline: freshly loaded; it is trained in place.
+        examples: from ``encode_examples``.
+        recipe: how the LoRA is trained, with the rank to try.
+
+    Returns:
+        ``rank``, ``parameters`` and ``loss``, the mean over the second half of the steps.
+    """
+    parameters = add_lora(pipeline.unet, recipe.rank, recipe.seed)
+    losses = [loss for _, loss in finetune(pipeline, examples, recipe)]
+    second_half = losses[len(losses) // 2 :]
+    return {"rank": recipe.rank, "parameters": parameters, "loss": float(np.mean(second_half))}
+
+
+def sample(
+    pipeline: StableDiffusionPipeline,
+    jobs: Sequence[Job],
+    step: int,
+    folder: Path,
+    drawing: Drawing,
+) -> list[dict[str, Any]]:
+    """Draw a few images in the middle of a training, for the strip of samples.
+
+    Images that exist are kept: a resumed training repeats its earlier steps with later weights.
+
+    Args:
+        pipeline: whose UNet is trained.
+        jobs: the images to draw.
+        step: number of finished steps.
+        folder: where the images are written.
+        drawing: how the images are drawn.
+
+    Returns:
+        ``step``, ``index`` (id of the job), ``prompt`` and ``file`` of each image.
+    """
+    files = [f"{job.id}-{step:06d}.png" for job in jobs]
+    if not all((folder / file).exists() for file in files):
+        drawn = generate(pipeline, jobs, drawing)
+        for file, (_, image) in zip(files, drawn, strict=True):
+            save_png(folder / file, image)
+    return [
+        dict(step=step, index=job.id, prompt=job.prompt, file=file)
+        for job, file in zip(jobs, files, strict=True)
+    ]

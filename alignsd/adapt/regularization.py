@@ -1,10 +1,10 @@
-"""Regularization pictures: captioned ones that rate high (the paper: 200,231 pairs of LAION aesthetics 6.5+)."""
+"""Regularization pictures: captioned pictures that rate high (paper: LAION aesthetics 6.5+)."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,125 +16,175 @@ from alignsd.adapt.webshards import finite_number
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import BadImage, read_image
 from alignsd.base.progress import track
-from alignsd.select.imagefolder import reason_of, regularization_folder, usable_rows
+from alignsd.models.aesthetic import Aesthetic, load_aesthetic
+from alignsd.models.clip import Clip, embed_images, load_clip
+from alignsd.select.imagefolder import reason_of, usable_rows
 
-Rate = Callable[[list[np.ndarray]], np.ndarray]
 
+@dataclass(frozen=True)
+class Rater:
+    """Rate pictures from 1 to 10 with an aesthetic predictor.
 
-def regularization_pictures(source: str, n: int, own: Path, seed: int, minimum_rating: float = 6.5, clip: str = "miniature/clip",
-                            aesthetic: str = "miniature/aesthetic", device: str = "auto",
-                            batch: int = 64) -> tuple[pd.DataFrame, Counter]:
-    """Returns the first ``n`` pictures of a source that are whole and rate high enough, and why others before them were left out.
+    The models are loaded when the first picture is rated.
 
-    A line of ``metadata.jsonl`` that has a number ``rating`` counts with it; other pictures are rated here. No picture behind the
-    n-th is opened.
-
-    Args:
-        source, own, seed: as ``imagefolder.regularization_folder`` takes them.
-        n: number of pictures.
-        minimum_rating: 1-10; a picture at exactly this rating is taken.
-        clip: the CLIP that the predictor was trained on.
-        aesthetic: the predictor, see ``aesthetic.load_aesthetic``; empty takes pictures without a rating as they are.
+    Attributes:
+        clip: name of the CLIP that the predictor was trained on.
+        aesthetic: the predictor, see ``aesthetic.load_aesthetic``; empty rates nothing.
         device: ``"auto"`` or a torch device.
-        batch: pictures at a time; it changes ratings by rounding alone.
+    """
 
-    Returns:
-        One row per picture in the order of the lines: ``file_name``, ``text``, ``label`` (``"regularization"``), ``folder``, and the
-        line's other fields; and reason -> count.
+    clip: str = "miniature/clip"
+    aesthetic: str = "miniature/aesthetic"
+    device: str = "auto"
+
+    @cached_property
+    def _models(self) -> tuple[Aesthetic, Clip]:
+        return load_aesthetic(self.aesthetic), load_clip(self.clip, device=self.device)
+
+    def ratings(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the rating of each picture, ``(n,)``.
+
+        Raises:
+            Problem: if a model cannot be loaded.
+        """
+        predictor, clip = self._models
+        return predictor.predict(embed_images(clip, pictures))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How many regularization pictures are wanted, and how high they rate.
+
+    Attributes:
+        n: number of pictures (paper: 200,231).
+        minimum_rating: 1-10; a picture at exactly this rating is taken (paper: 6.5).
+        rater: rates pictures that come without a rating.
+        batch: pictures at a time; the batch changes ratings only by rounding.
 
     Raises:
-        Problem: if fewer than ``n`` are left, the folder does not exist, or a model cannot be loaded.
+        Problem: if a number is out of its range.
     """
-    at_least(0, regularization_images=n, minimum_rating=minimum_rating)
-    at_least(1, batch=batch)
-    folder = regularization_folder(source, n, own, seed, minimum_rating, clip, aesthetic, device)
-    rows, left = [], Counter()
-    lines = _judged(folder, _rater(clip, aesthetic, device), minimum_rating, batch)
-    with track(total=n, what="regularization pictures", unit="picture") as bar:
-        for line in lines if n else ():
+
+    n: int
+    minimum_rating: float = 6.5
+    rater: Rater = field(default_factory=Rater)
+    batch: int = 64
+
+    def __post_init__(self) -> None:
+        at_least(0, regularization_images=self.n, minimum_rating=self.minimum_rating)
+        at_least(1, batch=self.batch)
+
+
+def regularization_pictures(folder: Path, wanted: Wanted) -> tuple[pd.DataFrame, Counter[str]]:
+    """Return the first pictures of an imagefolder that are whole and rate high enough.
+
+    The number ``rating`` in a line of ``metadata.jsonl`` counts. Pictures without such a number are
+    rated here, or taken as they are if the rater has no predictor. After the last picture that is
+    needed, no further batch is opened.
+
+    Args:
+        folder: an imagefolder, such as ``sources.regularization`` returns.
+        wanted: how many pictures, and how high they rate.
+
+    Returns:
+        One row per picture, in the order of the lines: ``file_name``, ``text``, ``label``
+        (``"regularization"``), ``folder``, and the line's other fields; and reason -> number of
+        pictures before the last one that were left out.
+
+    Raises:
+        Problem: if there are too few pictures, the folder is no imagefolder, or a model cannot be
+            loaded.
+    """
+    rows: list[dict[str, Any]] = []
+    left_out: Counter[str] = Counter()
+    lines = _judged(folder, wanted)
+    with track(total=wanted.n, what="regularization pictures", unit="picture") as bar:
+        while len(rows) < wanted.n:
+            line = next(lines, None)
+            if line is None:
+                raise _too_few(len(rows), wanted, left_out)
             if line.reason is None:
                 rows.append(line.row)
                 bar.update()
             else:
-                left[line.reason] += 1
-            if len(rows) == n:
-                break
-    if len(rows) < n:
-        raise Problem(
-            "There are too few regularization pictures.",
-            expected=f"{n:,} rated {minimum_rating} or more",
-            found=f"{len(rows):,}; left out: {dict(left) or 'none'}",
-            cause="a small folder, dead links, or pictures rated low",
-            fix="give a larger folder, or lower regularization_images or minimum_rating in 05; "
-                "for its control 05 takes as many more as pictures were selected",
-        )
+                left_out[line.reason] += 1
     table = pd.DataFrame(rows) if rows else pd.DataFrame(columns=["file_name", "text"])
-    return table.assign(label="regularization", folder=folder), left
+    return table.assign(label="regularization", folder=folder), left_out
+
+
+def _too_few(n: int, wanted: Wanted, left_out: Counter[str]) -> Problem:
+    return Problem(
+        "There are too few regularization pictures.",
+        expected=f"{wanted.n:,} rated {wanted.minimum_rating} or more",
+        found=f"{n:,}; left out: {dict(left_out) or 'none'}",
+        cause="a small folder, dead links, or pictures rated low",
+        fix="give a larger folder, or lower regularization_images or minimum_rating; "
+        "the control takes as many more pictures as were selected",
+    )
 
 
 @dataclass
 class _Line:
-    """A line of metadata.jsonl, and why it is left out, if it is."""
+    """A line of metadata.jsonl, and the reason why the line is left out, if there is one."""
 
-    row: dict[str, Any] | None
+    row: dict[str, Any]
     reason: str | None
-    picture: np.ndarray | None = None
 
     @property
     def rating(self) -> float | None:
-        """The line's own rating. NaN, as Python writes what pandas has no value for, is none."""
-        return finite_number((self.row or {}).get("rating"))
+        """The line's own rating; None for NaN, which pandas writes for a missing value."""
+        return finite_number(self.row.get("rating"))
 
 
-def _judged(folder: Path, rate: Rate | None, minimum: float, batch: int) -> Iterator[_Line]:
-    """Yields every line, opening the pictures of ``batch`` lines at a time."""
-    lines = (_Line(*line) for line in usable_rows(folder, check_images=False))
+def _judged(folder: Path, wanted: Wanted) -> Iterator[_Line]:
+    """Yield every line, good or left out. Pictures are read ``wanted.batch`` at a time."""
+    lines = (_Line(row or {}, reason) for row, reason in usable_rows(folder, check_images=False))
     with ThreadPoolExecutor(max_workers=4) as reader:
-        while some := list(islice(lines, batch)):
-            for line in _good(some):
-                if line.rating is not None:
-                    line.reason = _too_low(line.rating, minimum)
-            good = _good(some)
-            read = list(reader.map(lambda line: _picture(folder, line), good))
-            for line, (picture, reason) in zip(good, read, strict=True):
-                line.picture, line.reason = picture, reason
-            unrated = [line for line in _good(some) if line.rating is None]
-            if rate is not None and unrated:
-                ratings = rate([line.picture for line in unrated])
-                for line, rating in zip(unrated, ratings, strict=True):
-                    line.reason = _too_low(rating, minimum)
-            yield from some
+        while True:
+            batch = list(islice(lines, wanted.batch))
+            if not batch:
+                return
+            _judge(batch, folder, wanted, reader)
+            yield from batch
 
 
-def _too_low(rating: float, minimum: float) -> str | None:
-    if rating >= minimum:
-        return None
-    return f"rated below {minimum}" if rating < minimum else "rating that is no number"
+def _judge(batch: list[_Line], folder: Path, wanted: Wanted, reader: ThreadPoolExecutor) -> None:
+    """Note in each line of a batch the reason why the line is left out, if there is one."""
+    for line in _good(batch):
+        if line.rating is not None:
+            line.reason = _fault_of_rating(line.rating, wanted.minimum_rating)
+    good = _good(batch)
+    paths = [folder / line.row["file_name"] for line in good]
+    unrated: list[_Line] = []
+    pictures: list[np.ndarray] = []
+    for line, picture in zip(good, reader.map(_read, paths), strict=True):
+        if isinstance(picture, str):
+            line.reason = picture
+        elif line.rating is None:
+            unrated.append(line)
+            pictures.append(picture)
+    if unrated and wanted.rater.aesthetic:
+        ratings = wanted.rater.ratings(pictures)
+        for line, rating in zip(unrated, ratings, strict=True):
+            line.reason = _fault_of_rating(rating, wanted.minimum_rating)
 
 
 def _good(lines: list[_Line]) -> list[_Line]:
     return [line for line in lines if line.reason is None]
 
 
-def _picture(folder: Path, line: _Line) -> tuple[np.ndarray | None, str | None]:
-    """Return a line's picture, or None and the reason why there is none."""
+def _read(path: Path) -> np.ndarray | str:
+    """Return a picture; or, if the picture cannot be used, the reason."""
     try:
-        return read_image(folder / line.row["file_name"]), None
+        return read_image(path)
     except BadImage as error:
-        return None, reason_of(error)
+        return reason_of(error)
 
 
-def _rater(clip: str, aesthetic: str, device: str) -> Rate | None:
-    """Returns what rates pictures, loading the models when it is first asked; None without a predictor."""
-    @cache
-    def models() -> tuple:
-        from alignsd.models.aesthetic import load_aesthetic
-        from alignsd.models.clip import load_clip
-        return load_aesthetic(aesthetic), load_clip(clip, device=device)
-
-    def rate(pictures: list[np.ndarray]) -> np.ndarray:
-        from alignsd.models.clip import embed_images
-        head, model = models()
-        return head.predict(embed_images(model, pictures))
-
-    return rate if aesthetic else None
+def _fault_of_rating(rating: float, minimum: float) -> str | None:
+    """Return why a rating is not enough, or None if it is."""
+    if rating >= minimum:
+        return None
+    if rating < minimum:
+        return f"rated below {minimum}"
+    return "rating that is no number"

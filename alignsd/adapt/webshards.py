@@ -2,8 +2,9 @@
 
 Each shard is unpacked once, what is left out is counted, and pictures keep their bytes.
 
-A shard ``00000.tar`` holds ``000000000.jpg``, ``.txt`` (the caption) and ``.json`` of each picture that could be had;
-``00000_stats.json`` beside it says how many links were dead.
+A shard ``00000.tar`` holds ``000000000.jpg``, ``.txt`` (the caption) and ``.json`` of each picture
+that img2dataset could download. ``00000_stats.json`` beside the shard says how many links were
+dead.
 """
 
 import json
@@ -11,6 +12,7 @@ import math
 import os
 import tarfile
 import unicodedata
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -36,21 +38,18 @@ from alignsd.select.imagefolder import LONGEST_NAME, LONGEST_TEXT, METADATA
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 CAPTION, DESCRIBED = ".txt", ".json"
 WANTED = (*PICTURES, CAPTION, DESCRIBED)
-RATINGS = (
-    "rating",
-    "aesthetic",
-    "AESTHETIC_SCORE",
-)  # columns of the lists that img2dataset was given
+# Columns of ratings in the lists that img2dataset is given.
+RATINGS = ("rating", "aesthetic", "AESTHETIC_SCORE")
 COUNTS = "unpacked.json"
 LONGEST_PATH = 4096  # bytes; Linux opens no longer path
-NAME_IN_USE = "repeated name"  # the first one counts
+NAME_IN_USE = "repeated name"  # the first file of this name counts
 # What tarfile raises for a file that is no tar, cut short or damaged.
 UNREADABLE = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, zlib.error)
 
 
 @dataclass
 class Sample:
-    """The members of a shard that belong together: a picture, its caption and what else is known.
+    """The members of a shard that belong together: a picture, its caption and its description.
 
     Attributes:
         key: the path that the members share, without suffix.
@@ -61,18 +60,43 @@ class Sample:
     members: dict[str, bytes] = field(default_factory=dict)
 
 
-def unpack_shards(source: Path, out: Path) -> Counter:
+def as_imagefolder(folder: Path, own: Path) -> Path:
+    """Return a folder if it is an imagefolder; or else ``own``, with the folder's shards unpacked.
+
+    A warning tells how many pictures were left out.
+
+    Args:
+        folder: an imagefolder, or a folder with ``*.tar``. A folder with neither is returned as it
+            is; whoever reads it says what is missing.
+        own: where shards are unpacked.
+
+    Raises:
+        Problem: as ``unpack_shards``.
+    """
+    if os.path.lexists(folder / METADATA) or not listed(folder, ".tar"):
+        return folder
+    counts = unpack_shards(folder, own)
+    left_out = [f"{n} x {reason}" for reason, n in counts.items() if reason != "unpacked"]
+    if left_out:
+        unpacked = f"{counts['unpacked']} pictures unpacked"
+        told = f"{folder.name}: {unpacked}; left out: {', '.join(left_out)}"
+        warnings.warn(told, stacklevel=2)
+    return own
+
+
+def unpack_shards(source: Path, out: Path) -> Counter[str]:
     """Write the pictures of all shards and, last, their captions and ratings.
 
-    A folder that was unpacked before is left alone. Pictures are not opened: whether they are whole
-    shows when they are read.
+    A folder that was unpacked before is left alone. Pictures are not opened here: a damaged picture
+    is found when the picture is read.
 
     Args:
         source: folder with ``*.tar``.
         out: the imagefolder; pictures keep the bytes they had in the shard.
 
     Returns:
-        How many pictures were ``unpacked``, and how many were left out for which reason; dead links as img2dataset counted.
+        How many pictures were ``unpacked``, and reason -> how many were left out. Dead links are
+        counted as img2dataset counted them.
 
     Raises:
         Problem: if a shard cannot be read, two shards have one name, or the disk cannot be written.
@@ -81,7 +105,8 @@ def unpack_shards(source: Path, out: Path) -> Counter:
         return _counts_of(out)
     shards = listed(source, ".tar")
     _refuse_twins(shards)
-    lines, counts = [], Counter()
+    lines: list[str] = []
+    counts: Counter[str] = Counter()
     for shard in track(shards, what="unpacking", unit="shard"):
         counts.update(_dead_links(shard))
         for sample in _samples(shard, counts):
@@ -89,27 +114,29 @@ def unpack_shards(source: Path, out: Path) -> Counter:
             if line is not None:
                 lines.append(line)
     write_json(out / COUNTS, counts)
-    with replacing(out / METADATA) as part:
-        part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    with replacing(out / METADATA) as unfinished:
+        unfinished.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     return counts
 
 
-def _counts_of(out: Path) -> Counter:
+def _counts_of(out: Path) -> Counter[str]:
     """Return the counts of an earlier unpacking."""
     try:
         counts = read_json(out / COUNTS)
-        right = isinstance(counts, dict) and all(type(count) is int for count in counts.values())
-        found = "another kind of JSON"
     except Problem as problem:
-        right, found = False, problem.found
-    if right:
-        return Counter({"unpacked": 0} | counts)
-    raise Problem(
+        raise _no_counts(out, problem.found) from problem
+    if not isinstance(counts, dict) or any(type(count) is not int for count in counts.values()):
+        raise _no_counts(out, "another kind of JSON")
+    return Counter({"unpacked": 0} | counts)
+
+
+def _no_counts(out: Path, found: str) -> Problem:
+    return Problem(
         f"{shown(out / COUNTS)} cannot be used.",
         expected="what was unpacked and left out, as counts",
         found=found,
-        cause="it was deleted or edited by hand, or cut off by a full disk",
-        fix=f"delete the folder, and run 05 again: rm -r '{shown(out)}'",
+        cause="the file was deleted or edited by hand, or cut off by a full disk",
+        fix=f"delete the folder, and run the stage again: rm -r '{shown(out)}'",
     )
 
 
@@ -126,20 +153,22 @@ def _refuse_twins(shards: list[Path]) -> None:
         )
 
 
-def _write_sample(shard: Path, sample: Sample, out: Path, counts: Counter) -> str | None:
+def _write_sample(shard: Path, sample: Sample, out: Path, counts: Counter[str]) -> str | None:
     """Write a sample's picture, count the sample, and return its line of metadata."""
-    suffix = next((suffix for suffix in PICTURES if suffix in sample.members), None)
+    suffixes = [suffix for suffix in PICTURES if suffix in sample.members]
+    if not suffixes:
+        if CAPTION in sample.members:
+            counts["caption without picture"] += 1
+        else:
+            counts["neither picture nor caption"] += 1
+        return None
     caption, reason = _caption(sample.members.get(CAPTION))
-    if suffix is None and CAPTION not in sample.members:
-        reason = "neither picture nor caption"
-    elif suffix is None:
-        reason = "caption without picture"
     if reason is not None:
         counts[reason] += 1
         return None
-    further = sum(suffix in sample.members for suffix in PICTURES) - 1
+    suffix, *further = suffixes
     if further:
-        counts["further picture of a sample"] += further
+        counts["further picture of a sample"] += len(further)
     name = f"{shard.stem}/{sample.key}{suffix}"
     if not _nameable(out / name):
         counts["name that no file can have"] += 1
@@ -162,20 +191,20 @@ def _write(path: Path, content: bytes) -> None:
         Problem: if the disk cannot be written.
     """
     try:
-        with replacing(path) as part:
-            part.write_bytes(content)
+        with replacing(path) as unfinished:
+            unfinished.write_bytes(content)
     except OSError as error:
         raise Problem(
             f"{shown(path)} cannot be written.",
             expected="a place where a file can be written",
             found=error.strerror or str(error),
             cause="a full disk, no permission, or a file where a folder must be",
-            fix=f"make room or move away what stands in {shown(path.parent)}, and run 05 again",
+            fix=f"make room or move away what stands in {shown(path.parent)}; run the stage again",
         ) from error
 
 
-def _samples(shard: Path, counts: Counter) -> Iterator[Sample]:
-    """Yield the samples of a shard, whose members stand one after the other under one key."""
+def _samples(shard: Path, counts: Counter[str]) -> Iterator[Sample]:
+    """Yield the samples of a shard. The members of a sample follow each other, under one key."""
     try:
         with tarfile.open(shard, "r|") as archive:
             yield from _grouped(archive, counts)
@@ -190,13 +219,15 @@ def _samples(shard: Path, counts: Counter) -> Iterator[Sample]:
         ) from error
 
 
-def _grouped(archive: tarfile.TarFile, counts: Counter) -> Iterator[Sample]:
-    sample, earlier = Sample(""), set()
+def _grouped(archive: tarfile.TarFile, counts: Counter[str]) -> Iterator[Sample]:
+    sample = Sample("")
+    earlier: set[str] = set()
     for member in archive:
         path = _usable_path(member, counts)
         if path is None:
             continue
-        key, suffix = path.with_suffix("").as_posix(), path.suffix.lower()
+        key = path.with_suffix("").as_posix()
+        suffix = path.suffix.lower()
         if key != sample.key:
             if sample.members:
                 yield sample
@@ -207,15 +238,22 @@ def _grouped(archive: tarfile.TarFile, counts: Counter) -> Iterator[Sample]:
         elif member.size > MAX_BYTES:
             counts[f"file of more than {MAX_BYTES:,} bytes"] += 1
         else:
-            sample.members[suffix] = archive.extractfile(member).read()
+            sample.members[suffix] = _content(archive, member)
     if sample.members:
         yield sample
 
 
-def _usable_path(member: tarfile.TarInfo, counts: Counter) -> PurePosixPath | None:
-    """Return the path of a member that is part of a sample, or count why there is none.
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    if file is None:  # for a folder or a device, which _usable_path leaves out
+        raise tarfile.ReadError(f"{member.name} has no content")
+    return file.read()
 
-    Folders, files of an operating system and files of other suffixes are not counted.
+
+def _usable_path(member: tarfile.TarInfo, counts: Counter[str]) -> PurePosixPath | None:
+    """Return the path of a member that belongs to a sample, or count why the member does not.
+
+    Folders, files of an operating system and files with other suffixes are not counted.
     """
     if member.isdir() or is_foreign_member(member.name):
         return None
@@ -235,7 +273,7 @@ def _usable_path(member: tarfile.TarInfo, counts: Counter) -> PurePosixPath | No
 
 
 def _what_is_wrong(shard: Path, error: Exception) -> tuple[str, str]:
-    """Return what a file is that is no tar, and the likely cause."""
+    """Return what a file is that is no tar, and the likely cause of the mistake."""
     try:
         with open(shard, "rb") as file:
             start = file.read(64)
@@ -243,14 +281,12 @@ def _what_is_wrong(shard: Path, error: Exception) -> tuple[str, str]:
         return str(error), "a failing disk, or a file of another user"
     if start.startswith(b"PK"):
         return "a zip file", "another kind of archive under the name of a tar"
-    return mistaken_for(start) or (
-        str(error) or type(error).__name__,
-        "a download that was cut off",
-    )
+    found = str(error) or type(error).__name__
+    return mistaken_for(start) or (found, "a download that was cut off")
 
 
 def _caption(content: bytes | None) -> tuple[str, str | None]:
-    """Return a caption, or an empty text and the reason why there is none."""
+    """Return a caption and None, or an empty text and the reason why there is no caption."""
     if content is None:
         return "", "picture without caption"
     try:
@@ -265,7 +301,7 @@ def _caption(content: bytes | None) -> tuple[str, str | None]:
 
 
 def finite_number(value: Any) -> float | None:
-    """Return a value of JSON if it is a finite number, otherwise None."""
+    """Return a value of JSON if the value is a finite number, otherwise None."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -275,9 +311,9 @@ def finite_number(value: Any) -> float | None:
 
 
 def _rating(described: bytes | None, shard: Path) -> dict[str, float]:
-    """Return ``{"rating": ...}`` if a picture's JSON holds one.
+    """Return ``{"rating": ...}`` if the JSON of a picture holds a rating, otherwise nothing.
 
-    img2dataset's ``--save_additional_columns`` puts it there.
+    img2dataset's ``--save_additional_columns`` writes ratings into this JSON.
     """
     if described is None:
         return {}
@@ -285,17 +321,17 @@ def _rating(described: bytes | None, shard: Path) -> dict[str, float]:
         columns = parse_json(described, shard.name)
     except Problem:
         return {}
-    named = (
-        [columns[name] for name in RATINGS if name in columns] if isinstance(columns, dict) else []
-    )
-    rating = finite_number(named[0]) if named else None
+    if not isinstance(columns, dict):
+        return {}
+    values = [columns[name] for name in RATINGS if name in columns]
+    rating = finite_number(values[0]) if values else None
     return {} if rating is None else {"rating": rating}
 
 
-def _dead_links(shard: Path) -> Counter:
-    """Return how many links of a shard gave no picture, by img2dataset's own count.
+def _dead_links(shard: Path) -> Counter[str]:
+    """Return reason -> how many links of a shard gave no picture, as img2dataset counted.
 
-    Nothing is returned if img2dataset left no count.
+    The counter is empty if img2dataset left no count.
     """
     path = shard.with_name(f"{shard.stem}_stats.json")
     if not os.path.lexists(path):

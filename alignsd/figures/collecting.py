@@ -11,13 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from alignsd.base.colours import BLUE, GREY, ORANGE
 from alignsd.base.images import BadImage
 from alignsd.base.intervals import wilson
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import Message, message_of
 from alignsd.collect.grids import picture
 from alignsd.figures.pictures import CHOSEN, frame_legend, show, show_file, show_nothing
-from alignsd.figures.style import BLUE, GREY, ORANGE
 from alignsd.figures.text import shortened
 from alignsd.kit.views import Table
 from alignsd.paper import CHOSEN_POSITIONS, TEST_CHOICES_BY_IMAGES

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from alignsd.base.colours import BLUE, GREEN, GREY, ORANGE, VERMILLION
 from alignsd.compare.claims import OWN
 from alignsd.compare.scorecard import published, span
-from alignsd.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILLION
 from alignsd.paper import TABLE_4
 
 ARMS = {"original": "original", "original_negative": "original,\nnegative prompt",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from alignsd.base.colours import BLUE, GREY, ORANGE
 from alignsd.figures.pictures import FLAWED, frame_legend, lattice, side_by_side
-from alignsd.figures.style import BLUE, GREY, ORANGE
 from alignsd.figures.text import shortened
 
 COLOURS = {"adapted": BLUE, "regularization_only": ORANGE}

@@ -2,7 +2,7 @@
 
 from matplotlib.axes import Axes
 
-from alignsd.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
+from alignsd.base.colours import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
 from alignsd.figures.text import drawable, shortened
 
 Steps = dict[str, list[tuple[str, str]]]

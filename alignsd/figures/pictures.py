@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
+from alignsd.base.colours import BLUE, VERMILLION
 from alignsd.base.images import BadImage, read_image
-from alignsd.figures.style import BLUE, VERMILLION
 from alignsd.figures.text import shortened
 
 LABEL = 8  # points; prompts and numbers at pictures

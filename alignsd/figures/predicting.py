@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from alignsd.figures.style import BLACK, BLUE, GREY, VERMILLION
+from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
 from alignsd.paper import TABLE_2
 
 LEVELS = {"random guess": (0, (1, 3)), "CLIP": "--", "another person": ":", "best possible": "-."}  # predictor: line

@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
 from alignsd.figures import pictures
 from alignsd.figures.pictures import LABEL, frame_legend, show
 from alignsd.figures.predicting import distribution
-from alignsd.figures.style import BLACK, BLUE, GREY, VERMILLION
 from alignsd.figures.text import shortened
 from alignsd.select.rule import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE, is_blurred
 

@@ -1,4 +1,4 @@
-"""The look of every figure and table: colours, font, sizes."""
+"""The look of every figure and table: colours, font, sizes. ``base.colours`` holds the palette."""
 
 from typing import Any
 
@@ -6,15 +6,8 @@ import pandas as pd
 from matplotlib import cycler
 from matplotlib import pyplot as plt
 
-# Okabe and Ito's palette: its colours can be told apart with every common kind of colour vision.
-BLACK = "#222222"
-ORANGE = "#E69F00"
-SKY = "#56B4E9"
-GREEN = "#009E73"
-BLUE = "#0072B2"
-VERMILLION = "#D55E00"
-PURPLE = "#CC79A7"
-GREY = "#8A8A8A"
+from alignsd.base.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
+
 DARK_GREY = "#555555"  # for words that should not be the first thing a reader sees
 
 FONT = "DejaVu Sans"  # comes with matplotlib

@@ -1,4 +1,7 @@
-"""The judge: tells from pixels what a picture shows and whether its person is drawn right. HPS never sees it."""
+"""The judge: see from pixels what a picture shows and whether its person is drawn right.
+
+The judge stands for the truth. HPS never sees the judge.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +17,29 @@ from alignsd.miniature.renderer import SIZE
 from alignsd.models.tower import FEATURES, Tower
 from alignsd.models.weights import read_tensors, short
 
-CLASSES = {name: len(values) for name, values in world.ATTRIBUTES.items()} | {"flaw": len(world.FLAWS)}
+CLASSES = {name: len(values) for name, values in world.ATTRIBUTES.items()} | {
+    "flaw": len(world.FLAWS)
+}
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the judge sees in ``n`` pictures; every array is ``(n,)``."""
+    """What the judge sees in ``n`` pictures.
 
-    flaw: np.ndarray  # index into world.FLAWS
-    flawed: np.ndarray  # bool: any flaw
-    attributes: dict[str, np.ndarray]  # class index of each attribute
-    rating: np.ndarray  # composition and colour, 1-10
+    Attributes:
+        flaw: ``(n,)`` int, index into ``world.FLAWS``.
+        attributes: class index ``(n,)`` of each attribute.
+        rating: ``(n,)``, composition and colours, 1-10.
+    """
+
+    flaw: np.ndarray
+    attributes: dict[str, np.ndarray]
+    rating: np.ndarray
+
+    @property
+    def flawed(self) -> np.ndarray:
+        """Return whether each picture has any flaw, ``(n,)`` bool."""
+        return self.flaw != world.FLAWS.index("none")
 
     @property
     def flaw_names(self) -> list[str]:
@@ -32,48 +47,75 @@ class Verdicts:
         return [world.FLAWS[index] for index in self.flaw]
 
     def matches(self, prompts: list[str]) -> np.ndarray:
-        """Returns for each picture whether it shows all that its prompt asks for, ``(n,)`` bool."""
+        """Return whether each picture shows all that its prompt asks for, ``(n,)`` bool."""
         asked = [world.scene_index(world.scene_of(prompt)) for prompt in prompts]
-        return np.array([all(self.attributes[name][i] == value for name, value in row.items())
-                         for i, row in enumerate(asked)], dtype=bool)
+        is_shown = np.ones(len(asked), dtype=bool)
+        for name, seen in self.attributes.items():
+            wanted = np.array([scene[name] for scene in asked], dtype=int)
+            is_shown &= seen == wanted
+        return is_shown
 
 
-class Judge(Tower):
-    """The tower with one head per attribute, one for the flaw and one for the rating."""
+class Judge(nn.Module):
+    """The tower's layers with one head per attribute, one for the flaw and one for the rating."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, n) for name, n in (CLASSES | {"rating": 1}).items()})
+        tower = Tower()
+        # The layers have their names of the tower: the shipped weights know them by these names.
+        self.body, self.neck = tower.body, tower.neck
+        sizes = CLASSES | {"rating": 1}
+        self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, n) for name, n in sizes.items()})
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Returns features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``, uint8."""
-        return super().forward(pictures.float() / 127.5 - 1)
+        """Return features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``, uint8."""
+        normalized = pictures.float() / 127.5 - 1
+        return self.neck(self.body(normalized))
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Returns logits ``(n, classes)`` per head, and ``rating`` ``(n, 1)``, of pictures ``(n, 3, 64, 64)``, uint8."""
+        """Return each head's output for pictures ``(n, 3, 64, 64)``, uint8.
+
+        Returns:
+            Logits ``(n, classes)`` of each attribute and of the flaw; ``rating`` is ``(n, 1)``.
+        """
         features = self.features(pictures)
         return {name: head(features) for name, head in self.heads.items()}
 
     @torch.no_grad()
     def judge(self, pictures: Sequence[np.ndarray], batch: int = 256) -> Verdicts:
-        """Judges pictures ``(n, 64, 64, 3)``, uint8.
+        """Return the verdicts on pictures ``(64, 64, 3)``, uint8.
+
+        Args:
+            pictures: the pictures, or one array ``(n, 64, 64, 3)``.
+            batch: pictures at a time.
 
         Raises:
-            Problem: if one has another size.
+            Problem: if a picture has another size.
         """
-        if sizes := {picture.shape for picture in pictures} - {(SIZE, SIZE, 3)}:
-            raise Problem("The judge cannot judge these images.", expected=f"{SIZE} x {SIZE} pixels, the miniature's size",
-                          found=str(min(sizes)), cause="images of another model than the miniature's",
-                          fix='set the notebook\'s parameter judge = "": flaws and prompt match are then not measured')
-        parts = [self(to_tensor(np.stack(pictures[i:i + batch]))) for i in range(0, len(pictures), batch)]
-        logits = {name: torch.cat([part[name] for part in parts]) for name in self.heads}
-        found = {name: logits[name].argmax(1).numpy() for name in CLASSES}
-        flaw = found.pop("flaw")
-        return Verdicts(flaw, flaw != 0, found, logits["rating"][:, 0].numpy())
+        _check_size(pictures)
+        outputs = []
+        for start in range(0, len(pictures), batch):
+            outputs.append(self(to_tensor(np.stack(pictures[start : start + batch]))))
+        joined = {name: torch.cat([output[name] for output in outputs]) for name in self.heads}
+        flaw = joined["flaw"].argmax(1).numpy()
+        attributes = {name: joined[name].argmax(1).numpy() for name in world.ATTRIBUTES}
+        return Verdicts(flaw, attributes, rating=joined["rating"][:, 0].numpy())
+
+
+def _check_size(pictures: Sequence[np.ndarray]) -> None:
+    other_sizes = {picture.shape for picture in pictures} - {(SIZE, SIZE, 3)}
+    if other_sizes:
+        raise Problem(
+            "The judge cannot judge these images.",
+            expected=f"{SIZE} x {SIZE} pixels, the miniature's size",
+            found=str(min(other_sizes)),
+            cause="images of another model than the miniature's",
+            fix='set the parameter judge = "": flaws and prompt match are then not measured',
+        )
 
 
 def to_tensor(pictures: np.ndarray) -> Tensor:
-    """Turns pictures ``(n, h, w, 3)`` uint8 into a tensor ``(n, 3, h, w)`` uint8."""
+    """Return pictures ``(n, h, w, 3)`` uint8 as a tensor ``(n, 3, h, w)`` uint8."""
     return torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2)
 
 
@@ -81,7 +123,7 @@ def load_judge(path: Path) -> Judge:
     """Load a judge from its safetensors file.
 
     Raises:
-        Problem: if there is no such file, or it holds no judge, or numbers that are not finite.
+        Problem: if there is no such file, the file holds no judge, or a number is not finite.
     """
     judge = Judge()
     try:

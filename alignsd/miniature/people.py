@@ -1,8 +1,9 @@
 """Simulated people, who choose among a few pictures of one prompt.
 
-Most clicks are attentive: the person judges each picture by its limbs, by how well it shows the prompt and by taste, and picks
-by Luce's rule. The others are careless, and it is they who make the last picture the most clicked one, as in the real data.
-The strengths are set so that two people agree about as often as the paper's (42 %, Table 2).
+Most clicks are attentive: the person judges each picture by its limbs, by how well the picture
+shows the prompt and by taste, and picks by Luce's rule. The other clicks are careless. Careless
+clicks make the last picture the most clicked one, as in the real data. The strengths are set so
+that two people agree about as often as the paper's people (42 %, Table 2).
 """
 
 from collections.abc import Sequence
@@ -12,41 +13,57 @@ import numpy as np
 from alignsd.miniature.judge import Judge
 from alignsd.paper import CHOSEN_POSITIONS
 
-FLAW, MATCH, TASTE = 4.0, 1.5, 0.2  # utility lost by a flaw, won by showing the prompt, won per rating point
+# Utility that a flaw costs, that showing the prompt gains, and that a rating point gains.
+FLAW, MATCH, TASTE = 4.0, 1.5, 0.2
 CARELESS = 0.12  # share of clicks that mean nothing
-POSITION = {4: CHOSEN_POSITIONS}  # how often each is chosen, measured on the real test choices with 4 images
+# How often each position is chosen; measured on the real test choices among four images only.
+POSITION = {4: CHOSEN_POSITIONS}
+
+
+def luce(utility: np.ndarray) -> np.ndarray:
+    """Return the chance that a random person picks each picture of one choice.
+
+    Luce's rule, exp(u_i) / sum_j exp(u_j), mixed with careless clicks.
+
+    Args:
+        utility: ``(n,)``, in the order of the positions.
+
+    Returns:
+        ``(n,)``; the sum is 1.
+    """
+    liked = np.exp(utility - utility.max())  # no overflow, and the same quotient
+    attentive = (1 - CARELESS) * liked / liked.sum()
+    return attentive + CARELESS * careless(len(utility))
+
+
+def careless(n: int) -> np.ndarray:
+    """Return how often each of ``n`` positions gets a careless click, ``(n,)``.
+
+    Attentive clicks fall on every position alike. So the bias that was measured, on four images
+    only, must come from the careless clicks.
+    """
+    chosen = np.array(POSITION.get(n, np.full(n, 1 / n)))
+    shares = chosen / chosen.sum()
+    return (shares - (1 - CARELESS) / n) / CARELESS
 
 
 def utilities(judge: Judge, pictures: Sequence[np.ndarray], prompts: list[str]) -> np.ndarray:
-    """Returns what each picture ``(n, 64, 64, 3)`` uint8 is worth to people for its prompt, ``(n,)``."""
+    """Return what each picture ``(64, 64, 3)`` uint8 is worth to people for its prompt, ``(n,)``."""
     seen = judge.judge(pictures)
     return MATCH * seen.matches(prompts) - FLAW * seen.flawed + TASTE * seen.rating
 
 
-def careless(n: int) -> np.ndarray:
-    """Returns how often each of ``n`` positions gets a careless click, ``(n,)``; the bias of 4 images alone was measured.
-
-    Attentive clicks fall on every position alike, so what the real data has beyond that must come from the careless ones.
-    """
-    chosen = np.array(POSITION.get(n, np.full(n, 1 / n)))
-    return (chosen / chosen.sum() - (1 - CARELESS) / n) / CARELESS
-
-
-def luce(utility: np.ndarray) -> np.ndarray:
-    """Returns the chance that a random person picks each picture of one choice: Luce's rule, mixed with careless clicks.
+def choice_probabilities(judge: Judge, pictures: Sequence[np.ndarray], prompt: str) -> np.ndarray:
+    """Return the chance that a random simulated person picks each picture of one prompt, ``(n,)``.
 
     Args:
-        utility: ``(n,)``, in order of position.
+        judge: with whose eyes the people see.
+        pictures: each ``(64, 64, 3)`` uint8.
+        prompt: what was asked for.
     """
-    liked = np.exp(utility - utility.max())
-    return (1 - CARELESS) * liked / liked.sum() + CARELESS * careless(len(utility))
-
-
-def choice_probabilities(judge: Judge, pictures: Sequence[np.ndarray], prompt: str) -> np.ndarray:
-    """Returns the chance that a random simulated person picks each picture ``(n, 64, 64, 3)`` of one prompt, ``(n,)``."""
     return luce(utilities(judge, pictures, [prompt] * len(pictures)))
 
 
 def choose(probabilities: np.ndarray, rng: np.random.Generator) -> int:
-    """Draws one person's choice."""
+    """Draw one person's choice: an index into ``probabilities`` ``(n,)``."""
     return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))

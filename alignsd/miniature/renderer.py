@@ -1,5 +1,6 @@
-"""Draws the miniature's pictures: one little person, 64 x 64 pixels, sometimes with a flaw."""
+"""Draw the miniature's pictures: one little person, 64 x 64 pixels, sometimes with a flaw."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,29 +8,63 @@ from PIL import Image, ImageDraw, ImageEnhance
 
 from alignsd.miniature.world import REMARKS, Scene
 
+Point = tuple[float, float]
+Colour = tuple[int, int, int]
+Angles = tuple[float, float]  # degrees of a limb's upper and lower half
+
 SIZE = 64
 SCALE = 4  # drawn four times larger and averaged down, for smooth edges
 OUTLINE = (25, 22, 30)
-SHIRT_COLOURS = {"red": (214, 40, 40), "blue": (38, 84, 214), "green": (30, 150, 60), "yellow": (250, 212, 40),
-                 "purple": (140, 50, 175)}
+SHOES, HAT, MOUTH = (70, 44, 30), (60, 30, 20), (150, 40, 40)
+SHIRT_COLOURS = {
+    "red": (214, 40, 40),
+    "blue": (38, 84, 214),
+    "green": (30, 150, 60),
+    "yellow": (250, 212, 40),
+    "purple": (140, 50, 175),
+}
 SKINS = ((250, 214, 180), (226, 172, 128), (172, 112, 72), (140, 92, 62))
 TROUSERS = ((60, 60, 72), (96, 72, 52), (44, 58, 92))
-# Sky, ground, and what stands between. All light: on a dark sky the autoencoder loses the outlined arms, and then nobody can tell
-# whether one is missing.
-BACKGROUND_COLOURS = {"beach": ((135, 206, 245), (240, 214, 150), (52, 130, 200)),
-                      "meadow": ((205, 232, 250), (126, 196, 92), (104, 176, 84)),
-                      "city": ((196, 196, 204), (120, 120, 126), (150, 144, 156)),
-                      "night": ((140, 142, 208), (172, 176, 204), (250, 244, 200))}
-# Limb angles in degrees, 0 = straight down, 90 = level outwards, 180 = up: (upper, lower) for left and right.
-ARMS = {"standing": ((22, 14), (22, 14)), "waving": ((22, 14), (138, 168)), "cheering": ((146, 160), (146, 160)),
-        "running": ((62, 128), (48, -30))}
-LEGS = {"standing": ((9, 5), (9, 5)), "waving": ((9, 5), (9, 5)), "cheering": ((22, 16), (22, 16)),
-        "running": ((62, 12), (34, 66))}
+# Sky, ground, and what stands between. All are light: on a dark sky the autoencoder loses the
+# outlined arms, and then nobody can tell whether an arm is missing.
+BACKGROUND_COLOURS = {
+    "beach": ((135, 206, 245), (240, 214, 150), (52, 130, 200)),
+    "meadow": ((205, 232, 250), (126, 196, 92), (104, 176, 84)),
+    "city": ((196, 196, 204), (120, 120, 126), (150, 144, 156)),
+    "night": ((140, 142, 208), (172, 176, 204), (250, 244, 200)),
+}
+# Angles of the left and the right limb; 0 = straight down, 90 = level outwards, 180 = up.
+ARMS: dict[str, tuple[Angles, Angles]] = {
+    "standing": ((22, 14), (22, 14)),
+    "waving": ((22, 14), (138, 168)),
+    "cheering": ((146, 160), (146, 160)),
+    "running": ((62, 128), (48, -30)),
+}
+LEGS: dict[str, tuple[Angles, Angles]] = {
+    "standing": ((9, 5), (9, 5)),
+    "waving": ((9, 5), (9, 5)),
+    "cheering": ((22, 16), (22, 16)),
+    "running": ((62, 12), (34, 66)),
+}
+LEFT, RIGHT = -1, 1
+HEADS = {  # places of the heads; a person without one of these flaws has one head
+    "two heads": ((-7.5, 13.0), (7.5, 13.0)),
+    "floating head": ((-13.0, 7.5),),
+}
+ONE_HEAD = ((0.0, 13.5),)
 
 
 @dataclass(frozen=True)
 class Look:
-    """The free variation of a picture, which the caption does not say. Offsets in pixels of the final picture."""
+    """The free variation of a picture, which the caption does not say.
+
+    Attributes:
+        dx, dy: offset of the person, in pixels of the final picture.
+        size: factor on the person's size.
+        saturation: factor on the picture's saturation.
+        skin, trousers: index into ``SKINS`` and ``TROUSERS``.
+        mirrored: whether left and right are exchanged.
+    """
 
     dx: float
     dy: float
@@ -41,30 +76,39 @@ class Look:
 
     @property
     def rating(self) -> float:
-        """The aesthetic rating of composition and colour, 1-10: vivid and centred is good; limbs do not count."""
-        return float(np.clip(3.0 + 6.5 * (self.saturation - 0.6) - 0.45 * (abs(self.dx) - 3.5), 1, 10))
+        """Return the aesthetic rating, 1-10: vivid and centred is good; limbs do not count."""
+        colours = 6.5 * (self.saturation - 0.6)
+        composition = 0.45 * (abs(self.dx) - 3.5)
+        return float(np.clip(3.0 + colours - composition, 1, 10))
 
     @property
     def remarks(self) -> tuple[str, str]:
-        """What a caption of many words says of it: where the person is, and how vivid the colours are."""
-        where, colours = np.searchsorted((-2.3, 2.3), self.dx), np.searchsorted((0.82, 1.08), self.saturation)
+        """Return what a long caption remarks: where the person is, and how vivid colours are."""
+        where = np.searchsorted((-2.3, 2.3), self.dx)
+        colours = np.searchsorted((0.82, 1.08), self.saturation)
         return REMARKS["where"][where], REMARKS["colours"][colours]
 
 
 def random_look(rng: np.random.Generator) -> Look:
-    """Draws the free variation of one picture."""
-    return Look(dx=rng.uniform(-7, 7), dy=rng.uniform(-1.5, 1.5), size=rng.uniform(0.9, 1.05),
-                saturation=rng.uniform(0.55, 1.35), skin=int(rng.integers(len(SKINS))),
-                trousers=int(rng.integers(len(TROUSERS))), mirrored=bool(rng.integers(2)))
+    """Draw the free variation of one picture."""
+    return Look(
+        dx=rng.uniform(-7, 7),
+        dy=rng.uniform(-1.5, 1.5),
+        size=rng.uniform(0.9, 1.05),
+        saturation=rng.uniform(0.55, 1.35),
+        skin=int(rng.integers(len(SKINS))),
+        trousers=int(rng.integers(len(TROUSERS))),
+        mirrored=bool(rng.integers(2)),
+    )
 
 
 def draw(scene: Scene, flaw: str, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """Draws one picture.
+    """Draw one picture.
 
     Args:
         scene: what the caption says.
         flaw: one of ``world.FLAWS``.
-        look: place, size and colour.
+        look: place, size and colours.
         rng: small variation of limb angles and background.
 
     Returns:
@@ -72,101 +116,150 @@ def draw(scene: Scene, flaw: str, look: Look, rng: np.random.Generator) -> np.nd
     """
     picture = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE))
     pen = ImageDraw.Draw(picture)
-    _background(pen, scene.background, rng)
-    _person(pen, scene, flaw, look, rng)
+    _draw_background(pen, scene.background, rng)
+    _draw_person(_Brush(pen, look), scene, flaw, rng)
     picture = picture.resize((SIZE, SIZE), Image.Resampling.BOX)
     return np.asarray(ImageEnhance.Color(picture).enhance(look.saturation))
 
 
-def _background(pen: ImageDraw.ImageDraw, name: str, rng: np.random.Generator) -> None:
+def _draw_background(pen: ImageDraw.ImageDraw, name: str, rng: np.random.Generator) -> None:
     side = SIZE * SCALE
     horizon = int(side * rng.uniform(0.62, 0.70))
+    shift = int(rng.integers(-20, 20))
     sky, ground, between = BACKGROUND_COLOURS[name]
     pen.rectangle((0, 0, side, side), fill=sky)
-    shift = rng.integers(-20, 20)
     if name == "beach":
         pen.rectangle((0, horizon - 34, side, horizon), fill=between)
     if name == "meadow":
         pen.ellipse((-60 + shift, horizon - 40, 150 + shift, horizon + 60), fill=between)
     if name == "city":
-        for i, x in enumerate(range(-20, side, 46)):
-            pen.rectangle((x + shift, 36 + (i * 53) % 90, x + 38 + shift, horizon), fill=between)
+        for i, left in enumerate(range(-20, side, 46)):
+            top = 36 + (i * 53) % 90
+            pen.rectangle((left + shift, top, left + 38 + shift, horizon), fill=between)
     if name == "night":
         pen.ellipse((196 + shift, 14, 230 + shift, 48), fill=between)
     pen.rectangle((0, horizon, side, side), fill=ground)
 
 
-def _person(pen: ImageDraw.ImageDraw, scene: Scene, flaw: str, look: Look, rng: np.random.Generator) -> None:
-    place = _placer(look)
-    shirt, skin, trousers = SHIRT_COLOURS[scene.shirt], SKINS[look.skin], TROUSERS[look.trousers]
+@dataclass(frozen=True)
+class _Brush:
+    """Draws in the person's coordinates: x from the middle of the picture, y from its top.
+
+    Coordinates and widths are in pixels of a picture whose look has no offset and size 1.
+    """
+
+    pen: ImageDraw.ImageDraw
+    look: Look
+
+    def line(self, points: Sequence[Point], width: float, colour: Colour) -> None:
+        """Draw a line with round ends."""
+        width = width * self.look.size
+        placed = [self._placed(point) for point in points]
+        self.pen.line(placed, fill=colour, width=round(width * SCALE), joint="curve")
+        for end in (placed[0], placed[-1]):
+            self._placed_disc(end, width / 2, colour)
+
+    def disc(self, centre: Point, radius: float, colour: Colour) -> None:
+        """Draw a disc."""
+        self._placed_disc(self._placed(centre), radius * self.look.size, colour)
+
+    def _placed(self, point: Point) -> Point:
+        """Return a point of the person as a point of the enlarged picture."""
+        x, y = point
+        if self.look.mirrored:
+            x = -x
+        placed_x = 32 + self.look.dx + x * self.look.size
+        placed_y = 34 + self.look.dy + (y - 34) * self.look.size
+        return placed_x * SCALE, placed_y * SCALE
+
+    def _placed_disc(self, centre: Point, radius: float, colour: Colour) -> None:
+        x, y = centre
+        r = radius * SCALE
+        self.pen.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+
+
+@dataclass(frozen=True)
+class _Limb:
+    """An arm or a leg: two halves of a length, from the root on, with a hand or a shoe."""
+
+    root: Point
+    angles: Angles
+    side: int
+    length: float
+    colour: Colour
+    tip: Colour
+
+
+def _draw_person(brush: _Brush, scene: Scene, flaw: str, rng: np.random.Generator) -> None:
+    shirt, skin = SHIRT_COLOURS[scene.shirt], SKINS[brush.look.skin]
+    trousers = TROUSERS[brush.look.trousers]
     for angles, side in _legs(scene.pose, flaw, rng):
-        _limb(pen, place, look, (side * 4.0, 39.0), angles, side, 9.5, trousers, (70, 44, 30))
+        _draw_limb(brush, _Limb((side * 4.0, 39.0), angles, side, 9.5, trousers, SHOES))
     for angles, side in _arms(scene.pose, flaw, rng):
-        _limb(pen, place, look, (side * 6.5, 24.5), angles, side, 8.2, shirt, skin)
+        _draw_limb(brush, _Limb((side * 6.5, 24.5), angles, side, 8.2, shirt, skin))
     for width, colour in ((17.5, OUTLINE), (15.0, shirt)):
-        _line(pen, [place(0, 26.5), place(0, 36.5)], width * look.size, colour)
-    for x, y in {"two heads": ((-7.5, 13.0), (7.5, 13.0)), "floating head": ((-13.0, 7.5),)}.get(flaw, ((0.0, 13.5),)):
-        _head(pen, place, look, x, y, skin, scene.hat)
+        brush.line([(0, 26.5), (0, 36.5)], width, colour)
+    for centre in HEADS.get(flaw, ONE_HEAD):
+        _draw_head(brush, centre, skin, scene.hat)
 
 
-def _placer(look: Look):
-    def place(x: float, y: float) -> tuple[float, float]:
-        x = -x if look.mirrored else x
-        return ((32 + look.dx + x * look.size) * SCALE, (34 + look.dy + (y - 34) * look.size) * SCALE)
-    return place
-
-
-def _legs(pose: str, flaw: str, rng: np.random.Generator) -> list[tuple[tuple[float, float], int]]:
-    left, right = (tuple(a + rng.uniform(-4, 4) for a in pair) for pair in LEGS[pose])
-    legs = [(left, -1), (right, 1)]
+def _legs(pose: str, flaw: str, rng: np.random.Generator) -> list[tuple[Angles, int]]:
+    """Return the angles and the side of each leg."""
+    left, right = LEGS[pose]
+    legs = [(_varied(left, 4, rng), LEFT), (_varied(right, 4, rng), RIGHT)]
     if flaw == "missing leg":
-        # Running without its stretched front leg would read as another pose, so there the back leg goes.
+        # Without its stretched front leg, running would read as another pose: the back leg goes.
         legs.pop(1 if pose == "running" else int(rng.integers(2)))
     if flaw == "extra leg":
-        legs.append(((-20.0, -14.0) if pose == "running" else (56.0, 44.0), int(rng.choice((-1, 1)))))
+        angles = (-20.0, -14.0) if pose == "running" else (56.0, 44.0)
+        legs.append((angles, _any_side(rng)))
     return legs
 
 
-def _arms(pose: str, flaw: str, rng: np.random.Generator) -> list[tuple[tuple[float, float], int]]:
-    left, right = (tuple(a + rng.uniform(-7, 7) for a in pair) for pair in ARMS[pose])
-    arms = [(left, -1), (right, 1)]
+def _arms(pose: str, flaw: str, rng: np.random.Generator) -> list[tuple[Angles, int]]:
+    """Return the angles and the side of each arm."""
+    left, right = ARMS[pose]
+    arms = [(_varied(left, 7, rng), LEFT), (_varied(right, 7, rng), RIGHT)]
     if flaw == "missing arm":
-        # Waving keeps its raised arm, without which it would be standing.
+        # Without its raised arm, waving would be standing: the other arm goes.
         arms.pop(0 if pose == "waving" else int(rng.integers(2)))
     if flaw == "extra arm":
-        # Level arms belong to no pose; running has its right side free.
-        arms.append(((92.0, 96.0), {"waving": -1, "running": 1}.get(pose, int(rng.choice((-1, 1))))))
+        # Level arms belong to no pose. Waving has its left side free, running its right side.
+        side = _any_side(rng)  # drawn in every pose: what is drawn next depends on it
+        side = {"waving": LEFT, "running": RIGHT}.get(pose, side)
+        arms.append(((92.0, 96.0), side))
     return arms
 
 
-def _limb(pen, place, look: Look, root, angles, side: int, length: float, colour, tip_colour) -> None:
-    points = [root]
-    for angle in np.radians(angles):
+def _varied(angles: Angles, most: float, rng: np.random.Generator) -> Angles:
+    """Return the angles of a limb, each changed by at most so many degrees."""
+    upper, lower = angles
+    return upper + rng.uniform(-most, most), lower + rng.uniform(-most, most)
+
+
+def _any_side(rng: np.random.Generator) -> int:
+    return int(rng.choice((LEFT, RIGHT)))
+
+
+def _draw_limb(brush: _Brush, limb: _Limb) -> None:
+    points = [limb.root]
+    for angle in np.radians(limb.angles):
         x, y = points[-1]
-        points.append((x + side * np.sin(angle) * length, y + np.cos(angle) * length))
-    points = [place(*p) for p in points]
-    _line(pen, points, 6.6 * look.size, OUTLINE)
-    _line(pen, points, 4.6 * look.size, colour)
-    _disc(pen, points[-1], 2.7 * look.size, tip_colour)
+        x = x + limb.side * np.sin(angle) * limb.length
+        y = y + np.cos(angle) * limb.length
+        points.append((x, y))
+    brush.line(points, 6.6, OUTLINE)
+    brush.line(points, 4.6, limb.colour)
+    brush.disc(points[-1], 2.7, limb.tip)
 
 
-def _head(pen, place, look: Look, x: float, y: float, skin, hat: bool) -> None:
-    _disc(pen, place(x, y), 7.4 * look.size, OUTLINE)
-    _disc(pen, place(x, y), 6.3 * look.size, skin)
+def _draw_head(brush: _Brush, centre: Point, skin: Colour, hat: bool) -> None:
+    x, y = centre
+    brush.disc(centre, 7.4, OUTLINE)
+    brush.disc(centre, 6.3, skin)
     for eye in (-2.3, 2.3):
-        _disc(pen, place(x + eye, y - 0.2), 1.1 * look.size, OUTLINE)
-    _line(pen, [place(x - 1.8, y + 3.2), place(x + 1.8, y + 3.2)], 1.2 * look.size, (150, 40, 40))
+        brush.disc((x + eye, y - 0.2), 1.1, OUTLINE)
+    brush.line([(x - 1.8, y + 3.2), (x + 1.8, y + 3.2)], 1.2, MOUTH)
     if hat:
-        _line(pen, [place(x - 7.0, y - 4.6), place(x + 7.0, y - 4.6)], 3.0 * look.size, (60, 30, 20))
-        _line(pen, [place(x - 2.2, y - 7.4), place(x + 2.2, y - 7.4)], 6.4 * look.size, (60, 30, 20))
-
-
-def _line(pen, points, width: float, colour) -> None:
-    pen.line(points, fill=colour, width=round(width * SCALE), joint="curve")
-    for point in (points[0], points[-1]):
-        _disc(pen, point, width / 2, colour)
-
-
-def _disc(pen, centre, radius: float, colour) -> None:
-    (x, y), r = centre, radius * SCALE
-    pen.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+        brush.line([(x - 7.0, y - 4.6), (x + 7.0, y - 4.6)], 3.0, HAT)
+        brush.line([(x - 2.2, y - 7.4), (x + 2.2, y - 7.4)], 6.4, HAT)

@@ -10,8 +10,9 @@ from alignsd.miniature.renderer import SIZE
 def samples() -> dict[str, np.ndarray]:
     """Return the sheet's pictures as they were drawn: number -> ``(64, 64, 3)`` uint8."""
     sheet = read_image(WEIGHTS / "samples.png")
-    rows = [sheet[top : top + SIZE] for top in range(0, sheet.shape[0], SIZE)]
-    pictures = [
-        row[:, left : left + SIZE] for row in rows for left in range(0, sheet.shape[1], SIZE)
-    ]
+    height, width = sheet.shape[:2]
+    pictures = []
+    for top in range(0, height, SIZE):
+        for left in range(0, width, SIZE):
+            pictures.append(sheet[top : top + SIZE, left : left + SIZE])
     return {str(number): picture for number, picture in enumerate(pictures)}

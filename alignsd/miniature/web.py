@@ -1,4 +1,7 @@
-"""The miniature's "web": captioned pictures with ratings, a share of them awkward, on which its models are pretrained."""
+"""The miniature's "web": captioned pictures with ratings, a share of them awkward.
+
+The miniature's models are pretrained on this web.
+"""
 
 from dataclasses import dataclass
 
@@ -6,16 +9,28 @@ import numpy as np
 
 from alignsd.base.progress import track
 from alignsd.miniature import world
-from alignsd.miniature.renderer import draw, random_look
+from alignsd.miniature.renderer import Look, draw, random_look
 
+WEB_SEED = 20230825  # of the web from which the shipped models learned
+# Share of the web's pictures that are awkward. Guidance prefers the clean mode, so the web errs
+# more often than the model should.
+FLAW_SHARE = 0.6
 REMARKED = 0.75  # chance of each remark in a wider web
 
 
 @dataclass(frozen=True)
 class Web:
-    """Pictures in parallel lists; ``pictures`` is ``(n, 64, 64, 3)`` uint8, ``ratings`` 1-10, ``creatures`` bool.
+    """``n`` pictures of the web, in parallel lists.
 
-    ``remarks`` and ``said`` are ``(n, 2)`` words: what could be remarked on each picture, and what its caption does, ``""`` if nothing.
+    Attributes:
+        pictures: ``(n, 64, 64, 3)`` uint8.
+        captions: what was asked for.
+        scenes: the scenes that the captions word.
+        flaws: names of the flaws, see ``world.FLAWS``.
+        ratings: ``(n,)``, 1-10.
+        creatures: ``(n,)`` bool, whether a creature was asked for.
+        remarks: ``(n, 2)`` text, what could be remarked on each picture.
+        said: ``(n, 2)`` text, what the caption remarks; ``""`` if nothing.
     """
 
     pictures: np.ndarray
@@ -31,45 +46,96 @@ class Web:
         return len(self.captions)
 
     def labels(self) -> dict[str, np.ndarray]:
-        """Returns class indices ``(n,)`` of each attribute and of ``flaw``."""
-        rows = [world.scene_index(scene) for scene in self.scenes]
-        found = {name: np.array([row[name] for row in rows]) for name in world.ATTRIBUTES}
-        return found | {"flaw": np.array([world.FLAWS.index(flaw) for flaw in self.flaws])}
+        """Return class indices ``(n,)`` of each attribute and of ``flaw``."""
+        indices = [world.scene_index(scene) for scene in self.scenes]
+        labels = {name: np.array([index[name] for index in indices]) for name in world.ATTRIBUTES}
+        labels["flaw"] = np.array([world.FLAWS.index(flaw) for flaw in self.flaws])
+        return labels
 
     def true_captions(self, index: np.ndarray) -> np.ndarray:
-        """Returns which captions are true of which of some pictures, ``(pictures, captions)`` bool.
+        """Return which captions are true of which of some pictures.
 
-        A caption is true of a picture that was asked for as the same scene with a person, or with a creature of the same body, and
-        that looks as the caption remarks.
+        A caption is true of a picture that was asked for as the same scene with a person, or with a
+        creature of the same body, and that looks as the caption remarks.
+
+        Args:
+            index: ``(k,)``, the pictures.
+
+        Returns:
+            ``(k, k)`` bool: pictures, captions.
         """
-        asked = np.array([f"{self.scenes[i]} {self.flaws[i] if self.creatures[i] else 'person'}" for i in index])
+        asked = np.array([self._asked_for(i) for i in index])
         remarks, said = self.remarks[index], self.said[index]
-        return (asked[:, None] == asked) & ((said == "") | (said == remarks[:, None])).all(-1)
+        same_request = asked[:, None] == asked
+        fits = (said == "") | (said == remarks[:, None])
+        return same_request & fits.all(axis=-1)
+
+    def _asked_for(self, i: int) -> str:
+        body = self.flaws[i] if self.creatures[i] else "person"
+        return f"{self.scenes[i]} {body}"
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One picture of the web with all that is known about it, see ``Web``."""
+
+    picture: np.ndarray
+    caption: str
+    scene: world.Scene
+    flaw: str
+    look: Look
+    is_creature: bool
+    said: list[str]
 
 
 def make_web(n: int, seed: int, flaw_share: float, first: int = 0, creatures: float = 0.0) -> Web:
-    """Renders pictures ``first .. first + n`` of a web; each depends on its number and the seed alone.
+    """Render the pictures ``first``, ..., ``first + n - 1`` of a web.
+
+    Each picture depends on its number and the seed alone.
 
     Args:
         n: number of pictures.
         seed: seed of the web.
         flaw_share: probability that a picture is awkward.
-        first: number of the first picture, so that held-out pictures can be had from the same web.
-        creatures: share of a wider web's pictures that were asked for as creatures, whose captions tell how many limbs and
-            heads they are meant to have, each body as often; people's captions stay silent on theirs. In a wider web many
-            captions also remark on place and colours. Zero is the narrow web.
+        first: number of the first picture, so that held-out pictures come from the same web.
+        creatures: share of a wider web's pictures that were asked for as creatures. Their captions
+            tell how many limbs and heads the creatures are meant to have, each body as often;
+            people's captions stay silent. In a wider web many captions also remark on place and
+            colours. Zero is the narrow web.
     """
-    rows = []
+    pages = []
     for number in track(range(first, first + n), what="rendering the web", unit="picture"):
         rng = np.random.default_rng((seed, number))
-        scene, flaw, look = world.random_scene(rng), world.random_flaw(rng, flaw_share), random_look(rng)
-        creature = creatures > 0 and rng.random() < creatures
-        if creature:
-            flaw = str(rng.choice(world.FLAWS))
-        picture = draw(scene, flaw, look, rng)
-        text = world.creature_caption(scene, flaw, rng) if creature else world.caption(scene, rng)
-        said = [remark if creatures > 0 and rng.random() < REMARKED else "" for remark in look.remarks]
-        rows.append((picture, ", ".join(filter(None, [text, *said])), scene, flaw, look.rating, creature, look.remarks, said))
-    pictures, captions, scenes, flaws, ratings, asked, remarks, said = zip(*rows, strict=True)
-    return Web(np.stack(pictures), list(captions), list(scenes), list(flaws), np.array(ratings), np.array(asked),
-               np.array(remarks), np.array(said))
+        pages.append(_make_page(rng, flaw_share, creatures))
+    return Web(
+        pictures=np.stack([page.picture for page in pages]),
+        captions=[page.caption for page in pages],
+        scenes=[page.scene for page in pages],
+        flaws=[page.flaw for page in pages],
+        ratings=np.array([page.look.rating for page in pages]),
+        creatures=np.array([page.is_creature for page in pages]),
+        remarks=np.array([page.look.remarks for page in pages]),
+        said=np.array([page.said for page in pages]),
+    )
+
+
+def _make_page(rng: np.random.Generator, flaw_share: float, creatures: float) -> _Page:
+    # The draws keep their order: another order would give another web for the same seed.
+    scene = world.random_scene(rng)
+    flaw = world.random_flaw(rng, flaw_share)
+    look = random_look(rng)
+    is_wide = creatures > 0
+    is_creature = is_wide and rng.random() < creatures
+    if is_creature:
+        flaw = str(rng.choice(world.FLAWS))
+    picture = draw(scene, flaw, look, rng)
+    if is_creature:
+        text = world.creature_caption(scene, flaw, rng)
+    else:
+        text = world.caption(scene, rng)
+    said = []
+    for remark in look.remarks:
+        is_said = is_wide and rng.random() < REMARKED
+        said.append(remark if is_said else "")
+    caption = ", ".join([text, *(remark for remark in said if remark)])
+    return _Page(picture, caption, scene, flaw, look, is_creature, said)

@@ -1,4 +1,4 @@
-"""Draw images with Stable Diffusion: each image from a seed of its own, whatever was drawn before."""
+"""Draw images with Stable Diffusion: each image from a seed of its own."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from alignsd.models.checkpoints import Pace, restore, save
 
 Schedule = Callable[[int, int], float]  # (step, steps) -> factor of the learning rate
 Loss = Tensor | Iterator[Tensor]
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def cosine(step: int, steps: int) -> float:
@@ -147,8 +148,8 @@ def optimizer_for(model: nn.Module, learning_rate: float, weight_decay: float) -
 
 
 def train(
-    model: nn.Module,
-    loss_of_step: Callable[[nn.Module, int], Loss],
+    model: Model,
+    loss_of_step: Callable[[Model, int], Loss],
     optimization: Optimization,
     checkpointing: Checkpointing | None = None,
     accelerator: Accelerator | None = None,

@@ -1,7 +1,7 @@
 """Measure what this machine gains by computing side by side (``models.parallel``), in two minutes.
 
-``python -m alignsd.planning.benchmark`` runs two computations side by side and in turn. The two ways
-alternate, and alternate in which is first, so that a machine whose speed wanders slows both.
+``python -m alignsd.planning.benchmark`` runs computations side by side and in turn. The two ways
+alternate, and take turns in being first, so that a machine whose speed wanders slows both.
 """
 
 import time
@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from alignsd.adapt import lora
+from alignsd.adapt.examples import Examples
 from alignsd.models.parallel import lanes, together
 from alignsd.models.stable_diffusion import load_pipeline
 
@@ -56,26 +57,26 @@ def training(batch: int = 20, steps: int = 12) -> Work:
     moments = np.random.default_rng(0).random((64, 8, 8, 8), dtype=np.float32)
     captions = ["a person waving"] * 64
     negative = np.arange(64) % 4 == 0
-    examples = lora.Examples([moments], np.arange(64), captions, negative)
+    examples = Examples([moments], np.arange(64), captions, negative)
+    recipe = lora.LoraRecipe(
+        identifier="Weird image. ",
+        identifier_alone=0.4,
+        steps=steps,
+        batch=batch,
+        micro_batch=batch,
+        learning_rate=1e-3,
+        schedule="cosine",
+        weight_decay=1e-2,
+        snr_gamma=1.0,
+        rank=16,
+        seed=0,
+    )
     pipelines = {name: load_pipeline(MODEL, "cpu") for name in ("adapted", "regularization_only")}
     for pipeline in pipelines.values():
-        lora.add_lora(pipeline.unet, rank=16, seed=0)
+        lora.add_lora(pipeline.unet, recipe.rank, recipe.seed)
 
     def start(name: str) -> Iterator[tuple[int, float]]:
-        return lora.finetune(
-            pipelines[name],
-            examples,
-            identifier="Weird image. ",
-            identifier_alone=0.4,
-            steps=steps,
-            batch=batch,
-            micro_batch=batch,
-            learning_rate=1e-3,
-            schedule="cosine",
-            weight_decay=1e-2,
-            snr_gamma=1.0,
-            seed=0,
-        )
+        return lora.finetune(pipelines[name], examples, recipe)
 
     return lambda: {name: start(name) for name in pipelines}
 

@@ -1,4 +1,4 @@
-"""Check what this machine has of what the notebooks need, and name the command that mends the rest."""
+"""Check that this machine has what the notebooks need, and name the command that adds the rest."""
 
 import importlib.util
 import os
@@ -34,7 +34,7 @@ class Check:
         what: its name.
         needed: what would do.
         found: what is there.
-        state: ``"ok"``, ``"note"`` (works, but the numbers or the time may differ) or ``"missing"``.
+        state: ``"ok"``, ``"missing"``, or ``"note"``: works, but numbers or time may differ.
         fix: the command or step that mends it; empty if the state is ``"ok"``.
     """
 
@@ -105,7 +105,7 @@ def _purpose(notebook: str) -> str:
 
 
 def preset_table(preset: str) -> list[tuple[str, str, str]]:
-    """Return ``(notebook, parameter, value)`` for each value that differs from the notebook's own."""
+    """Return ``(notebook, parameter, value)`` of each value that a preset changes."""
     table = []
     for number, section in read_preset(preset).items():
         notebook = notebook_path(number).stem
@@ -139,7 +139,8 @@ def _package(name: str, pinned: str) -> Check:
         return Check(name, pinned, "not installed", "missing", INSTALL)
     if installed.split("+")[0] == pinned:  # 2.6.0+cpu: torch built for a device
         return Check(name, pinned, installed, "ok")
-    return Check(name, pinned, installed, "note", f"{INSTALL}; with other versions numbers may move")
+    fix = f"{INSTALL}; with other versions numbers may move"
+    return Check(name, pinned, installed, "note", fix)
 
 
 def _models() -> Check:
@@ -161,7 +162,10 @@ def _has_digest(path: Path, digest: str) -> bool:
 
 
 def _digests(card: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file by the models' card; nothing if the card is missing or damaged."""
+    """Return the SHA-256 of each file by the models' card.
+
+    A card that is missing or damaged names no file.
+    """
     try:
         digests = read_json(card)["sha256"]
         return {name: digest for name, digest in digests.items()}

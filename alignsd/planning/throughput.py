@@ -1,4 +1,4 @@
-"""Measure how long this machine takes for one unit of each kind of work at full size, and how much memory.
+"""Measure time and memory of one unit of each kind of work at full size on this machine.
 
 The models have the published architectures and random weights, so that nothing has to be
 downloaded before the cost is known.

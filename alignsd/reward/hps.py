@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from open_clip import CLIP
+from torch import Tensor
 
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import read_image
@@ -146,7 +147,7 @@ class HpsRecipe:
         return max(1, round(self.epochs * choices / self.batch))
 
 
-def unlock(model: nn.Module, image_groups: int, text_layers: int) -> int:
+def unlock(model: CLIP, image_groups: int, text_layers: int) -> int:
     """Freeze a CLIP except for the last layers, and return the number of trained parameters.
 
     Args:
@@ -200,7 +201,7 @@ def train_hps(
         )
     reader = ThreadPoolExecutor(max_workers=READERS)  # decoding releases the interpreter lock
 
-    def loss_of_step(model: nn.Module, step: int) -> Tensor:
+    def loss_of_step(model: CLIP, step: int) -> Tensor:
         index = batch_indices(len(rows), recipe.batch, step, recipe.seed)
         batch = [rows[i] for i in index]
         images = _images(reader, folder, batch, recipe, step)
@@ -208,7 +209,8 @@ def train_hps(
 
     if steps:
         with torch.no_grad():
-            clip.model.logit_scale.fill_(math.log(recipe.initial_scale))
+            logit_scale = clip.model.get_parameter("logit_scale")
+            logit_scale.fill_(math.log(recipe.initial_scale))
     with reader:
         yield from train(clip.model, loss_of_step, optimization, checkpointing)
 
@@ -235,7 +237,7 @@ def _images(
 
 
 def _loss_of_choices(
-    model: nn.Module, clip: Clip, choices: Sequence[Choice], images: Sequence[np.ndarray]
+    model: CLIP, clip: Clip, choices: Sequence[Choice], images: Sequence[np.ndarray]
 ) -> Tensor:
     """Return the loss of a batch of choices, a scalar.
 

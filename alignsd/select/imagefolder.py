@@ -21,7 +21,7 @@ from alignsd.base import images
 from alignsd.base.atomic import replacing
 from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image, save_png
-from alignsd.base.paths import shown, user_path
+from alignsd.base.paths import shown
 from alignsd.base.progress import track
 from alignsd.base.reading import is_foreign_member, is_text, listed, read_json_lines
 
@@ -366,56 +366,3 @@ def _as_spelt(folder: Path, parent: str, part: str) -> str | None:
         if os.path.exists(folder / path):
             return path
     return None
-
-
-def regularization_folder(
-    source: str,
-    n: int,
-    own: Path,
-    seed: int,
-    minimum_rating: float = 6.5,
-    clip: str = "miniature/clip",
-    aesthetic: str = "miniature/aesthetic",
-    device: str = "auto",
-) -> Path:
-    """Return the imagefolder that a notebook's parameter ``regularization`` names.
-
-    Args:
-        source: an imagefolder; a folder of webdataset shards, unpacked into ``own``; or ``"miniature"``: write pictures of the
-            simulated web into ``own``.
-        n: number of pictures that the miniature writes.
-        own: where to write.
-        seed: which pictures of the web.
-        minimum_rating: of the aesthetic predictor, 1-10 (paper: LAION aesthetics 6.5+).
-        clip, aesthetic, device: of the predictor that rates the miniature's.
-
-    Raises:
-        Problem: if the folder does not exist.
-    """
-    if source == "miniature":
-        from alignsd.miniature.corpus import write_regularization
-
-        write_regularization(own, n, seed, minimum_rating, clip, aesthetic, device)
-        return own
-    folder = user_path(source)
-    if not os.path.isdir(folder):  # False, too, for a name that no folder can have
-        raise Problem(
-            "The folder of regularization images does not exist.",
-            expected="an imagefolder, webdataset shards, or miniature",
-            found=f"a file, {source!r}" if os.path.isfile(folder) else repr(source[:200]),
-            cause="a misspelt path, or a file in place of its folder",
-            fix="set the parameter `regularization` of 05",
-        )
-    if os.path.lexists(folder / METADATA) or not listed(folder, ".tar"):
-        return folder
-    from alignsd.adapt.webshards import unpack_shards
-
-    counts = unpack_shards(folder, own)
-    if len(counts) > 1:
-        told = ", ".join(
-            f"{count} x {reason}" for reason, count in counts.items() if reason != "unpacked"
-        )
-        warnings.warn(
-            f"{folder.name}: {counts['unpacked']} pictures unpacked; left out: {told}", stacklevel=2
-        )
-    return own

@@ -35,7 +35,8 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_json_takes_numpy_and_refuses_what_is_not_finite(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"n": np.int64(3), "x": np.float32(0.5), "list": np.arange(2), "ü": None})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"n": 3, "x": 0.5, "list": [0, 1], "ü": None}
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written == {"n": 3, "x": 0.5, "list": [0, 1], "ü": None}
     for bad in (float("nan"), np.float64("inf"), {1, 2}):
         with pytest.raises(Problem, match=r"a\.json could not be written"):
             write_json(path, {"bad": bad})
@@ -46,7 +47,9 @@ def test_table_comes_back(tmp_path):
     table = pd.DataFrame({"id": [3, 1], "names": [["a", "b"], []]}, index=[5, 6])
     write_table(tmp_path / "t.parquet", table)
     back = pd.read_parquet(tmp_path / "t.parquet")
-    assert back["id"].tolist() == [3, 1] and list(back["names"][0]) == ["a", "b"] and back.index.tolist() == [0, 1]
+    assert back["id"].tolist() == [3, 1]
+    assert list(back["names"][0]) == ["a", "b"]
+    assert back.index.tolist() == [0, 1]
 
 
 def test_a_table_that_cannot_be_read_gives_a_reason(tmp_path):

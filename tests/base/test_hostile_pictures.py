@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alignsd.adapt import lora
+from alignsd.adapt import examples
 from alignsd.base import images
 from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image, save_jpeg, save_png
@@ -180,12 +180,12 @@ def test_the_longest_name_that_a_disk_takes_is_written(tmp_path):
 @pytest.mark.parametrize("size", [64, 512])
 def test_a_picture_one_pixel_wide_is_cropped_without_being_blown_up(monkeypatch, shape, size):
     asked = []
-    scaled = lora._scaled
+    scaled = examples._scaled
     monkeypatch.setattr(
-        lora, "_scaled", lambda image, new, box=None: asked.append(new) or scaled(image, new, box)
+        examples, "_scaled", lambda image, new, box=None: asked.append(new) or scaled(image, new, box)
     )
     picture = np.full((*shape, 3), 7, np.uint8)
-    square = lora.crop(picture, size, np.random.default_rng(0))
+    square = examples.crop(picture, size, np.random.default_rng(0))
     assert square.shape == (size, size, 3) and (square == 7).all()
     assert all(width * height <= images.MAX_PIXELS for width, height in asked)
 
@@ -194,8 +194,8 @@ def test_a_picture_one_pixel_wide_is_cropped_without_being_blown_up(monkeypatch,
 def test_cropping_before_scaling_gives_about_the_same(monkeypatch, shape):
     ramp = np.add.outer(np.arange(shape[0]), np.arange(shape[1]))[..., None].repeat(3, 2)
     picture = (ramp % 256 // 2).astype(np.uint8)
-    usual = lora.crop(picture, 64, np.random.default_rng(3))
-    monkeypatch.setattr(lora, "MAX_PIXELS", 0)
-    narrow = lora.crop(picture, 64, np.random.default_rng(3))
+    usual = examples.crop(picture, 64, np.random.default_rng(3))
+    monkeypatch.setattr(examples, "MAX_PIXELS", 0)
+    narrow = examples.crop(picture, 64, np.random.default_rng(3))
     close = np.abs(usual.astype(int) - narrow) <= 3
     assert close[2:-2, 2:-2].mean() > 0.95  # where the ramp starts anew neighbours differ

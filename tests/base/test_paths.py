@@ -3,15 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alignsd import sources
+from alignsd.adapt.regularization import Wanted
 from alignsd.base import folders, paths
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
-from alignsd.collect import channel, exports, privacy
-from alignsd.compare import arms, fid
+from alignsd.collect import exports, privacy
 from alignsd.kit.provenance import file_sha256
 from alignsd.kit.stage import begin
 from alignsd.models import clip, registry
-from alignsd.select import diffusiondb, imagefolder
+from alignsd.select import diffusiondb
 
 
 def test_folders_of_a_run(kit):
@@ -25,7 +26,8 @@ def test_folders_of_a_run(kit):
 def test_output_can_lie_elsewhere(kit, monkeypatch, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("disk")
     monkeypatch.setenv("ALIGNSD_OUTPUT", str(elsewhere))
-    assert paths.run_dir("mini") == elsewhere / "papermill_runs" / "mini" and paths.notebooks() == kit / "notebooks"
+    assert paths.run_dir("mini") == elsewhere / "papermill_runs" / "mini"
+    assert paths.notebooks() == kit / "notebooks"
     assert paths.shown(paths.figures_dir("mini") / "a.png") == "figures/mini/a.png"
 
 
@@ -56,10 +58,12 @@ def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebo
     assert paths.user_path("data/a") == own / "a" and paths.user_path("/a") == Path("/a")
     stage = begin("01_first", {"run": "mini", "seed": 0})
     assert stage.input("00_none", instead="data") == own
-    assert arms.read_prompts("data/names.txt", 2, seed=0) == ["one", "two"] == privacy.read_names("data/names.txt")
+    assert sources.prompts("data/names.txt", 2, seed=0) == ["one", "two"]
+    assert privacy.read_names("data/names.txt") == ["one", "two"]
     assert exports.export_files("data/channel.json") == [own / "channel.json"]
-    assert diffusiondb.parts_folder("data", own) == own == imagefolder.regularization_folder("data", 1, own, 0)
-    pictures, _ = fid.reference_pictures("data", [], seed=0)
+    assert diffusiondb.parts_folder("data") == own
+    assert sources.regularization("data", own, 0, Wanted(1)) == own
+    pictures, _ = sources.fid_reference("data", [], seed=0)
     assert len(list(pictures)) == 2
     assert registry.resolve("data/names.txt") == str(own / "names.txt") and registry.resolve("ViT-L-14") == "ViT-L-14"
     assert file_sha256("data/names.txt") == file_sha256(own / "names.txt")
@@ -90,7 +94,7 @@ def test_a_user_without_an_entry_and_without_home(kit, monkeypatch):
         paths.user_path("~/data")
 
 
-def test_an_output_folder_may_start_at_home_or_where_the_command_was_typed(kit, monkeypatch, tmp_path):
+def test_an_output_folder_may_start_at_home_or_where_the_reader_is(kit, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ALIGNSD_OUTPUT", "~/out")
     assert paths.output() == tmp_path / "out"

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from alignsd.adapt import regularization
+from alignsd import sources
+from alignsd.adapt.regularization import Wanted, regularization_pictures
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.base.reading import read_lines
 from alignsd.collect import exports, hpd, own_choices
 from alignsd.collect.own import rows as own_rows
-from alignsd.compare import arms, fid, user_study
+from alignsd.compare import fid, user_study
 from alignsd.kit import presets
 from alignsd.models import aesthetic
 from alignsd.select import imagefolder
@@ -136,13 +137,13 @@ def test_lines_of_every_system(tmp_path, end):
 def test_a_file_without_prompts_is_told(tmp_path, content, words):
     (tmp_path / "p.txt").write_text(content)
     with pytest.raises(Problem, match=words) as told:
-        arms.read_prompts(str(tmp_path / "p.txt"), 1, 0)
+        sources.prompts(str(tmp_path / "p.txt"), 1, 0)
     assert "prompt_count" not in told.value.fix
 
 
 def test_a_prompt_may_start_with_an_angle_bracket(tmp_path):
     (tmp_path / "p.txt").write_text("<lora:x:1> a cat\n")
-    assert arms.read_prompts(str(tmp_path / "p.txt"), 1, 0) == ["<lora:x:1> a cat"]
+    assert sources.prompts(str(tmp_path / "p.txt"), 1, 0) == ["<lora:x:1> a cat"]
 
 
 # --- image folders and shards -------------------------------------------------------------------
@@ -199,9 +200,8 @@ def test_what_lies_in_place_of_the_metadata_is_told(tmp_path, name, words):
 def test_shards_that_cannot_be_unpacked_are_told(tmp_path, name, mode, words):
     shard(tmp_path / "shards" / name, mode)
     with pytest.raises(Problem, match=words):
-        regularization.regularization_pictures(
-            str(tmp_path / "shards"), 1, tmp_path / "own", 0, aesthetic=""
-        )
+        folder = sources.regularization(str(tmp_path / "shards"), tmp_path / "own", 0, Wanted(1))
+        regularization_pictures(folder, Wanted(1))
 
 
 def test_no_usable_line_names_its_own_cause(folder):

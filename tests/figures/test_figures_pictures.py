@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from alignsd.base.colours import VERMILLION
 from alignsd.base.images import read_image, save_png
 from alignsd.figures import comparing, finetuning, pictures, publish, qualitative
-from alignsd.figures.style import VERMILLION
 from alignsd.figures.text import shortened
 from alignsd.miniature import WEIGHTS
 from alignsd.miniature.samples import samples

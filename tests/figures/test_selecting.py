@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from alignsd.figures import selecting as plots
-from alignsd.select import rule
+from alignsd.select import picks, rule
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_blur_limit_is_counted(scores):
 
 def test_flaw_rates_have_error_bars_or_say_why_not(selected):
     flawed = pd.Series(selected["role"].eq("negative").to_numpy(), index=selected["image"])
-    rates = rule.flaw_rates(selected, flawed)
+    rates = picks.flaw_rates(selected, flawed)
     ax = plots.flaw_rates(Figure().subplots(), rates)
     assert [bar.get_height() for bar in ax.patches] == pytest.approx((100 * rates["rate"]).tolist())
     assert len(ax.collections) == 1, "the intervals"

@@ -15,10 +15,11 @@ from alignsd.compare import scorecard
 from alignsd.kit import parameters
 from alignsd.kit.lineage import read_run
 from alignsd.kit.presets import read_preset, resolve
+from alignsd.kit.provenance import code_sha256, source_sha256
 from alignsd.kit.records import expected_seconds, preset_of, read_record, record_path
 from alignsd.kit.stage import begin
 from alignsd.kit.stage_record import input_state, read_metrics
-from alignsd.running import runner
+from alignsd.running.tasks import Request, prepare
 
 DEEP = 100_000
 PRESETS = {
@@ -147,7 +148,7 @@ def finished(notebook, kit):
     stage = begin("01_first", {"run": "trial", "steps": 3})
     stage.finish({"accuracy": 0.5})
     record = {"notebook": "01_first", "preset": "mini", "seconds": 2.0}
-    record |= {"code_sha256": runner.code_sha256(source), "source_sha256": runner.source_sha256(source)}
+    record |= {"code_sha256": code_sha256(source), "source_sha256": source_sha256(source)}
     write_json(record_path("trial", "01_first"), record)
     (kit / "papermill_runs/trial/01_first.ipynb").write_text(source.read_text())
     write_json(kit / "papermill_runs/trial/run.json", {"preset": "mini"})
@@ -161,8 +162,13 @@ def finished(notebook, kit):
 def test_a_damaged_file_of_a_run_is_named_or_made_anew(finished, name, shape):
     """Each reader of a run's files gives our own error that names a file, or goes on with a right value."""
     finished[name].write_bytes(SHAPES[shape])
-    calls = [lambda: runner.plan("mini", "trial"), lambda: input_state("trial", "01_first"), lambda: read_metrics("trial", "01_first"),
-             lambda: read_record("trial", "01_first"), lambda: read_run("trial")]
+    calls = [
+        lambda: prepare(Request("trial", "mini")),
+        lambda: input_state("trial", "01_first"),
+        lambda: read_metrics("trial", "01_first"),
+        lambda: read_record("trial", "01_first"),
+        lambda: read_run("trial"),
+    ]
     for call in calls:
         try:
             call()
@@ -178,7 +184,7 @@ def test_a_folder_in_place_of_a_file_of_a_run_is_told(finished, name):
     finished[name].unlink()
     finished[name].mkdir()
     try:
-        runner.plan("mini", "trial")
+        prepare(Request("trial", "mini"))
     except Problem as told:
         assert ".json" in str(told)
     assert expected_seconds("mini", "other") in ({"01_first": 2.0}, {})

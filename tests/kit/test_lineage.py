@@ -12,6 +12,7 @@ from alignsd.kit.records import read_json
 from alignsd.kit.stage import begin
 from alignsd.kit.stage_record import input_state, read_metrics
 from alignsd.running import runner
+from alignsd.running.tasks import Request, prepare
 
 BEGIN = "from alignsd.kit.stage import begin\nstage = begin({name!r}, globals(), needs={needs})"
 BODIES = {
@@ -30,7 +31,7 @@ def three(notebook):
 
 def run(name: str = "mini", **options) -> list[str]:
     """Carry out a run as the command does; return the names of the notebooks that were run."""
-    plan = runner.prepare(options.pop("preset", None), name, **options)
+    plan = prepare(Request(name, **options))
     runner.note(plan)
     for task in plan.tasks:
         (runner.carry_out if task.todo else runner.leave)(task)
@@ -101,7 +102,7 @@ def test_a_parent_that_ran_again_is_noticed(three, kit):
     run("trial", parent="mini", settings=["02.steps=20"])
     path = kit / "papermill_runs/mini/stages/01_first/metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"rate": 0.75}))
-    assert [t.reason for t in runner.plan("mini", "trial")][1] == "its inputs changed"
+    assert [t.reason for t in prepare(Request("trial", "mini")).tasks][1] == "its inputs changed"
 
 
 @pytest.mark.parametrize(("name", "parent", "words"), [
@@ -115,7 +116,7 @@ def test_impossible_parents_are_told(three, kit, name, parent, words):
     (kit / "papermill_runs/other/stages/01_first").mkdir(parents=True)
     (kit / "papermill_runs/other/stages/01_first/config.json").write_text("{}")
     with pytest.raises(Problem, match=words):
-        runner.prepare("mini", name, parent=parent)
+        prepare(Request(name, "mini", parent=parent))
 
 
 def test_another_parent_and_a_circle_are_told(three, kit):
@@ -123,7 +124,7 @@ def test_another_parent_and_a_circle_are_told(three, kit):
     run("one", parent="mini", settings=["03.size=2"])
     run("two", parent="one", settings=["03.size=3"])
     with pytest.raises(Problem, match="--from-run mini"):
-        runner.prepare("mini", "one", parent="two")
+        prepare(Request("one", "mini", parent="two"))
     (kit / "papermill_runs/mini/run.json").write_text('{"preset": "mini", "parent": "two"}')
     with pytest.raises(Problem, match="one -> mini -> two -> one"):
         lineage.lineage("one")

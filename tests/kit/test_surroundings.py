@@ -13,7 +13,9 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import root
 from alignsd.kit import surroundings
 from alignsd.kit.stage import begin
-from alignsd.running.execution import _without_paths, execute, kernel_environment
+from alignsd.running.execution import execute
+from alignsd.running.kernels.environment import kernel_environment
+from alignsd.running.publishing import _without_paths
 
 COMMAND = "from alignsd.cli import main; main()"
 

@@ -15,7 +15,8 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from open_clip.model import build_model_from_openai_state_dict
 
 from alignsd.base.errors import Problem
-from alignsd.models.clip import embed_images, load_clip, swap_activation, to_square
+from alignsd.models.clip import embed_images, load_clip, swap_activation
+from alignsd.models.clip_pictures import to_square
 from alignsd.reward.hps import score
 
 PROMPTS = ["a person in a red shirt", "a person waving on the beach"]

@@ -1,7 +1,7 @@
 """Computations side by side: the same values as one after the other, at the same time, and nothing left changed."""
 
-import functools
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from alignsd.adapt import lora
+from alignsd.adapt.examples import Examples
 from alignsd.models.parallel import MOST, lanes, together
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
+from alignsd.models.training import Checkpointing
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -106,17 +108,31 @@ def _weights(pipeline):
     return [value for value in pipeline.unet.parameters() if value.requires_grad]
 
 
+RECIPE = lora.LoraRecipe(
+    identifier="Weird image. ",
+    identifier_alone=0.5,
+    steps=3,
+    batch=4,
+    micro_batch=2,
+    learning_rate=1e-3,
+    schedule="constant",
+    weight_decay=1e-2,
+    snr_gamma=0.0,
+    rank=4,
+    seed=0,
+)
+
+
 def test_two_trainings_together_end_like_each_alone():
     """If it failed, the adapted model and its control would depend on each other."""
     moments = np.random.default_rng(0).random((4, 8, 8, 8), dtype=np.float32)
-    examples = lora.Examples([moments], np.arange(4), ["a person"] * 4, np.array([True, False, True, False]))
-    recipe = dict(identifier="Weird image. ", identifier_alone=0.5, steps=3, batch=4, micro_batch=2, learning_rate=1e-3,
-                  schedule="constant", weight_decay=1e-2, snr_gamma=0.0)
+    negative = np.array([True, False, True, False])
+    examples = Examples([moments], np.arange(4), ["a person"] * 4, negative)
 
     def start(seed):
         pipeline = load_pipeline("miniature/stable-diffusion", device="cpu")
         lora.add_lora(pipeline.unet, rank=4, seed=0)
-        return pipeline, lora.finetune(pipeline, examples, seed=seed, **recipe)
+        return pipeline, lora.finetune(pipeline, examples, replace(RECIPE, seed=seed))
 
     both = {name: start(seed) for name, seed in (("a", 0), ("b", 1))}
     losses = list(together({name: training for name, (_, training) in both.items()}, CPU))
@@ -153,17 +169,27 @@ def test_prompts_are_encoded_before_the_cores_part(monkeypatch):
     assert len(threads) == 3 and set(threads) == {threading.main_thread()}
 
 
-def test_two_trainings_that_were_stopped_together_end_alike(tmp_path, monkeypatch):
+def test_two_trainings_that_were_stopped_together_end_alike(tmp_path):
     """If it failed, a stopped notebook 05 would end with other weights than one that was not."""
-    monkeypatch.setattr(lora, "train", functools.partial(lora.train, checkpoint_every=2))
+    recipe = replace(RECIPE, steps=5, micro_batch=4, schedule="cosine", snr_gamma=1.0)
     moments = np.random.default_rng(0).random((4, 8, 8, 8), dtype=np.float32)
-    examples = lora.Examples([moments], np.arange(4), ["a person"] * 4, np.array([True, False, True, False]))
+    negative = np.array([True, False, True, False])
+    examples = Examples([moments], np.arange(4), ["a person"] * 4, negative)
+
+    def start_one(folder, name, seed):
+        return lora.adapt(
+            "miniature/stable-diffusion",
+            "cpu",
+            examples,
+            replace(recipe, seed=seed),
+            folder / name,
+            about={},
+            checkpointing=Checkpointing(folder / f"{name}.pt", every=2),
+        )
 
     def start(folder):
-        return together({name: lora.adapt(
-            "miniature/stable-diffusion", "cpu", 4, examples, tmp_path / folder / name, {}, checkpoint=tmp_path / folder / f"{name}.pt",
-            identifier="Weird image. ", identifier_alone=0.5, steps=5, batch=4, micro_batch=4, learning_rate=1e-3, schedule="cosine",
-            weight_decay=1e-2, snr_gamma=1.0, seed=seed) for seed, name in enumerate("ab")}, CPU)
+        trainings = {n: start_one(tmp_path / folder, n, seed) for seed, n in enumerate("ab")}
+        return together(trainings, CPU)
 
     (tmp_path / "whole").mkdir()
     (tmp_path / "stopped").mkdir()

@@ -1,5 +1,7 @@
 """Generation and fine-tuning on the shipped miniature model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +9,13 @@ import torch
 from safetensors.torch import load_file
 
 from alignsd.adapt import lora
+from alignsd.adapt.examples import crop, encode_examples
 from alignsd.base.errors import Problem
-from alignsd.base.images import read_image, save_png
-from alignsd.compare import arms
+from alignsd.base.images import save_png
 from alignsd.miniature.web import make_web
 from alignsd.models import lora_files
 from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
+from alignsd.models.training import Checkpointing
 
 PROMPT = "a person in a red shirt standing on the beach"
 
@@ -68,27 +71,37 @@ def examples(tmp_path, pipeline):
         save_png(tmp_path / f"{i}.png", picture)
     table = pd.DataFrame({"file_name": [f"{i}.png" for i in range(12)], "text": web.captions,
                           "label": ["positive", "negative"] * 6, "folder": str(tmp_path)})
-    return lora.encode_examples(pipeline, table, 64, seed=0, store=tmp_path / "latents")
+    return encode_examples(pipeline, table, 64, seed=0, store=tmp_path / "latents")
 
 
-def _tune(examples, checkpoint=None, stop=None, steps=6, micro_batch=4):
+RECIPE = lora.LoraRecipe(
+    identifier="Weird image. ",
+    identifier_alone=0.5,
+    steps=6,
+    batch=4,
+    micro_batch=4,
+    learning_rate=1e-3,
+    schedule="cosine",
+    weight_decay=1e-2,
+    snr_gamma=1.0,
+    rank=4,
+    seed=0,
+)
+
+
+def _tune(examples, checkpoint=None, stop=None, **changes):
     pipe = load_pipeline("miniature/stable-diffusion", device="cpu")
     lora.add_lora(pipe.unet, rank=4, seed=0)
-    run = lora.finetune(pipe, examples, identifier="Weird image. ", identifier_alone=0.5, steps=steps, batch=4,
-                        micro_batch=micro_batch, learning_rate=1e-3, schedule="cosine", weight_decay=1e-2, snr_gamma=1.0, seed=0,
-                        checkpoint=checkpoint)
+    checkpointing = Checkpointing(checkpoint, every=2) if checkpoint else None
     losses = []
-    for step, loss in run:
+    for step, loss in lora.finetune(pipe, examples, replace(RECIPE, **changes), checkpointing):
         losses.append(loss)
         if step == stop:
             break
     return pipe, losses
 
 
-def test_fine_tuning_resumes_to_the_bit(tmp_path, examples, monkeypatch):
-    import functools
-
-    monkeypatch.setattr(lora, "train", functools.partial(lora.train, checkpoint_every=2))
+def test_fine_tuning_resumes_to_the_bit(tmp_path, examples):
     whole, losses = _tune(examples)
     _tune(examples, tmp_path / "c.pt", stop=3)
     resumed, again = _tune(examples, tmp_path / "c.pt")
@@ -97,10 +110,10 @@ def test_fine_tuning_resumes_to_the_bit(tmp_path, examples, monkeypatch):
 
 
 def test_an_adaptation_loads_trains_and_saves(tmp_path, examples):
-    recipe = dict(identifier="Weird image. ", identifier_alone=0.5, steps=2, batch=4, micro_batch=4, learning_rate=1e-3,
-                  schedule="cosine", weight_decay=1e-2, snr_gamma=1.0, seed=0)
+    recipe = replace(RECIPE, steps=2)
     about = {"base model": "miniature/stable-diffusion"}
-    seen = list(lora.adapt("miniature/stable-diffusion", "cpu", 4, examples, tmp_path / "adapter", about, **recipe))
+    base = "miniature/stable-diffusion"
+    seen = list(lora.adapt(base, "cpu", examples, recipe, tmp_path / "adapter", about))
     by_hand, losses = _tune(examples, steps=2)
     assert [(step, loss) for step, loss, _ in seen] == list(enumerate(losses))
     lora_files.save_lora(by_hand.unet, tmp_path / "by_hand", about)
@@ -127,7 +140,7 @@ def test_the_lora_trains_attention_alone_and_reloads(tmp_path, examples):
 
 
 def test_negatives_get_the_identifier_and_some_nothing_else(examples):
-    captions = lora.captions_of(examples, np.arange(12), "Weird image. ", 0.5, np.random.default_rng(0))
+    captions = lora.captions_of(examples, np.arange(12), RECIPE, np.random.default_rng(0))
     for i, caption in enumerate(captions):
         assert caption.startswith("Weird image. ") == bool(examples.negative[i])
     alone = [caption == "Weird image. " for caption, negative in zip(captions, examples.negative, strict=True) if negative]
@@ -137,35 +150,6 @@ def test_negatives_get_the_identifier_and_some_nothing_else(examples):
 def test_crop_scales_the_short_side_and_cuts_a_square():
     image = np.zeros((100, 200, 3), np.uint8)
     image[:, 100:] = 255
-    square = lora.crop(image, 64, np.random.default_rng(0))
+    square = crop(image, 64, np.random.default_rng(0))
     assert square.shape == (64, 64, 3)
-    assert (lora.crop(square, 64, np.random.default_rng(1)) == square).all()
-
-
-def test_arms_share_prompts_and_seeds_and_more_prompts_change_none(tmp_path):
-    prompts = arms.read_prompts("miniature", 5, seed=0)
-    adapters = ["", "adapted", "regularization_only"]
-    plan, longer = (arms.plan(texts, "Weird image. ", n, 0, adapters) for texts, n in ((prompts, 2), ([*prompts, "x"], 3)))
-    seeds = plan.groupby("id")["seed"].nunique()
-    assert (seeds == 1).all() and len(plan) == len(arms.ARMS) * 10
-    assert len(plan.merge(longer, on=["arm", "id", "seed", "prompt", "negative"])) == len(plan)
-    paper = plan[plan["arm"] == "adapted_negative"]
-    assert (paper["negative"] == "Weird image. ").all() and (paper["prompt"] == plan[plan["arm"] == "original"]["prompt"].to_numpy()).all()
-
-
-def test_drawing_again_keeps_what_exists(tmp_path):
-    original = arms.plan(arms.read_prompts("miniature", 1, seed=0), "Weird image. ", 2, 0, [""]).query("arm == 'original'")
-    settings = dict(model="miniature/stable-diffusion", adapters={"": None}, folder=tmp_path, steps=2, guidance=3.0, batch=2,
-                    device="cpu")
-    arms.draw(original, **settings)
-    first = [read_image(tmp_path / file) for file in original["file"]]
-    (tmp_path / original["file"].iloc[1]).unlink()
-    arms.draw(original, **settings)
-    for image, file in zip(first, original["file"], strict=True):
-        assert (image == read_image(tmp_path / file)).all()
-
-
-def test_short_prompt_files_are_told(tmp_path):
-    (tmp_path / "prompts.txt").write_text("one\n\none\n")
-    with pytest.raises(Problem, match="not enough prompts"):
-        arms.read_prompts(str(tmp_path / "prompts.txt"), 2, seed=0)
+    assert (crop(square, 64, np.random.default_rng(1)) == square).all()

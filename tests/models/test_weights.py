@@ -17,7 +17,8 @@ from alignsd.base.errors import Problem
 from alignsd.miniature.judge import load_judge
 from alignsd.models import weights
 from alignsd.models.aesthetic import load_aesthetic
-from alignsd.models.clip import load_clip, read_weights
+from alignsd.models.clip import load_clip
+from alignsd.models.clip_weights import read_weights
 from alignsd.models.lora_files import read_lora
 from alignsd.models.registry import resolve
 

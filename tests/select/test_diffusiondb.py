@@ -28,34 +28,52 @@ def write_zip(path, members: dict[str, bytes], entries) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
-        if entries is not None:
-            archive.writestr(f"{path.stem}.json", entries if isinstance(entries, (str, bytes)) else json.dumps(entries))
+        if entries is None:
+            return
+        content = entries if isinstance(entries, (str, bytes)) else json.dumps(entries)
+        archive.writestr(f"{path.stem}.json", content)
 
 
 @pytest.fixture
 def part(tmp_path):
     """A part with one of every fault that is counted."""
     path = tmp_path / "images" / "part-000001.zip"
-    write_zip(path, {"good.png": encoded(9), "broken.png": encoded()[:40], "orphan.png": encoded(), "notes.txt": b"hello",
-                     "number.png": encoded(), "sub/good.png": encoded(1)},
-              {"good.png": ENTRY, "broken.png": ENTRY, "gone.png": ENTRY, "number.png": {"p": 3}})
+    members = {
+        "good.png": encoded(9),
+        "broken.png": encoded()[:40],
+        "orphan.png": encoded(),
+        "notes.txt": b"hello",
+        "number.png": encoded(),
+        "sub/good.png": encoded(1),
+    }
+    entries = {"good.png": ENTRY, "broken.png": ENTRY, "gone.png": ENTRY, "number.png": {"p": 3}}
+    write_zip(path, members, entries)
     return path
 
 
 def test_every_fault_is_a_row(part):
-    status = diffusiondb.list_part(part).groupby("image")["status"].agg(list).to_dict()
-    assert status == {"good.png": ["ok", "repeated name"], "broken.png": ["ok"], "orphan.png": ["image without entry"],
-                      "notes.txt": ["foreign member"], "number.png": ["entry without prompt"],
-                      "gone.png": ["entry without image"]}
+    status = diffusiondb.list_part(part).groupby("image")["status"].agg(list)
+    assert status.to_dict() == {
+        "good.png": ["ok", "repeated name"],
+        "broken.png": ["ok"],
+        "orphan.png": ["image without entry"],
+        "notes.txt": ["foreign member"],
+        "number.png": ["entry without prompt"],
+        "gone.png": ["entry without image"],
+    }
 
 
 def test_prompt_and_seed_come_from_the_json(part):
     row = diffusiondb.list_part(part).iloc[0]
-    assert (row["part"], row["image"], row["prompt"], row["seed"]) == ("part-000001", "good.png", "a cat", 7)
+    assert row["part"] == "part-000001"
+    assert row["image"] == "good.png"
+    assert row["prompt"] == "a cat"
+    assert row["seed"] == 7
 
 
 def test_images_come_from_the_zip_or_say_why_not(part):
-    good, broken, absent = diffusiondb.read_members(part, ["good.png", "broken.png", "absent.png"])
+    members = ["good.png", "broken.png", "absent.png"]
+    good, broken, absent = diffusiondb.read_members(part, members)
     assert good.shape == (4, 6, 3) and (good == 9).all()
     assert isinstance(broken, BadImage) and isinstance(absent, BadImage)
 
@@ -86,20 +104,23 @@ def test_a_zip_that_cannot_be_opened_is_a_problem(part, content):
 
 def test_half_a_surrogate_pair_does_not_reach_the_tables(tmp_path):
     path = tmp_path / "part-000001.zip"
-    write_zip(path, {"a.png": encoded()}, '{"a.png": {"p": "cat \\ud83d"}, "\\ud83d.png": {"p": "x", "se": 1e400}}')
+    entries = '{"a.png": {"p": "cat \\ud83d"}, "\\ud83d.png": {"p": "x", "se": 1e400}}'
+    write_zip(path, {"a.png": encoded()}, entries)
     table = diffusiondb.list_part(path)
     table.to_parquet(tmp_path / "table.parquet")
     assert table["prompt"].tolist() == ["cat ?", "x"] and table["seed"].isna().all()
 
 
 def test_the_large_set_has_webp_and_two_folders(tmp_path):
-    write_zip(tmp_path / "diffusiondb-large-part-2" / "part-010001.zip", {"b.webp": encoded(5, "WEBP")}, {"b.webp": ENTRY})
-    write_zip(tmp_path / "diffusiondb-large-part-1" / "part-000002.zip", {"a.webp": encoded(6, "WEBP")}, {"a.webp": ENTRY})
-    (tmp_path / "diffusiondb-large-part-1" / "part-2.zip").write_bytes(b"")
+    first, second = (tmp_path / f"diffusiondb-large-part-{number}" for number in (1, 2))
+    write_zip(second / "part-010001.zip", {"b.webp": encoded(5, "WEBP")}, {"b.webp": ENTRY})
+    write_zip(first / "part-000002.zip", {"a.webp": encoded(6, "WEBP")}, {"a.webp": ENTRY})
+    (first / "part-2.zip").write_bytes(b"")
     assert list(diffusiondb.find_parts(tmp_path)) == ["part-000002", "part-010001"]
     rows = pd.DataFrame({"part": ["part-010001", "part-000002"], "image": ["b.webp", "a.webp"]})
     pictures = dict(diffusiondb.read_pictures(tmp_path, rows))
-    assert {name: int(image.max()) for name, image in pictures.items()} == {"a.webp": 6, "b.webp": 5}
+    brightness = {name: int(image.max()) for name, image in pictures.items()}
+    assert brightness == {"a.webp": 6, "b.webp": 5}
 
 
 def test_both_sets_in_one_folder_are_a_problem(part):
@@ -112,14 +133,16 @@ def test_no_parts_are_a_problem(tmp_path):
     with pytest.raises(Problem, match="no DiffusionDB parts"):
         diffusiondb.find_parts(tmp_path)
     with pytest.raises(Problem, match="does not exist"):
-        diffusiondb.parts_folder(str(tmp_path / "nowhere"), tmp_path)
+        diffusiondb.parts_folder(str(tmp_path / "nowhere"))
 
 
 def test_read_pictures_refuses_a_part_that_was_replaced(part):
-    with pytest.raises(Problem, match="not the part that was scored"):
-        list(diffusiondb.read_pictures(part.parent, pd.DataFrame({"part": ["part-000001"], "image": ["other.png"]})))
-    with pytest.raises(Problem, match=r"part-000002\.zip is missing"):
-        list(diffusiondb.read_pictures(part.parent, pd.DataFrame({"part": ["part-000002"], "image": ["good.png"]})))
+    replaced = pd.DataFrame({"part": ["part-000001"], "image": ["other.png"]})
+    with pytest.raises(Problem, match="(?s)not the part that was scored.*--force 03"):
+        list(diffusiondb.read_pictures(part.parent, replaced))
+    moved_away = pd.DataFrame({"part": ["part-000002"], "image": ["good.png"]})
+    with pytest.raises(Problem, match=r"(?s)part-000002\.zip is missing.*--force 03"):
+        list(diffusiondb.read_pictures(part.parent, moved_away))
 
 
 def test_an_image_that_claims_to_be_huge_is_not_unpacked(part, monkeypatch):
@@ -129,7 +152,8 @@ def test_an_image_that_claims_to_be_huge_is_not_unpacked(part, monkeypatch):
 
 
 def test_metadata_reads_named_columns_and_refuses_other_tables(tmp_path):
-    table = pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in diffusiondb.METADATA.items()})
+    kinds = diffusiondb.METADATA.items()
+    table = pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in kinds})
     table.to_parquet(tmp_path / "metadata.parquet")
     assert list(diffusiondb.read_metadata(tmp_path / "metadata.parquet", ["prompt"])) == ["prompt"]
     pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "other.parquet")

@@ -21,12 +21,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from alignsd import sources
 from alignsd.adapt import webshards
-from alignsd.adapt.regularization import regularization_pictures
+from alignsd.adapt.regularization import Rater, Wanted, regularization_pictures
 from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image, save_png
 from alignsd.select import diffusiondb, imagefolder, rule
 from alignsd.select import fetch as db
+from alignsd.select.picks import picks
 
 APPLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(100)
 NFC, NFD = (unicodedata.normalize(form, "caf\xe9") for form in ("NFC", "NFD"))
@@ -410,7 +412,7 @@ def test_folders_that_are_none(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for source in ("x" * 5000, str(tmp_path / "file"), "a\0b"):
         with pytest.raises(Problem, match="does not exist"):
-            imagefolder.regularization_folder(source, 1, tmp_path / "own", 0)
+            sources.regularization(source, tmp_path / "own", 0, Wanted(1))
 
 
 @pytest.mark.parametrize(
@@ -427,33 +429,25 @@ def test_folders_that_are_none(tmp_path):
     ],
 )
 def test_a_rating_that_is_none_is_asked_of_the_predictor(tmp_path, monkeypatch, rating, taken):
-    from alignsd.adapt import regularization
-
-    monkeypatch.setattr(
-        regularization, "_rater", lambda *names: lambda pictures: np.full(len(pictures), 3.0)
-    )
+    monkeypatch.setattr(Rater, "ratings", lambda self, pictures: np.full(len(pictures), 3.0))
     written(tmp_path, f'{{"file_name": "a.png", "text": "x", "rating": {rating}}}')
     if taken:
-        assert len(regularization_pictures(str(tmp_path), 1, tmp_path / "own", 0, 9.5)[0]) == 1
+        assert len(regularization_pictures(tmp_path, Wanted(1, 9.5))[0]) == 1
         return
     with pytest.raises(Problem, match="(?s)too few.*rated below 9.5"):
-        regularization_pictures(str(tmp_path), 1, tmp_path / "own", 0, 9.5)
+        regularization_pictures(tmp_path, Wanted(1, 9.5))
 
 
 def test_a_predictor_without_an_answer_and_a_minimum_that_is_none(tmp_path, monkeypatch):
-    from alignsd.adapt import regularization
-
-    monkeypatch.setattr(
-        regularization, "_rater", lambda *names: lambda pictures: np.full(len(pictures), np.nan)
-    )
+    monkeypatch.setattr(Rater, "ratings", lambda self, pictures: np.full(len(pictures), np.nan))
     written(tmp_path, {"file_name": "a.png", "text": "x"})
     with pytest.raises(Problem, match="(?s)too few.*rating that is no number"):
-        regularization_pictures(str(tmp_path), 1, tmp_path / "own", 0, 6.5)
+        regularization_pictures(tmp_path, Wanted(1, 6.5))
     with pytest.raises(Problem, match="minimum_rating is"):
-        regularization_pictures(str(tmp_path), 1, tmp_path / "own", 0, float("nan"))
+        Wanted(1, float("nan"))
     with pytest.raises(Problem, match="regularization_images is"):
-        regularization_pictures(str(tmp_path), -1, tmp_path / "own", 0, 6.5)
-    rows, left = regularization_pictures(str(tmp_path), 0, tmp_path / "own", 0, 6.5)
+        Wanted(-1, 6.5)
+    rows, left = regularization_pictures(tmp_path, Wanted(0, 6.5))
     assert len(rows) == 0 and {"file_name", "text", "label", "folder"} <= set(rows)
 
 
@@ -727,9 +721,9 @@ def test_which_files_are_parts(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["x" * 5000, "a\0b", "~nobody-there/x"])
-def test_a_folder_of_parts_that_is_none(tmp_path, source):
+def test_a_folder_of_parts_that_is_none(source):
     with pytest.raises(Problem, match="does not exist"):
-        diffusiondb.parts_folder(source, tmp_path)
+        diffusiondb.parts_folder(source)
 
 
 @settings(max_examples=30 * CASES)
@@ -819,5 +813,5 @@ def test_images_that_differ_in_their_suffix_alone_are_two_files():
             "role": rule.POSITIVE,
         }
     )
-    names = rule.picks(rows)["file_name"].tolist()
+    names = picks(rows)["file_name"].tolist()
     assert names == ["positive/a.png.png", "positive/a.webp.png", "positive/b.png"]
