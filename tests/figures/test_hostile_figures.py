@@ -1,4 +1,7 @@
-"""Figures with prompts of every kind: whatever a prompt holds is drawn as text, never as a formula, and without a warning."""
+"""Figures with prompts of every kind.
+
+Whatever a prompt holds is drawn as text, never as a formula, and without a warning.
+"""
 
 import warnings
 
