@@ -14,6 +14,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import DAMAGED, MISSING, read_image
 from alignsd.collect import channel, choices, hpd
 from alignsd.miniature import server
+from alignsd.miniature.conversations import NOISE_FROM, simulate_requests
 
 DRAWN = []
 BOT = SimpleNamespace(
@@ -65,7 +66,7 @@ def write(folder, **changes):
 def test_the_parser_finds_every_choice_and_no_other(simulated, tmp_path):
     parsed = channel.parse([write(tmp_path, requests=120, noise=1.0)], nsfw_words="nsfw")
     table, origin, unread = hpd.write_pictures(parsed.choices, tmp_path / "hpd")
-    asked = {request.files[0]: request for request in server.simulate_requests(120, 4, 0)}
+    asked = {request.files[0]: request for request in simulate_requests(120, 4, 0)}
     assert len(table) == 120
     for row, files in zip(table.to_dict("records"), origin["file_names"], strict=True):
         assert row["prompt"] == asked[files[0]].prompt and files == asked[files[0]].files
@@ -111,9 +112,7 @@ def test_a_cut_off_export_is_continued_and_comes_out_the_same(simulated, tmp_pat
     assert all(
         (whole / file).read_bytes() == (tmp_path / "cut" / file).read_bytes() for file in files
     )
-    kept = [
-        file for file in files if file.suffix == ".png" and int(file.name[:6]) < server.NOISE_FROM
-    ]
+    kept = [file for file in files if file.suffix == ".png" and int(file.name[:6]) < NOISE_FROM]
     assert len(DRAWN) == len(kept) - 7
 
 
@@ -153,18 +152,18 @@ def test_the_seed_changes_pictures_and_prompts(simulated, tmp_path):
         for seed in (0, 1)
     )
     assert not np.array_equal(read_image(one), read_image(two))
-    assert [r.prompt for r in server.simulate_requests(5, 4, 0)] != [
-        r.prompt for r in server.simulate_requests(5, 4, 1)
+    assert [r.prompt for r in simulate_requests(5, 4, 0)] != [
+        r.prompt for r in simulate_requests(5, 4, 1)
     ]
 
 
 def test_more_requests_begin_with_the_same(simulated):
-    few, many = server.simulate_requests(50, 4, 3), server.simulate_requests(500, 4, 3)
+    few, many = simulate_requests(50, 4, 3), simulate_requests(500, 4, 3)
     assert [(r.prompt, r.count) for r in few] == [(r.prompt, r.count) for r in many[:50]]
 
 
 def test_sizes_and_users_are_like_the_real_ones():
-    asked = server.simulate_requests(1500, 4, 0)
+    asked = simulate_requests(1500, 4, 0)
     shares = Counter(request.count for request in asked)
     assert (
         abs(shares[2] / 1500 - 0.0194) < 0.012
@@ -173,8 +172,8 @@ def test_sizes_and_users_are_like_the_real_ones():
     )
     assert abs(len({request.user for request in asked}) - 1500 / 9.5) < 10
     assert len({request.prompt for request in asked}) < 1500
-    assert {request.count for request in server.simulate_requests(50, 2, 0)} == {2}
-    assert max(Counter(r.count for r in server.simulate_requests(500, 3, 0)), key=lambda n: n) == 3
+    assert {request.count for request in simulate_requests(50, 2, 0)} == {2}
+    assert max(Counter(r.count for r in simulate_requests(500, 3, 0)), key=lambda n: n) == 3
 
 
 def test_people_mostly_pick_what_they_like(simulated, tmp_path):
