@@ -82,7 +82,7 @@ class Judge(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
     @torch.no_grad()
-    def judge(self, pictures: Sequence[np.ndarray], batch: int = 256) -> Verdicts:
+    def judge(self, pictures: Sequence[np.ndarray] | np.ndarray, batch: int = 256) -> Verdicts:
         """Return the verdicts on pictures ``(64, 64, 3)``, uint8.
 
         Args:
@@ -95,14 +95,15 @@ class Judge(nn.Module):
         _check_size(pictures)
         outputs = []
         for start in range(0, len(pictures), batch):
-            outputs.append(self(to_tensor(np.stack(pictures[start : start + batch]))))
+            stacked = np.stack(list(pictures[start : start + batch]))
+            outputs.append(self(to_tensor(stacked)))
         joined = {name: torch.cat([output[name] for output in outputs]) for name in self.heads}
         flaw = joined["flaw"].argmax(1).numpy()
         attributes = {name: joined[name].argmax(1).numpy() for name in world.ATTRIBUTES}
         return Verdicts(flaw, attributes, rating=joined["rating"][:, 0].numpy())
 
 
-def _check_size(pictures: Sequence[np.ndarray]) -> None:
+def _check_size(pictures: Sequence[np.ndarray] | np.ndarray) -> None:
     other_sizes = {picture.shape for picture in pictures} - {(SIZE, SIZE, 3)}
     if other_sizes:
         raise Problem(

@@ -20,7 +20,7 @@ DRAWN = []
 BOT = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=8)), vae_scale_factor=8)
 
 
-def draw(pipeline, jobs, steps, guidance, done=()):
+def draw(pipeline, jobs, drawing, done=()):
     """Stands in for Stable Diffusion: one colour per seed."""
     for job in jobs:
         if job.id in done:
@@ -76,8 +76,8 @@ def test_the_parser_finds_every_choice_and_no_other(simulated, tmp_path):
 def test_a_cut_off_export_is_continued_and_comes_out_the_same(simulated, tmp_path, monkeypatch):
     whole = write(tmp_path / "whole").parent
 
-    def cut_off(pipeline, jobs, steps, guidance, done):
-        yield from draw(pipeline, jobs[:7], steps, guidance)
+    def cut_off(pipeline, jobs, drawing, done):
+        yield from draw(pipeline, jobs[:7], drawing)
         raise KeyboardInterrupt
     monkeypatch.setattr(server, "generate", cut_off)
     with pytest.raises(KeyboardInterrupt):
