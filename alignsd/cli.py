@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +22,7 @@ from alignsd.running import runner
 from alignsd.running.forecast import EarlierRun, Forecast
 from alignsd.running.signals import Interrupted, handled, interrupt
 from alignsd.running.status_line import StatusLine
+from alignsd.running.tasks import Plan, Request, prepare
 
 app = typer.Typer(
     add_completion=False,
@@ -79,19 +80,26 @@ def run(
     if parent and name is None:
         raise _no_name_of_its_own(parent, settings or ())
     run_name = name or default_run("mini" if preset is None else preset)
-    plan = runner.prepare(
-        preset, run_name, notebooks or (), start, settings or (), force, parent or ""
+    request = Request(
+        run_name,
+        preset,
+        only=notebooks or (),
+        start=start,
+        settings=settings or (),
+        force=force,
+        parent=parent or "",
     )
+    plan = prepare(request)
     if dry_run:
         _show(plan)
         return
     with _only_writer(plan):
         todo = [task.name[:2] for task in plan.tasks if task.todo]
         if todo:
-            values = {notebook[:2]: own for notebook, own in plan.values.items()}
-            _look_ahead(run_name, values, todo)
+            _look_ahead(plan, todo)
         _carry_out(plan)
-    print(f"\nExecuted notebooks: {shown(run_dir(run_name))}\nFigures: {shown(figures_dir(run_name))}")
+    print(f"\nExecuted notebooks: {shown(run_dir(run_name))}")
+    print(f"Figures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
         scorecard(run_name)
 
@@ -126,7 +134,7 @@ def clean(
 
 @app.command()
 def scorecard(name: Run = "mini") -> None:
-    """Print a run's scorecard: each claim of the paper, its number there and here, and the verdict."""
+    """Print a run's scorecard: each claim, its number in the paper and here, and the verdict."""
     from alignsd.compare.scorecard import read, table  # imports pandas
 
     variation = lineage.in_words(name)
@@ -180,13 +188,13 @@ def cost(
 
 @app.command()
 def fetch(
-    to: Annotated[Path, typer.Option(help="Folder to write to, for notebook 03's parameter parts.")],
+    to: Annotated[
+        Path, typer.Option(help="Folder to write to, for notebook 03's parameter parts.")
+    ],
     subset: Annotated[
         str, typer.Option(help="Such as large_first_1m, the paper's, or 2m_first_10k.")
     ] = "large_first_1m",
-    parts: Annotated[
-        str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")
-    ] = "",
+    parts: Annotated[str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")] = "",
     prompts_first: Annotated[
         bool,
         typer.Option(
@@ -201,9 +209,7 @@ def fetch(
     ] = 0,
     minimum: Annotated[
         int,
-        typer.Option(
-            min=1, help="With --prompts-first: images that a prompt needs (paper: 4)."
-        ),
+        typer.Option(min=1, help="With --prompts-first: images that a prompt needs (paper: 4)."),
     ] = 4,
     revision: Annotated[
         str, typer.Option(help="Branch or commit of the repository on the hub.")
@@ -240,7 +246,9 @@ def fetch(
 def import_choices(
     table: Annotated[
         Path,
-        typer.Argument(help="Columns prompt, images, choice: .csv, .tsv, .jsonl, .json or .parquet."),
+        typer.Argument(
+            help="Columns prompt, images, choice: .csv, .tsv, .jsonl, .json or .parquet."
+        ),
     ],
     out: Annotated[
         Path, typer.Argument(help="Folder of the data set, for notebook 02's parameter data.")
@@ -310,19 +318,16 @@ def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
     return f"Stopped by {end.name}. To go on: {shlex.join(['alignsd', *again])}"
 
 
-def _look_ahead(
-    run_name: str,
-    values: Mapping[str, Mapping[str, parameters.Value]],
-    todo: Sequence[str],
-) -> None:
+def _look_ahead(plan: Plan, todo: Sequence[str]) -> None:
     """Say before notebooks run what they need that this machine lacks, and what they will take."""
     from alignsd.planning.look_ahead import look_ahead  # imports torch
 
-    look_ahead(run_name, values, todo)
+    values = {notebook[:2]: own for notebook, own in plan.values.items()}
+    look_ahead(plan.run, values, todo)
 
 
 @contextmanager
-def _only_writer(plan: runner.Plan) -> Iterator[None]:
+def _only_writer(plan: Plan) -> Iterator[None]:
     """Keep other processes from writing in the run of a plan while the block runs."""
     nothing_to_run = not any(task.todo for task in plan.tasks)
     if nothing_to_run and plan.parent == lineage.parent_of(plan.run):
@@ -333,7 +338,7 @@ def _only_writer(plan: runner.Plan) -> Iterator[None]:
         yield
 
 
-def _carry_out(plan: runner.Plan) -> None:
+def _carry_out(plan: Plan) -> None:
     """Carry out a plan and print how far the run is."""
     names = [task.name for task in plan.tasks]
     todo = [task.name for task in plan.tasks if task.todo]
@@ -353,7 +358,7 @@ def _carry_out(plan: runner.Plan) -> None:
     print(f"all done in {clock(time.monotonic() - started)}")
 
 
-def _tell_of_empty_parent(plan: runner.Plan) -> None:
+def _tell_of_empty_parent(plan: Plan) -> None:
     """Say that a variation has nothing to read, as in a fresh clone, which holds no stages."""
     ancestors = lineage.lineage(plan.run, plan.parent)[1:]
     if not ancestors or any(lineage.finished_stages(ancestor) for ancestor in ancestors):
@@ -369,7 +374,7 @@ def _tell_of_empty_parent(plan: runner.Plan) -> None:
     )
 
 
-def _show(plan: runner.Plan) -> None:
+def _show(plan: Plan) -> None:
     """Print what a plan would do, and every value."""
     if plan.parent:
         changes = ", ".join(plan.settings) or "nothing yet"

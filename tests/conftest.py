@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported, see execution.THREADS
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported
 
 import hypothesis
 import psutil
@@ -30,7 +30,7 @@ hypothesis.settings.load_profile("kit")
 
 @pytest.fixture
 def kit(tmp_path, monkeypatch) -> Path:
-    """An empty repository of its own in a temporary folder: ``notebooks/`` to put notebooks in, and nothing run yet."""
+    """Give an empty repository in a temporary folder: an empty ``notebooks/``, and no run."""
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setenv("ALIGNSD_ROOT", str(tmp_path))
     monkeypatch.delenv("ALIGNSD_OUTPUT", raising=False)
@@ -39,7 +39,7 @@ def kit(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def as_ordinary_user():
-    """Runs Python code that cannot write what is read-only, even if root runs the tests."""
+    """Give a function that runs Python code which cannot write read-only files, even as root."""
 
     def drop() -> None:
         if os.geteuid() == 0:
@@ -47,8 +47,15 @@ def as_ordinary_user():
                 ctypes.CDLL(None).prctl(24, capability)  # PR_CAPBSET_DROP
 
     def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True,
-                              text=True, timeout=300, env=os.environ | environment, preexec_fn=drop)
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ | environment,
+            preexec_fn=drop,
+        )
 
     if sys.platform != "linux" and os.geteuid() == 0:
         pytest.skip("root may write everything")
@@ -57,17 +64,23 @@ def as_ordinary_user():
 
 @pytest.fixture
 def full_size_weights(tmp_path) -> Iterator[Path]:
-    """A file for the weights of a model of full size, which goes with the test; where there is no room the test is skipped."""
-    disk, memory = shutil.disk_usage(tmp_path).free / 2**30, psutil.virtual_memory().available / 2**30
+    """Give a path for the weights of a model of full size; the file is deleted after the test.
+
+    Where there is no room, the test is skipped.
+    """
+    disk = shutil.disk_usage(tmp_path).free / 2**30
+    memory = psutil.virtual_memory().available / 2**30
     if disk < 3 or memory < 8:
-        pytest.skip(f"a model of full size needs 3 GiB of disk and 8 GiB of memory; {disk:.1f} and {memory:.1f} are free")
-    yield tmp_path / "weights.pt"
-    (tmp_path / "weights.pt").unlink(missing_ok=True)
+        needed = "a model of full size needs 3 GiB of disk and 8 GiB of memory"
+        pytest.skip(f"{needed}; {disk:.1f} and {memory:.1f} are free")
+    weights = tmp_path / "weights.pt"
+    yield weights
+    weights.unlink(missing_ok=True)
 
 
 @pytest.fixture
 def style():
-    """The style of the project's figures, for one test."""
+    """Use the style of the project's figures for one test."""
     from matplotlib import pyplot as plt
 
     from alignsd.figures import style
@@ -80,16 +93,26 @@ def style():
 
 @pytest.fixture
 def notebook(kit):
-    """Writes a notebook into ``kit``: ``notebook("01_first", "seed = 0  # seed", "print(seed)", prose="...")``."""
+    """Give a function that writes a notebook into ``kit``.
+
+    Such as ``notebook("01_first", "seed = 0  # seed", "print(seed)", prose="...")``.
+    """
 
     def write(name: str, parameters: str, *code: str, prose: str = "text") -> Path:
-        sources = ['run = "mini"  # name of the run\n' + parameters, *code]
+        run = 'run = "mini"  # name of the run'
         cells = [{"cell_type": "markdown", "id": "text", "metadata": {}, "source": prose}]
-        cells += [{"cell_type": "code", "id": f"code-{i}", "metadata": {"tags": ["parameters"]} if i == 0 else {},
-                   "outputs": [], "execution_count": None, "source": source} for i, source in enumerate(sources)]
-        path = kit / "notebooks" / f"{name}.ipynb"
+        for number, source in enumerate([f"{run}\n{parameters}", *code]):
+            cells.append(code_cell(f"code-{number}", source))
+        cells[1]["metadata"] = {"tags": ["parameters"]}
         spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        path.write_text(json.dumps({"cells": cells, "metadata": {"kernelspec": spec}, "nbformat": 4, "nbformat_minor": 5}))
+        content = {"cells": cells, "metadata": {"kernelspec": spec}}
+        path = kit / "notebooks" / f"{name}.ipynb"
+        path.write_text(json.dumps(content | {"nbformat": 4, "nbformat_minor": 5}))
         return path
 
     return write
+
+
+def code_cell(name: str, source: str) -> dict:
+    cell = {"cell_type": "code", "id": name, "metadata": {}, "source": source}
+    return cell | {"outputs": [], "execution_count": None}

@@ -1,4 +1,4 @@
-"""The package itself offers what README's three lines use, and imports torch only when it is asked."""
+"""The package offers what README's three lines use, and imports torch only when asked."""
 
 import re
 import subprocess

@@ -182,7 +182,7 @@ def _is_found_as(command: str, own: Path) -> bool:
 
 
 def _named(path: Path) -> str:
-    """Return a program's path for a command line, relative to the reader's folder where possible."""
+    """Return a program's path for a command line, short if the program lies below the reader."""
     folder = _reader_folder()
     if folder and path.is_relative_to(folder):
         relative = path.relative_to(folder).as_posix()

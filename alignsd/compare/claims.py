@@ -19,13 +19,24 @@ from alignsd.compare.evidence import (
     preferred_lead,
 )
 from alignsd.compare.measurement import Measurement
+from alignsd.paper import (
+    FID_OF_CHOSEN,
+    FID_OF_OTHERS,
+    HPS_OF_CHOSEN,
+    HPS_OF_OTHERS,
+    MAJORITIES,
+    TABLE_2,
+    TABLE_3,
+    TABLE_4,
+    difference,
+)
 from alignsd.reward.accuracy import LAST, PERSON, RANDOM
 
 OWN = "the miniature's own claim"
-TABLE_2 = "Table 2 of the paper"
-TABLE_3 = "Table 3 of the paper"
-TABLE_4 = "Table 4 of the paper"
-STUDY = "user study of the paper"
+IN_TABLE_2 = "Table 2 of the paper"
+IN_TABLE_3 = "Table 3 of the paper"
+IN_TABLE_4 = "Table 4 of the paper"
+IN_STUDY = "user study of the paper"
 
 
 @dataclass(frozen=True)
@@ -54,12 +65,17 @@ class Claim:
     least_n: int = 1
 
 
+def _table_4(metric: str, digits: int) -> float:
+    """Return the published metric of the paper's arm minus that of the original."""
+    return difference(TABLE_4[PAPERS.name][metric], TABLE_4[ORIGINAL.name][metric], digits)
+
+
 CLAIMS = (
     Claim(
         id="hps_beats_clip",
         claim="HPS predicts choices better than CLIP (points of accuracy; 43.5 against 32.9 %)",
-        paper=10.6,
-        source=TABLE_2,
+        paper=difference(TABLE_2["HPS"], TABLE_2["CLIP"], 1),
+        source=IN_TABLE_2,
         measure=partial(lead_apart, over="CLIP"),
         aim=(0, inf),
         null=0,
@@ -68,8 +84,8 @@ CLAIMS = (
         id="hps_beats_aesthetic",
         claim="HPS predicts choices better than the aesthetic predictor "
         "(points; 43.5 against 33.1 %)",
-        paper=10.4,
-        source=TABLE_2,
+        paper=difference(TABLE_2["HPS"], TABLE_2["aesthetic predictor"], 1),
+        source=IN_TABLE_2,
         measure=partial(lead_apart, over="aesthetic predictor"),
         aim=(0, inf),
         null=0,
@@ -77,8 +93,8 @@ CLAIMS = (
     Claim(
         id="hps_beats_random",
         claim="HPS predicts choices better than guessing (points; 43.5 against 26.1 %)",
-        paper=17.4,
-        source=TABLE_2,
+        paper=difference(TABLE_2["HPS"], TABLE_2[RANDOM], 1),
+        source=IN_TABLE_2,
         measure=partial(lead_apart, over=RANDOM),
         aim=(0, inf),
         null=0,
@@ -96,8 +112,8 @@ CLAIMS = (
         id="hps_beats_person",
         claim="HPS predicts a person's choice better than another person does "
         "(points; 43.5 against 42.0 %)",
-        paper=1.5,
-        source=TABLE_2,
+        paper=difference(TABLE_2["HPS"], TABLE_2[PERSON], 1),
+        source=IN_TABLE_2,
         measure=partial(lead, over=PERSON),
         aim=(0, inf),
         null=0,
@@ -114,7 +130,7 @@ CLAIMS = (
         id="hps_rates_chosen_higher",
         claim="HPS rates chosen images above the others "
         "(HPS units; 21.0 against 20.26 in training)",
-        paper=0.74,
+        paper=difference(HPS_OF_CHOSEN, HPS_OF_OTHERS, 2),
         source="an author's answer about the training data, not in the paper",
         measure=preferred_lead,
         aim=(0, inf),
@@ -124,7 +140,7 @@ CLAIMS = (
         id="preferred_is_fid",
         claim="Inception score and FID do not tell chosen images from the others "
         "(FID 38.2 against 37.7)",
-        paper=0.5,
+        paper=difference(FID_OF_CHOSEN, FID_OF_OTHERS, 1),
         source="the paper's analysis of its data set",
         measure=not_computed,
         aim=(-inf, inf),
@@ -133,8 +149,8 @@ CLAIMS = (
         id="dalle_agreement",
         claim="HPS agrees with people on pairs of Stable Diffusion and DALL-E images "
         "(%; CLIP: 56.8 %)",
-        paper=61.5,
-        source=TABLE_3,
+        paper=TABLE_3["HPS"],
+        source=IN_TABLE_3,
         measure=not_computed,
         aim=(50, 100),
         null=50,
@@ -202,8 +218,8 @@ CLAIMS = (
         id="table4_fid",
         claim="Adaptation lowers FID "
         "(difference; 19.72 to 19.35; the miniature's is on the judge's features)",
-        paper=-0.37,
-        source=TABLE_4,
+        paper=_table_4("fid", 2),
+        source=IN_TABLE_4,
         measure=partial(against, arm=PAPERS, metric="fid"),
         aim=(-inf, 0),
         null=0,
@@ -211,8 +227,8 @@ CLAIMS = (
     Claim(
         id="table4_aesthetic",
         claim="Adaptation raises the aesthetic score (difference; 5.90 to 6.06)",
-        paper=0.16,
-        source=TABLE_4,
+        paper=_table_4("aesthetic", 2),
+        source=IN_TABLE_4,
         measure=partial(against, arm=PAPERS, metric="aesthetic"),
         aim=(0, inf),
         null=0,
@@ -220,8 +236,8 @@ CLAIMS = (
     Claim(
         id="table4_clip",
         claim="Adaptation raises the CLIP score (difference of cosines; 0.2816 to 0.2831)",
-        paper=0.0015,
-        source=TABLE_4,
+        paper=_table_4("clip_score", 4),
+        source=IN_TABLE_4,
         measure=partial(against, arm=PAPERS, metric="clip_score"),
         aim=(0, inf),
         null=0,
@@ -230,8 +246,8 @@ CLAIMS = (
         id="table4_hps",
         claim="Adaptation raises HPS "
         "(difference of raw cosines, as printed there; 0.1898 to 0.1916)",
-        paper=0.0018,
-        source=TABLE_4,
+        paper=_table_4("hps", 4),
+        source=IN_TABLE_4,
         measure=partial(against, arm=PAPERS, metric="hps", scale=0.01),
         aim=(0, inf),
         null=0,
@@ -239,8 +255,8 @@ CLAIMS = (
     Claim(
         id="user_study_adapted",
         claim="The adapted picture wins the majority vote (% of prompts)",
-        paper=74.0,
-        source=STUDY,
+        paper=MAJORITIES["adapted"],
+        source=IN_STUDY,
         measure=partial(outcome, name="adapted"),
         aim=(50, 100),
         null=50,
@@ -250,8 +266,8 @@ CLAIMS = (
         id="user_study_lead",
         claim="The adapted picture wins on more prompts than the original "
         "(points; 74 against 22 %)",
-        paper=52.0,
-        source=STUDY,
+        paper=difference(MAJORITIES["adapted"], MAJORITIES["original"], 1),
+        source=IN_STUDY,
         measure=partial(outcome, name="lead"),
         aim=(0, 100),
         null=0,

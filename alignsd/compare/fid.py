@@ -189,20 +189,40 @@ def table(
         return _table([]), _table([])
     draws = resampled(arms, reference, seed, resamples)
     values = {arm: distance(np.stack(list(series)), reference) for arm, series in arms.items()}
-    own, differences = [], []
-    for arm, series in arms.items():
-        low, high = centred_interval(values[arm], draws[arm])
-        measured = Measurement(values[arm], max(0.0, low), high, len(series))
-        own.append(measured.row(arm, "fid"))
-    if baseline not in arms:
-        return _table(own), _table([])
-    for arm, series in arms.items():
-        if arm == baseline:
-            continue
-        gap = values[arm] - values[baseline]
-        low, high = centred_interval(gap, draws[arm] - draws[baseline])
-        differences.append(Measurement(gap, low, high, len(series)).row(arm, "fid"))
-    return _table(own), _table(differences)
+    counts = {arm: len(series) for arm, series in arms.items()}
+    return _own(values, draws, counts), _differences(values, draws, counts, baseline)
+
+
+def _own(
+    values: Mapping[str, float],
+    draws: pd.DataFrame,
+    counts: Mapping[str, int],
+) -> pd.DataFrame:
+    """Return each arm's distance with its interval, which begins at 0 or above."""
+    rows = []
+    for arm, value in values.items():
+        low, high = centred_interval(value, draws[arm])
+        measured = Measurement(value, max(0.0, low), high, counts[arm])
+        rows.append(measured.row(arm, "fid"))
+    return _table(rows)
+
+
+def _differences(
+    values: Mapping[str, float],
+    draws: pd.DataFrame,
+    counts: Mapping[str, int],
+    baseline: str,
+) -> pd.DataFrame:
+    """Return each other arm's distance minus that of the baseline, if the baseline has one."""
+    if baseline not in values:
+        return _table([])
+    rows = []
+    for arm, value in values.items():
+        if arm != baseline:
+            gap = value - values[baseline]
+            low, high = centred_interval(gap, draws[arm] - draws[baseline])
+            rows.append(Measurement(gap, low, high, counts[arm]).row(arm, "fid"))
+    return _table(rows)
 
 
 def _table(rows: Sequence[dict[str, object]]) -> pd.DataFrame:

@@ -44,7 +44,8 @@ def plan(
             expected="text that UTF-8 can hold",
             found=ascii(identifier),
             cause="half a character, from a program that cut the text",
-            fix='set the parameter identifier to text such as "Weird image. ", also for the LoRA',
+            fix='set the parameter identifier to text such as "Weird image. ", '
+            "and train the LoRA with the same text",
         )
     rows: list[dict[str, object]] = []
     for arm in ARMS:

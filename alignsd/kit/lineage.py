@@ -1,7 +1,8 @@
 """Runs that inherit: a variation reads the finished stages of its parent.
 
-A run's ``run.json`` names the preset, and for a variation the parent and the values that were changed
-against the parent. The parent's files are read where they lie. They are never copied and never changed.
+A run's ``run.json`` names the preset, and for a variation the parent and the values that were
+changed against the parent. The parent's files are read where they lie. They are never copied and
+never changed.
 """
 
 from collections.abc import Sequence
@@ -75,12 +76,13 @@ def lineage(run: str, parent: str = "") -> list[str]:
     above = parent or parent_of(run)
     while above:
         if above in line:
+            record = shown(run_dir(line[-1]) / "run.json")
             raise Problem(
                 f"Run {run!r} is its own parent.",
                 expected="a parent that is another run",
                 found=" -> ".join([*line, above]),
                 cause="an edit of run.json, or --from-run with the run's own name",
-                fix=f"choose another name for --run, or mend {shown(run_dir(line[-1]) / 'run.json')}",
+                fix=f"choose another name for --run, or mend {record}",
             )
         line.append(above)
         above = parent_of(above)
@@ -88,9 +90,19 @@ def lineage(run: str, parent: str = "") -> list[str]:
 
 
 def holder(run: str, stage: str) -> str:
-    """Return the run that holds a stage: the run itself, or its nearest ancestor that has begun the stage."""
-    holders = [name for name in lineage(run) if (stage_dir(name, stage) / "config.json").exists()]
-    return holders[0] if holders else run
+    """Return the run that holds a stage: the nearest in the lineage that has begun the stage.
+
+    Return the run itself if no run of its lineage has begun the stage.
+    """
+    return first_holder(lineage(run), stage) or run
+
+
+def first_holder(line: Sequence[str], stage: str) -> str | None:
+    """Return the first of some runs that has begun a stage, or None."""
+    for run in line:
+        if (stage_dir(run, stage) / "config.json").exists():
+            return run
+    return None
 
 
 def runs_with(stage: str) -> list[str]:

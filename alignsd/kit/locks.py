@@ -17,9 +17,8 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import run_dir, shown
 from alignsd.base.reading import read_json
 
-PATIENCE = (
-    2.0  # seconds to wait for a holder that is about to end, such as a kernel that was restarted
-)
+# Seconds to wait for a holder that is about to end, such as a kernel that was restarted.
+PATIENCE = 2.0
 
 
 class Lock:

@@ -1,4 +1,4 @@
-"""Read the YAML of a preset: sections of names and values, each name once, and nothing that surprises.
+"""Read the YAML of a preset: sections of names and values, each name once, without surprises.
 
 YAML reads ``010`` as 8, ``1:30`` as 90 and a name that stands twice as its last value. A preset
 that holds such a thing is refused, and the message names the line.
@@ -14,7 +14,9 @@ from alignsd.base.errors import Problem
 
 DEEPEST = 20  # levels; a preset has two, and a list is one more
 PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]{0,30})")
-PLAIN_FRACTION = re.compile(r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)([eE][-+]?[0-9]{1,4})?|[-+]?\.(inf|nan)")
+PLAIN_FRACTION = re.compile(
+    r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)([eE][-+]?[0-9]{1,4})?|[-+]?\.(inf|nan)"
+)
 TAG = "tag:yaml.org,2002:"
 # What the loader says, or a part of that -> how the fault comes about.
 CAUSES = {
@@ -39,16 +41,17 @@ class PresetLoader(yaml.SafeLoader):
     def _check_depth(self, depth: int) -> None:
         # Without a limit the scanner takes the square of the depth, and the composer recurses.
         if depth >= DEEPEST:
-            raise yaml.scanner.ScannerError(None, None, "brackets or indents within each other", self.get_mark())
+            words = "brackets or indents within each other"
+            raise yaml.scanner.ScannerError(None, None, words, self.get_mark())
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         for key, _ in node.value:
             if key.tag == f"{TAG}merge":
                 words = "<< takes values from elsewhere; write them out, or use base: preset"
-                raise yaml.constructor.ConstructorError(None, None, words, key.start_mark)
+                raise _fault(words, key)
 
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict:
-        if isinstance(node, yaml.MappingNode):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if isinstance(node, yaml.MappingNode):  # a tag can claim that another node is a mapping
             self._refuse_twice(node)
         return super().construct_mapping(node, deep=deep)
 
@@ -56,35 +59,40 @@ class PresetLoader(yaml.SafeLoader):
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a name that is no text", key.start_mark)
+                raise _fault("a name that is no text", key)
             name = (key.tag, key.value)
             if name in lines:
                 words = f"{key.value!r} stands twice, first in line {lines[name]}"
-                raise yaml.constructor.ConstructorError(None, None, words, key.start_mark)
+                raise _fault(words, key)
             lines[name] = key.start_mark.line + 1
 
 
-def _integer(loader: PresetLoader, node: yaml.Node) -> int:
+def _fault(words: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    """Return the error that names a place in the file."""
+    return yaml.constructor.ConstructorError(None, None, words, node.start_mark)
+
+
+def _integer(loader: PresetLoader, node: yaml.ScalarNode) -> int:
     return int(_plain_number(loader, node, PLAIN_INTEGER))
 
 
-def _fraction(loader: PresetLoader, node: yaml.Node) -> float:
+def _fraction(loader: PresetLoader, node: yaml.ScalarNode) -> float:
     text = _plain_number(loader, node, PLAIN_FRACTION)
     return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
-def _plain_number(loader: PresetLoader, node: yaml.Node, pattern: re.Pattern) -> str:
+def _plain_number(loader: PresetLoader, node: yaml.ScalarNode, pattern: re.Pattern[str]) -> str:
     text = loader.construct_scalar(node).lower()
     if not pattern.fullmatch(text):
         words = f"{text[:40]!r} is no plain number; a notebook's number stands in quotes"
-        raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)
+        raise _fault(words, node)
     return text.replace("_", "")
 
 
-def _boolean(loader: PresetLoader, node: yaml.Node) -> bool:
+def _boolean(loader: PresetLoader, node: yaml.ScalarNode) -> bool:
     text = loader.construct_scalar(node).lower()
     if text not in loader.bool_values:
-        raise yaml.constructor.ConstructorError(None, None, f"{text[:40]!r} is not yes or no", node.start_mark)
+        raise _fault(f"{text[:40]!r} is not yes or no", node)
     return loader.bool_values[text]
 
 

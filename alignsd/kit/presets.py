@@ -1,8 +1,8 @@
 """The values that a run gives to the notebooks: the cells' own, then a preset's, then ``--set``'s.
 
-The values in the parameters cells are preset ``mini``. The files in ``alignsd/presets`` hold the other
-presets, one section per notebook number. An unknown name is refused: papermill would accept the name
-with a warning that nobody sees.
+The values in the parameters cells are preset ``mini``. The files in ``alignsd/presets`` hold the
+other presets, one section per notebook number. An unknown name is refused: papermill would accept
+the name with a warning that nobody sees.
 """
 
 import os
@@ -23,7 +23,7 @@ Offers = Mapping[str, Mapping[str, Parameter]]  # by notebook and by name
 
 
 def preset_names() -> list[str]:
-    """Return the presets that come with the package; ``mini`` is the parameters cells themselves."""
+    """Return the names of the shipped presets; ``mini`` is the parameters cells themselves."""
     return ["mini", *sorted(path.stem for path in PRESETS.glob("*.yaml"))]
 
 
@@ -104,7 +104,7 @@ def resolve(
     settings: Sequence[str] = (),
     offers: Offers | None = None,
 ) -> dict[str, dict[str, Value]]:
-    """Return each notebook's parameters for a run: the cell's values, then the preset's, then ``--set``'s.
+    """Return each notebook's values for a run: the cell's, then the preset's, then ``--set``'s.
 
     Args:
         preset: name of a preset or path of a preset file.

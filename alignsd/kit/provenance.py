@@ -1,6 +1,7 @@
 """What a result was made from: outside files, code, and versions of packages, each as a hash.
 
-A stage's ``config.json`` and the record of a notebook keep these hashes, so that a change is noticed.
+A stage's ``config.json`` and the record of a notebook keep these hashes:
+so the kit notices a change.
 """
 
 import hashlib
@@ -16,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from alignsd.base.errors import Problem
-from alignsd.base.paths import shown, user_path
+from alignsd.base.paths import SHIPPED, shown, user_path
 from alignsd.base.reading import is_foreign
 from alignsd.kit.notebook_files import read_cells
 from alignsd.kit.parameters import Value
 
-PLACE = ("run", "device")  # parameters that say where a stage runs, not what the stage makes
-SHIPPED = "miniature/"  # begins the value of a parameter that names a shipped model
-SHIPPED_MODELS = Path(__file__).parents[1] / "miniature" / "weights"
+LOCATION = ("run", "device")  # parameters that say where a stage runs, not what the stage makes
+MINIATURE = "miniature/"  # begins the value of a parameter that names a shipped model
 KEY = "user.key"  # collecting writes the key beside an export
 PACKAGES = (
     "alignsd",
@@ -42,7 +42,7 @@ PACKAGES = (
 
 
 class Kind(StrEnum):
-    """How an outside input is hashed: a model and a file by content, a folder by names and sizes."""
+    """What an outside input is: a shipped model, a file, or a folder of the reader's own."""
 
     MODEL = "model"
     FILE = "file"
@@ -70,7 +70,7 @@ class OutsideInput:
 
 
 def input_key(kind: Kind, parameter: str) -> str:
-    """Return the name of an outside input in a stage's ``config.json``, such as ``"file of data"``."""
+    """Return the name of an outside input in ``config.json``, such as ``"file of data"``."""
     return f"{kind} of {parameter}"
 
 
@@ -89,7 +89,7 @@ def outside_inputs(settings: Mapping[str, Value]) -> list[OutsideInput]:
     """
     inputs = []
     for name, value in settings.items():
-        if isinstance(value, str) and value and name not in PLACE:
+        if isinstance(value, str) and value and name not in LOCATION:
             outside = _outside_input(name, value)
             if outside is not None:
                 inputs.append(outside)
@@ -102,8 +102,8 @@ def own_inputs(settings: Mapping[str, Value]) -> dict[str, str]:
 
 
 def _outside_input(name: str, value: str) -> OutsideInput | None:
-    shipped = value.startswith(SHIPPED)
-    path = SHIPPED_MODELS / value.removeprefix(SHIPPED) if shipped else user_path(value)
+    shipped = value.startswith(MINIATURE)
+    path = SHIPPED / value.removeprefix(MINIATURE) if shipped else user_path(value)
     if os.path.isfile(path):
         return OutsideInput(Kind.FILE, name, _digits([_content(path, name)]))
     if not os.path.isdir(path):

@@ -17,7 +17,7 @@ LARGEST_RECORD = 2**24  # bytes; a record has 2,000
 
 
 def record_path(run: str, name: str) -> Path:
-    """Returns where the record of one notebook of a run lies."""
+    """Return where the record of one notebook of a run lies."""
     return run_dir(run) / f"{name}.json"
 
 
@@ -45,8 +45,10 @@ def read_record(run: str, name: str) -> dict[str, Any] | None:
 def preset_of(run: str) -> str:
     """Return the preset that a run was last run with, or ``mini`` if none of its files tells."""
     noted = [_read_or_none(run_dir(run) / "run.json"), *_records(run)]
-    presets = [record["preset"] for record in noted if record is not None and _is_name(record.get("preset"))]
-    return presets[0] if presets else "mini"
+    for record in noted:
+        if record is not None and _is_name(record.get("preset")):
+            return str(record["preset"])
+    return "mini"
 
 
 def read_json(path: Path) -> Any:
@@ -74,7 +76,7 @@ def read_json(path: Path) -> Any:
 
 
 def expected_seconds(preset: str, run: str) -> dict[str, float]:
-    """Return how long each notebook took: in this run before, or else in another run of the same preset.
+    """Return how long each notebook took: in this run before, or in another run of the preset.
 
     Files that cannot be read, or are no records of our notebooks, tell nothing and are passed over.
 
@@ -98,7 +100,8 @@ def known_work(preset: str, run: str) -> dict[str, dict[str, float]]:
     for record in _records_of_preset(preset, run):
         work = record.get("work")
         if isinstance(work, dict):
-            known[record["notebook"]] = {what: float(s) for what, s in work.items() if _is_duration(s)}
+            durations = {what: float(s) for what, s in work.items() if _is_duration(s)}
+            known[record["notebook"]] = durations
     return known
 
 
@@ -110,7 +113,7 @@ def _records_of_preset(preset: str, run: str) -> list[dict[str, Any]]:
 
 
 def _run_names() -> list[str]:
-    """Return the names of the runs that lie beside each other, sorted; folders of other names are no runs."""
+    """Return the names of the runs, sorted; a folder whose name cannot name a run is no run."""
     try:
         names = sorted(entry.name for entry in os.scandir(runs()) if entry.is_dir())
     except OSError:  # nothing was run yet, or the folder belongs to another user
@@ -161,6 +164,6 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_duration(value: Any) -> bool:
-    """Return whether a value is a number of seconds; a clock that was set back makes negative ones."""
+    """Return whether a value is a number of seconds; a clock set back makes a negative one."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_number and abs(value) < 2**53 and math.isfinite(value) and value >= 0

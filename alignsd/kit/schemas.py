@@ -1,8 +1,8 @@
 """What the tables hold that pass between notebooks: columns, types, units and meanings, each once.
 
-Each table is a parquet file in a stage's folder, declared as a pyarrow schema. A field of the schema
-has the metadata ``unit`` and ``meaning``. docs/data_formats.md says the same for readers, and a test
-compares the two.
+Each table is a parquet file in a stage's folder, declared as a pyarrow schema. A field of the
+schema has the metadata ``unit`` and ``meaning``. docs/data_formats.md says the same for readers,
+and a test compares the two.
 
 Not declared here: DiffusionDB's ``metadata.parquet``, which is the release's own table.
 """
@@ -61,7 +61,7 @@ def column(
 
     Args:
         name: the column's name.
-        kind: ``TEXT``, ``NUMBER``, ``WHOLE``, ``TRUTH`` or ``TEXTS``. Any width of a number will do.
+        kind: ``TEXT``, ``NUMBER``, ``WHOLE``, ``TRUTH`` or ``TEXTS``. Numbers have any width.
         meaning: what the values are.
         unit: of the values; empty if there is none.
         nothing: whether a row may have no value.

@@ -16,7 +16,7 @@ from alignsd.base.paths import shown, stage_dir, user_path
 from alignsd.kit import lineage, locks, variations
 from alignsd.kit.notebook_files import notebook_names, notebook_path, read_parameters
 from alignsd.kit.parameters import Value, checked
-from alignsd.kit.provenance import PLACE, own_inputs, versions
+from alignsd.kit.provenance import LOCATION, own_inputs, versions
 from alignsd.kit.records import preset_of
 from alignsd.kit.stage_record import (
     CONFIG,
@@ -47,7 +47,7 @@ class Stage:
 
     Attributes:
         name: the notebook's name, such as ``02_train_hps``.
-        run: the run that the stage belongs to. A variation's run differs from the parameter ``run``.
+        run: the run that the stage belongs to; of a variation, another than the parameter ``run``.
         folder: ``papermill_runs/<run>/stages/<name>``.
         settings: the values of the parameters cell.
         needs: the stages that the notebook reads from.
@@ -143,7 +143,7 @@ class Stage:
         return path
 
     def files_of(self, *paths: Path) -> list[str]:
-        """Return the names of files and folders that ``input`` returned, for the origin of a figure.
+        """Return the names of what ``input`` returned, for the origin of a figure.
 
         Args:
             paths: what ``input`` returned.
@@ -193,9 +193,7 @@ class Stage:
         inputs = config_of(folder, run, self.name)["inputs"]
         rechecked = keys_of(self.rechecked)
         return all(
-            inputs.get(key) == digits
-            for key, digits in self.inputs.items()
-            if key not in rechecked
+            inputs.get(key) == digits for key, digits in self.inputs.items() if key not in rechecked
         )
 
     def recorded(self, stage: str, parameter: str, own: Value = "") -> Value:
@@ -256,9 +254,7 @@ class Stage:
         if not self.live:
             return
         changed = [
-            name
-            for name, value in self.settings.items()
-            if not _same(self.live.get(name), value)
+            name for name, value in self.settings.items() if not _same(self.live.get(name), value)
         ]
         if changed:
             raise Problem(
@@ -279,8 +275,8 @@ def begin(
     """Open a notebook's stage; called in the first cell after the parameters cell.
 
     A stage that was made with other values is neither refused nor overwritten: the notebook becomes
-    a variation, a run of its own that reads the earlier stages of ``run``, and a sentence says so. A
-    run of ``alignsd run`` never becomes a variation by itself: it is refused.
+    a variation, a run of its own that reads the earlier stages of ``run``, and a sentence says so.
+    A run of ``alignsd run`` never becomes a variation by itself: it is refused.
 
     Args:
         name: the notebook's name without suffix.
@@ -369,7 +365,7 @@ def _changes(run: str, name: str, settings: Mapping[str, Value]) -> dict[str, Va
     old = config_in_run(run, name, name)["settings"]
     changes = {}
     for key, value in settings.items():
-        if key not in PLACE and key in old and not _same(old[key], value):
+        if key not in LOCATION and key in old and not _same(old[key], value):
             changes[key] = value
     return changes
 

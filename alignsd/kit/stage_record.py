@@ -14,7 +14,7 @@ from alignsd.base.paths import shown, stage_dir
 from alignsd.base.reading import listed, read_json
 from alignsd.kit import lineage
 from alignsd.kit.parameters import Value
-from alignsd.kit.provenance import PLACE, Kind, file_sha256, input_key, json_sha256
+from alignsd.kit.provenance import LOCATION, Kind, file_sha256, input_key, json_sha256
 from alignsd.kit.records import preset_of
 
 CONFIG, METRICS, DIGESTS = "config.json", "metrics.json", "tables.json"
@@ -36,7 +36,7 @@ def configuration(
         settings: the values of the notebook's parameters.
         inputs: digits of the earlier stages and of the outside files.
     """
-    made_with = {key: value for key, value in settings.items() if key not in PLACE}
+    made_with = {key: value for key, value in settings.items() if key not in LOCATION}
     identity = {"stage": name, "settings": made_with, "inputs": dict(inputs)}
     return identity | {"fingerprint": json_sha256(identity)}
 

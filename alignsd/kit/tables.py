@@ -1,7 +1,7 @@
 """Read and write tables, each checked against its declaration in ``schemas.TABLES``.
 
-A table that was edited by hand, or that another version of the kit wrote, is refused where the table
-enters: once, with the file, the stage that wrote it and the command that makes it anew.
+A table that was edited by hand, or that another version of the kit wrote, is refused where the
+table enters: once, with the file, the stage that wrote it and the command that makes it anew.
 """
 
 import os

@@ -66,7 +66,7 @@ def check_parent(run: str, parent: str) -> None:
 
 
 def as_settings(number: str, changes: Mapping[str, Value]) -> list[str]:
-    """Return changed values of one notebook as ``--set`` writes them, such as ``["04.alpha=3.0"]``."""
+    """Return changed values as ``--set`` writes them, such as ``["04.alpha=3.0"]``."""
     return [f"{number}.{name}={value!r}" for name, value in changes.items()]
 
 

@@ -4,7 +4,7 @@ import html
 import re
 import textwrap
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 GAP = "  "  # between two columns of a table in text
 NO_BREAK_SPACE = "\u00a0"
@@ -91,10 +91,10 @@ class Table:
 
     def _repr_html_(self) -> str:
         """Return the table as HTML without colours of its own: JupyterLab's theme gives them."""
-        head = "".join(self._cell("th", place, text) for place, text in enumerate(self.headings))
+        head = "".join(self._cell("th", index, text) for index, text in enumerate(self.headings))
         body = []
         for row in self.rows:
-            cells = "".join(self._cell("td", place, text) for place, text in enumerate(row))
+            cells = "".join(self._cell("td", index, text) for index, text in enumerate(row))
             body.append(f"<tr>{cells}</tr>")
         below = f"<p>{html.escape(self.below)}</p>" if self.below else ""
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table>"
@@ -109,10 +109,10 @@ class Table:
             lines += ["", _markdown(self.below)]
         return "\n".join(lines)
 
-    def _cell(self, tag: str, place: int, text: str) -> str:
-        side = "right" if self.flush_right[place] else "left"
+    def _cell(self, tag: str, index: int, text: str) -> str:
+        side = "right" if self.flush_right[index] else "left"
         style = f"text-align: {side}; vertical-align: top"
-        if self.flush_right[place]:
+        if self.flush_right[index]:
             style += "; white-space: nowrap"
         return f'<{tag} style="{style}">{html.escape(text)}</{tag}>'
 
@@ -133,17 +133,17 @@ class Table:
 
     def _lines(self, row: Sequence[str], widths: Sequence[int]) -> list[str]:
         """Return one row as lines of text, one below the other where a cell wraps."""
-        cells = []
+        wrapped = []
         for cell, width, right in zip(row, widths, self.flush_right, strict=True):
             indent = "" if right or width <= SMALLEST_COLUMN else "  "
-            cells.append(textwrap.wrap(cell, width, subsequent_indent=indent) or [""])
+            wrapped.append(textwrap.wrap(cell, width, subsequent_indent=indent) or [""])
         lines = []
-        for number in range(max(len(cell) for cell in cells)):
-            parts = []
-            for cell, width, right in zip(cells, widths, self.flush_right, strict=True):
-                part = cell[number] if number < len(cell) else ""
-                parts.append(part.rjust(width) if right else part.ljust(width))
-            lines.append(GAP.join(parts).rstrip())
+        for number in range(max(len(cell_lines) for cell_lines in wrapped)):
+            padded = []
+            for cell_lines, width, right in zip(wrapped, widths, self.flush_right, strict=True):
+                text = cell_lines[number] if number < len(cell_lines) else ""
+                padded.append(text.rjust(width) if right else text.ljust(width))
+            lines.append(GAP.join(padded).rstrip())
         return lines
 
 
@@ -152,5 +152,5 @@ def _markdown(text: str) -> str:
     return MARKDOWN_MARKUP.sub(r"\\\1", text)
 
 
-def _markdown_row(cells) -> str:
+def _markdown_row(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"

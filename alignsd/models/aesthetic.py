@@ -1,4 +1,4 @@
-"""The aesthetic predictor: a linear head on CLIP's image embedding, as LAION's, that rates a picture 1-10."""
+"""The aesthetic predictor, as LAION's: a linear head on CLIP's embedding of a picture, 1-10."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,7 +10,8 @@ from torch import Tensor
 from alignsd.base.errors import Problem
 from alignsd.base.reading import natural_key
 from alignsd.models.registry import resolve
-from alignsd.models.weights import instead_of_file, is_file, read_tensors, short
+from alignsd.models.weights import instead_of_file, is_file, read_tensors
+from alignsd.models.wording import short
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,11 @@ def check_width(predictor: Aesthetic, width: int) -> None:
 
 
 def load_aesthetic(name: str) -> Aesthetic:
-    """Load a predictor: ``"miniature/aesthetic"``, a safetensors file, or one of LAION's ``.pth`` files.
+    """Load a predictor: ``"miniature/aesthetic"``, a safetensors file, or a ``.pth`` file of LAION.
 
-    LAION's first predictor is one linear layer. Its second ("improved") one is five, with dropout
-    between them and no activation, so that in use it is one linear map too, and is loaded as such.
+    LAION's first predictor is one linear layer. LAION's second predictor ("improved") has five
+    linear layers, with dropout between them and no activation. In use the five are one linear map,
+    so they are loaded as one.
 
     Raises:
         Problem: if the file is missing or damaged, or holds anything but finite linear layers.
@@ -67,7 +69,7 @@ def load_aesthetic(name: str) -> Aesthetic:
             f"There is no aesthetic predictor {short(repr(name))}.",
             expected="miniature/aesthetic or a file",
             found=instead_of_file(path),
-            cause="a wrong path, or the file was not downloaded: docs/data.md says where it comes from",
+            cause="a wrong path, or the file was not downloaded; docs/data.md says from where",
             fix="set the notebook's aesthetic parameter to the file",
         )
     again = f"download {short(path.name)} again; docs/data.md says from where"
@@ -81,29 +83,39 @@ def load_aesthetic(name: str) -> Aesthetic:
 
 
 def _linear_layers(state: dict[str, Tensor], name: str) -> list[tuple[Tensor, Tensor]]:
-    """Return ``(weight, bias)`` of each layer in order.
+    """Return ``(weight, bias)`` of each layer in order, double precision.
 
     The layers are ``weight`` and ``bias``, or ``layers.0.weight``, ``layers.0.bias`` and so on.
     """
     prefixes = sorted({key[: key.rfind(".") + 1] for key in state}, key=natural_key)
-    pairs = [(state.get(prefix + "weight"), state.get(prefix + "bias")) for prefix in prefixes]
-    layers = [pair for pair in pairs if _is_linear(*pair)]
-    if 2 * len(layers) != len(state):
+    layers = []
+    for prefix in prefixes:
+        weight, bias = state.get(prefix + "weight"), state.get(prefix + "bias")
+        if weight is not None and bias is not None and _is_linear(weight, bias):
+            layers.append((weight.double(), bias.double()))
+    if 2 * len(layers) != len(state) or not _end_in_one_number(layers):
         raise _no_predictor(name, "", state)
-    chained = all(after.shape[1] == before.shape[0] for (before, _), (after, _) in pairwise(layers))
-    if not chained or layers[-1][0].shape[0] != 1:
-        raise _no_predictor(name, "", state)
-    return [(weight.double(), bias.double()) for weight, bias in layers]
+    return layers
 
 
-def _is_linear(weight: Tensor | None, bias: Tensor | None) -> bool:
-    if weight is None or bias is None or weight.ndim != 2 or 0 in weight.shape:
+def _is_linear(weight: Tensor, bias: Tensor) -> bool:
+    if weight.ndim != 2 or 0 in weight.shape:
         return False
     return tuple(bias.shape) == (weight.shape[0],)
 
 
+def _end_in_one_number(layers: list[tuple[Tensor, Tensor]]) -> bool:
+    """Return whether each layer takes what the layer before gives, and the last gives a number."""
+    for (before, _), (after, _) in pairwise(layers):
+        if after.shape[1] != before.shape[0]:
+            return False
+    last_weight, _ = layers[-1]
+    return last_weight.shape[0] == 1
+
+
 def _no_predictor(name: str, found: str, state: dict[str, Tensor]) -> Problem:
-    shapes = [f"{short(key, 40)} {tuple(value.shape)}" for key, value in list(state.items())[:4]]
+    first = list(state.items())[:4]
+    shapes = [f"{short(key, 40)} {tuple(value.shape)}" for key, value in first]
     return Problem(
         f"{name} is no linear aesthetic predictor.",
         expected="weight and bias of linear layers that end in one number",

@@ -1,4 +1,4 @@
-"""Keeps all cores of a CPU busy with models too small for two of them: each core gets a computation of its own."""
+"""Run several computations at once, one per core: the miniature's models are too small for two."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -8,44 +8,68 @@ import torch
 
 from alignsd.models.registry import torch_device
 
-MOST = 4  # computations at once: on eight cores each gets two, since between torch's calls they wait for Python's lock
+# Computations at once. Between torch's calls, computations wait for Python's lock. So on eight
+# cores four computations with two cores each are better than eight computations.
+MOST = 4
 END = object()
 
 
 def lanes(device: torch.device) -> int:
-    """Returns how many computations to run at the same time: one on a GPU, on a CPU one per core, at most four."""
+    """Return how many computations to run at once: one on a GPU, on a CPU one per core up to 4."""
     return min(MOST, torch.get_num_threads()) if device.type == "cpu" else 1
 
 
-def together(iterators: Mapping[str, Iterator[Any]], device: str | torch.device, first_alone: bool = True) -> Iterator[tuple[str, Any]]:
-    """Yields ``(name, value)`` of iterators that compute with torch; each one's values come in order.
+def together(
+    iterators: Mapping[str, Iterator[Any]],
+    device: str | torch.device,
+    first_alone: bool = True,
+) -> Iterator[tuple[str, Any]]:
+    """Yield ``(name, value)`` of iterators that compute with torch.
 
-    On a CPU they advance in step, each in a thread that has its share of the cores (of six, four have one each). None of them is
-    at work while the caller looks at a value, so that it may use what they train. On a GPU, which one keeps busy, the next
-    begins when one has ended.
+    The values of each iterator come in order. On a CPU the iterators advance in step, each in a
+    thread that has its share of the cores: of six cores, four iterators have one core each. No
+    iterator is at work while the caller looks at a value, so the caller may use what the iterators
+    train. A single computation keeps a GPU busy, so on a GPU one iterator follows the other.
 
     Args:
-        iterators: by name. After their first value they must not draw from torch's global random generator.
-        device: where they compute, ``"auto"`` or a torch device.
-        first_alone: compute the first value of each while the others wait: on the way to it models are loaded and libraries
-            set up, which is seldom safe in two threads.
+        iterators: by name. After its first value an iterator must not draw from torch's global
+            random generator.
+        device: where the iterators compute, ``"auto"`` or a torch device.
+        first_alone: compute the first value of each iterator while the others wait. Before the
+            first value models are loaded and libraries set up, which is seldom safe in two threads.
     """
-    names, at_once = list(iterators), lanes(torch_device(device))
+    names = list(iterators)
+    at_once = lanes(torch_device(device))
     for start in range(0, len(names), at_once):
-        group = {name: iterators[name] for name in names[start:start + at_once]}
+        group = {name: iterators[name] for name in names[start : start + at_once]}
         if len(group) > 1:
             yield from _in_step(group, first_alone)
         else:
-            yield from ((name, value) for name, iterator in group.items() for value in iterator)
+            yield from _in_turn(group)
+
+
+def _in_turn(iterators: dict[str, Iterator[Any]]) -> Iterator[tuple[str, Any]]:
+    for name, iterator in iterators.items():
+        for value in iterator:
+            yield name, value
 
 
 def _in_step(iterators: dict[str, Iterator[Any]], alone: bool) -> Iterator[tuple[str, Any]]:
+    """Yield one value of each iterator, then the next value of each, until all have ended.
+
+    Args:
+        iterators: by name; an iterator that has ended is taken out.
+        alone: compute the first value of each iterator while the others wait.
+    """
     cores = torch.get_num_threads()
+    count = len(iterators)
+    pool = ThreadPoolExecutor(
+        count, initializer=torch.set_num_threads, initargs=(cores // count,)
+    )
     try:
-        with ThreadPoolExecutor(len(iterators), initializer=torch.set_num_threads, initargs=(cores // len(iterators),)) as pool:
+        with pool:
             while iterators:
-                tasks = (pool.submit(next, iterator, END) for iterator in iterators.values())
-                values = [task.result() for task in (tasks if alone else list(tasks))]
+                values = _next_values(pool, list(iterators.values()), alone)
                 for name, value in zip(list(iterators), values, strict=True):
                     if value is END:
                         del iterators[name]
@@ -53,4 +77,15 @@ def _in_step(iterators: dict[str, Iterator[Any]], alone: bool) -> Iterator[tuple
                         yield name, value
                 alone = False
     finally:
-        torch.set_num_threads(cores)  # a thread's setting is also that of every later thread
+        # The number of threads that one thread sets also holds in every later thread.
+        torch.set_num_threads(cores)
+
+
+def _next_values(
+    pool: ThreadPoolExecutor, iterators: list[Iterator[Any]], alone: bool
+) -> list[Any]:
+    """Return the next value of each iterator, or ``END``."""
+    if alone:
+        return [pool.submit(next, iterator, END).result() for iterator in iterators]
+    tasks = [pool.submit(next, iterator, END) for iterator in iterators]
+    return [task.result() for task in tasks]

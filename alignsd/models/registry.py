@@ -1,4 +1,4 @@
-"""Say where a model's name leads, on which device a model runs, and how precisely it is trained."""
+"""Where a model's name leads, the device that a model runs on, and the precision of training."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import torch
 
 from alignsd.base.errors import Problem
 from alignsd.base.paths import SHIPPED, user_path
-from alignsd.models.weights import short
+from alignsd.models.wording import short
 
 MINIATURE = {
     "miniature/stable-diffusion": SHIPPED / "stable-diffusion",
@@ -34,7 +34,8 @@ def resolve(name: str) -> str:
             expected=f"one of {', '.join(MINIATURE)}",
             found="no such name" if path is None else f"no file at {Path(*path.parts[-4:])}",
             cause="a misspelt name, or the weights were deleted",
-            fix="git checkout alignsd/miniature/weights, or python -m alignsd.miniature.pretraining.pretrain",
+            fix="git checkout alignsd/miniature/weights, "
+            "or python -m alignsd.miniature.pretraining.pretrain",
         )
     return str(path)
 
@@ -87,9 +88,9 @@ def _named_device(name: str) -> torch.device:
 def training_precision(device: torch.device) -> torch.dtype:
     """Return the precision of the frozen weights in training: bfloat16 on a GPU with bfloat16.
 
-    On other devices the precision is single. Images are drawn in half precision, but in training the
-    smallest gradients would become zero in half precision on their way through the UNet. bfloat16
-    has the range of single precision.
+    On other devices the precision is single. Images are drawn in half precision. In training,
+    half precision would turn the smallest gradients into zeros on their way through the UNet.
+    bfloat16 has the range of single precision.
     """
     if device.type != "cuda":
         return torch.float32

@@ -12,7 +12,7 @@ STAGES = len(WIDTHS) - 1
 
 
 class Tower(nn.Module):
-    """Return features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``: four stages of convolutions, one layer.
+    """Four stages of convolutions and one layer: pictures ``(n, 3, 64, 64)`` to ``(n, 96)``.
 
     A flaw of a limb shows in a few pixels, so no pooling throws these pixels away early. This
     network learns to see flaws from fewer labels than timm's smallest networks (docs/deviations.md,
@@ -54,7 +54,7 @@ class Tower(nn.Module):
 
 
 def _stage(inner: int, outer: int) -> list[nn.Module]:
-    """Return the layers of a stage: ``(n, inner, side, side)`` to ``(n, outer, side/2, side/2)``."""
+    """Return the layers of a stage, which halves the sides of ``(n, inner, side, side)``."""
     return [
         nn.Conv2d(inner, outer, 4, stride=2, padding=1),
         nn.GroupNorm(8, outer),
@@ -66,7 +66,7 @@ def _stage(inner: int, outer: int) -> list[nn.Module]:
 
 
 def miniature_tower(pretrained: bool = False, **timm_arguments: Any) -> Tower:
-    """Return a tower of random weights; timm's arguments ask for weights on a hub, which has none."""
+    """Return a tower of random weights; timm's arguments name weights on a hub, which has none."""
     return Tower()
 
 

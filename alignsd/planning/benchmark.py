@@ -1,7 +1,7 @@
 """Measure what this machine gains by computing side by side (``models.parallel``), in two minutes.
 
-``python -m alignsd.planning.benchmark`` runs two computations side by side and in turn. The two ways
-alternate, and alternate in which is first, so that a machine whose speed wanders slows both.
+``python -m alignsd.planning.benchmark`` runs computations side by side and in turn. The two ways
+alternate, and take turns in being first, so that a machine whose speed wanders slows both.
 """
 
 import time

@@ -1,6 +1,7 @@
-"""Say what a run at full size takes: work and space of a preset (``work``, ``space``), times of this machine.
+"""Say what a run at full size takes: hours and disk space.
 
-The times are measured by ``throughput``.
+The amounts are counted from a preset (``work``, ``space``), the times are measured on this machine
+(``throughput``).
 """
 
 from collections.abc import Collection
@@ -57,8 +58,8 @@ def batches(values: Values, device: str, batch: int = 0) -> dict[str, int]:
     Args:
         values: as in ``work.count_work``.
         device: ``"auto"`` or a torch device.
-        batch: for all tasks. 0 takes the notebooks' parameters on a GPU, and 1 on a CPU, which gains
-            nothing by larger batches.
+        batch: for all tasks. 0 takes the notebooks' parameters on a GPU, and 1 on a CPU, where
+            larger batches gain nothing.
     """
     if batch or throughput.device_name(device) == "CPU":
         return dict.fromkeys((*FIXED_BATCHES, *BATCHES), batch or 1)

@@ -1,4 +1,4 @@
-"""Count the disk space of a run at full size, in GiB: what its notebooks leave, and what lies there."""
+"""Count the disk space of a run at full size, in GiB."""
 
 import os
 from collections.abc import Collection
@@ -41,7 +41,7 @@ def space(values: Values, parts: int) -> dict[str, float]:
 
 
 def _shards_gib(folder: str) -> float:
-    """Return the GiB of the tar files in a folder of the reader's own; 0 if there is no such folder."""
+    """Return the GiB of the tar files in a folder of the reader; 0 if there is no such folder."""
     path = user_path(folder)
     if not os.path.isdir(path):
         return 0.0
@@ -49,7 +49,9 @@ def _shards_gib(folder: str) -> float:
 
 
 def still_to_write(values: Values, notebooks: Collection[str], run: str) -> float:
-    """Return the GiB that notebooks of a run will write: what they leave, less what they hold already.
+    """Return the GiB that notebooks of a run have yet to write.
+
+    What lies in a notebook's folder already is subtracted from what the notebook leaves.
 
     Args:
         values: as in ``work.count_work``.
@@ -65,7 +67,10 @@ def still_to_write(values: Values, notebooks: Collection[str], run: str) -> floa
 
 
 def held(folder: Path) -> float:
-    """Return the GiB that lie in a folder; 0 if there is none. What cannot be looked at does not count."""
+    """Return the GiB that lie in a folder; 0 if there is no such folder.
+
+    Files that cannot be looked at do not count.
+    """
     sizes = []
     for inner, _, names in os.walk(folder):
         for name in names:

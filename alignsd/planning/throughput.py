@@ -1,4 +1,4 @@
-"""Measure how long this machine takes for one unit of each kind of work at full size, and how much memory.
+"""Measure time and memory of one unit of each kind of work at full size on this machine.
 
 The models have the published architectures and random weights, so that nothing has to be
 downloaded before the cost is known.
@@ -78,7 +78,7 @@ BATCHES = {
     DENOISE: Batch("06", "batch"),
     DECODE: Batch("06", "batch"),
 }
-FIXED_BATCHES = {ENCODE: 32, FEATURES: 128}  # as encode_examples and fid.features have them
+FIXED_BATCHES = {ENCODE: 32, FEATURES: 128}  # as encode_examples and picture_features have them
 Tasks = Iterator[tuple[str, Callable[[], object]]]
 
 

@@ -1,4 +1,4 @@
-"""Count the work of a run at full size from the values of a preset, and turn the work into hours."""
+"""Count the work of a run at full size from a preset's values, and turn the work into hours."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ Values = Mapping[str, Mapping[str, Value]]  # notebook number -> its resolved pa
 
 
 def is_full_size(values: Values) -> bool:
-    """Return whether a preset works at 512 pixels, Stable Diffusion's size, which is measured here."""
+    """Return whether a preset works at Stable Diffusion's 512 pixels, the size measured here."""
     return values["05"]["resolution"] == PIXELS_PER_LATENT * UNET["sample_size"]
 
 

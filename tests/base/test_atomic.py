@@ -35,7 +35,8 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_json_takes_numpy_and_refuses_what_is_not_finite(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"n": np.int64(3), "x": np.float32(0.5), "list": np.arange(2), "ü": None})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"n": 3, "x": 0.5, "list": [0, 1], "ü": None}
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written == {"n": 3, "x": 0.5, "list": [0, 1], "ü": None}
     for bad in (float("nan"), np.float64("inf"), {1, 2}):
         with pytest.raises(Problem, match=r"a\.json could not be written"):
             write_json(path, {"bad": bad})
@@ -46,7 +47,9 @@ def test_table_comes_back(tmp_path):
     table = pd.DataFrame({"id": [3, 1], "names": [["a", "b"], []]}, index=[5, 6])
     write_table(tmp_path / "t.parquet", table)
     back = pd.read_parquet(tmp_path / "t.parquet")
-    assert back["id"].tolist() == [3, 1] and list(back["names"][0]) == ["a", "b"] and back.index.tolist() == [0, 1]
+    assert back["id"].tolist() == [3, 1]
+    assert list(back["names"][0]) == ["a", "b"]
+    assert back.index.tolist() == [0, 1]
 
 
 def test_a_table_that_cannot_be_read_gives_a_reason(tmp_path):
@@ -142,8 +145,14 @@ def dead() -> int:
 
 
 def test_temporary_files_of_dead_processes_are_swept(tmp_path, dead):
-    names = [f".part-000003.{dead}.part.zip", f"deep/er/.a b.{dead}.part.png",
-             f".no_suffix.{dead}.part", f".x.y.{dead}.part.tar.gz", f".huge.{10**30}.part.txt", f".line\nbreak.{dead}.part.txt"]
+    names = [
+        f".part-000003.{dead}.part.zip",
+        f"deep/er/.a b.{dead}.part.png",
+        f".no_suffix.{dead}.part",
+        f".x.y.{dead}.part.tar.gz",
+        f".huge.{10**30}.part.txt",
+        f".line\nbreak.{dead}.part.txt",
+    ]
     kept = [f".living.{os.getpid()}.part.zip", "part-000003.zip", f"visible.{dead}.part.zip",
             ".hidden", f".a.{dead}.parts.zip", ".a.part.zip", f".a.{dead}x.part.zip", "deep/b.txt"]
     for name in names + kept:

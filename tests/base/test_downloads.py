@@ -9,15 +9,25 @@ from alignsd.base.errors import Problem
 from alignsd.models.stable_diffusion import load_pipeline
 from alignsd.select.diffusiondb import read_metadata
 
+KINDS = (
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    ConnectionError,
+    TimeoutError,
+)
 
-@pytest.mark.parametrize("error", [HTTPError("no route"), LocalEntryNotFoundError("no route"), OfflineModeIsEnabled("no route"),
-                                   ConnectionError("no route"), TimeoutError("no route")])
-def test_every_way_in_which_a_download_fails_is_caught(error):
-    assert isinstance(error, FAILED) and told(error) == "no route"
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_way_in_which_a_download_fails_is_caught(kind):
+    error = kind("no route")
+    assert isinstance(error, FAILED)
+    assert told(error) == "no route"
 
 
 def test_an_error_that_says_nothing_is_named():
-    assert told(ConnectionError()) == "ConnectionError" and told(OSError("\n  first\nsecond")) == "first"
+    assert told(ConnectionError()) == "ConnectionError"
+    assert told(OSError("\n  first\nsecond")) == "first"
 
 
 def test_stable_diffusion(monkeypatch):
@@ -25,15 +35,19 @@ def test_stable_diffusion(monkeypatch):
         raise OSError("Cannot load model: it is not fully cached locally")
 
     monkeypatch.setattr(StableDiffusionPipeline, "download", unreachable)
-    with pytest.raises(Problem, match="'CompVis/stable-diffusion-v1-4' could not be loaded") as problem:
-        load_pipeline("CompVis/stable-diffusion-v1-4", "cpu")
-    assert "hf download CompVis/stable-diffusion-v1-4 --local-dir data/stable-diffusion-v1-4" in str(problem.value)
+    model = "CompVis/stable-diffusion-v1-4"
+    with pytest.raises(Problem, match=f"'{model}' could not be loaded") as problem:
+        load_pipeline(model, "cpu")
+    command = f"hf download {model} --local-dir data/stable-diffusion-v1-4"
+    assert command in str(problem.value)
 
 
 def test_diffusiondb_s_table(tmp_path):
     with pytest.raises(Problem, match="no such file at .*metadata-large.parquet") as problem:
         read_metadata(tmp_path / "metadata-large.parquet")
-    assert "--prompts-first" in str(problem.value) and "poloclub/diffusiondb" in str(problem.value)
+    message = str(problem.value)
+    assert "--prompts-first" in message
+    assert "poloclub/diffusiondb" in message
 
 
 def test_an_endless_line_is_cut():

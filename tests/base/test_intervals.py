@@ -34,8 +34,9 @@ def test_wilson_refuses_nonsense(k, n, level):
 
 def test_wilson_agrees_with_the_share_it_was_made_from():
     rng = np.random.default_rng(0)
-    inside = [low <= 0.3 <= high for low, high in (wilson(int(k), 80) for k in rng.binomial(80, 0.3, size=2000))]
-    assert 0.93 < np.mean(inside) < 0.97
+    intervals_drawn = [wilson(int(hits), 80) for hits in rng.binomial(80, 0.3, size=2000)]
+    holds = [low <= 0.3 <= high for low, high in intervals_drawn]
+    assert 0.93 < np.mean(holds) < 0.97
 
 
 def test_bootstrap_of_equal_values_has_no_width():
@@ -43,7 +44,8 @@ def test_bootstrap_of_equal_values_has_no_width():
 
 
 def test_bootstrap_of_two_values_reaches_both():
-    # Resamples of (0, 1) have mean 0, 1/2 or 1 with chances 1/4, 1/2, 1/4: the central 95 % is everything.
+    # Resamples of (0, 1) have mean 0, 1/2 or 1 with chances 1/4, 1/2, 1/4.
+    # So the central 95 % holds all of them.
     assert bootstrap_mean([0, 1], seed=0) == (0.5, 0.0, 1.0)
 
 

@@ -18,7 +18,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
 from alignsd.collect import hpd, own_choices
 from alignsd.collect.own.tables import read_choices_table
-from alignsd.compare import arms
+from alignsd.compare.prompts import read_prompts
 from alignsd.reward.truth import add_truth
 
 NAMES = ["0.png", "1.png", "2.png", "3.png", "4.png", "absent.png", "damaged.png", "", "../0.png"]
@@ -235,7 +235,7 @@ def test_spoiled_lists_and_prompts(tmp_path, seed):
     except Problem as problem:
         assert path.name in str(problem)
     try:
-        prompts = arms.read_prompts(str(path), 1, 0)
+        prompts = read_prompts(str(path), 1)
         assert len(prompts) == 1 and prompts[0].strip()
     except Problem as problem:
         assert "prompts" in str(problem)

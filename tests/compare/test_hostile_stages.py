@@ -1,6 +1,5 @@
 """Stages that were changed by hand and odd parameters: our own error, or counted rows."""
 
-import json
 import math
 import shutil
 import warnings
@@ -8,23 +7,21 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from test_measure import Mean, OddIsWrong, plan, scorers  # noqa: F401
-from test_rule import scored
-from test_scoring import embeddings, folder  # noqa: F401
+from stand_ins import Mean, OddIsWrong
 
+from alignsd import sources
 from alignsd.base import atomic
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import DAMAGED, save_png
-from alignsd.compare import arms, fid, measure, user_study
+from alignsd.compare import arm_metrics, fid, generation, image_metrics, user_study
+from alignsd.compare.features import picture_features
 from alignsd.miniature.corpus import CorpusRecipe
-from alignsd.models.stable_diffusion import image_seed
-from alignsd.select import diffusiondb, rule, scoring
-from alignsd.select.sharpness import sharpness
+from alignsd.models.stable_diffusion import Drawing, image_seed
 
-# ---------------------------------------------------------------- pictures and tables of 06
+pytest_plugins = ["measured_arms"]  # the fixtures plan and scorers
 
 
-def test_rows_twice_no_rows_and_a_missing_column_are_told(plan, scorers):  # noqa: F811
+def test_rows_twice_no_rows_and_a_missing_column_are_told(plan, scorers):
     images, place = plan
     for changed, words in (
         (pd.concat([images, images.head(1)]), "repeated rows"),
@@ -35,47 +32,48 @@ def test_rows_twice_no_rows_and_a_missing_column_are_told(plan, scorers):  # noq
     ):
         with pytest.raises(
             Problem,
-            match=f"(?s)images.parquet is not the table that 06_generate writes.*{words}.*--force 06",
+            match="(?s)images.parquet is not the table that 06_generate writes"
+            f".*{words}.*--force 06",
         ):
-            measure.measure(changed, place, scorers)
+            image_metrics.measure(changed, place, scorers)
 
 
 @pytest.mark.parametrize("arm", ["original", "adapted"])
-def test_an_arm_whose_pictures_are_gone_is_told(plan, scorers, arm):  # noqa: F811
+def test_an_arm_whose_pictures_are_gone_is_told(plan, scorers, arm):
     images, place = plan
     shutil.rmtree(place / arm)
     with pytest.raises(
         Problem, match=f"(?s)No picture of the arm {arm}.*3 x missing file.*--force 06"
     ):
-        measure.measure(images, place, scorers)
+        image_metrics.measure(images, place, scorers)
 
 
-def test_a_first_look_at_one_bad_picture_goes_on(plan, scorers):  # noqa: F811
+def test_a_first_look_at_one_bad_picture_goes_on(plan, scorers):
     images, place = plan
     (place / images["file"][0]).write_bytes(b"\x89PNG cut")
-    table, features = measure.measure(images.groupby("arm").head(1), place, scorers)
+    table, features = image_metrics.measure(images.groupby("arm").head(1), place, scorers)
     status = table.set_index("arm")["status"]
     assert status["original"] == DAMAGED and status["adapted"] == "ok" and len(features) == 1
     with pytest.raises(
-        Problem, match="(?s)FID cannot be compared with the arm original.*--from 06"
+        Problem, match="(?s)FID cannot be compared with the arm original.*--force 06"
     ):
         fid.table(features, np.random.default_rng(0).normal(size=(5, 3)), 0, 10)
-    alone, none = measure.measure(images.head(1), place, scorers)
+    alone, none = image_metrics.measure(images.head(1), place, scorers)
     assert {"hps", "flawed", "match"} <= set(alone) and alone["hps"].isna().all() and none.empty
-    assert measure.arm_table(alone, 0).empty
+    assert arm_metrics.arm_table(alone, 0).empty
 
 
-def test_a_picture_of_another_size_is_named(plan, scorers):  # noqa: F811
+def test_a_picture_of_another_size_is_named(plan, scorers):
     from dataclasses import replace
 
     images, place = plan
     save_png(place / images["file"][1], np.zeros((32, 48, 3), np.uint8))
-    network = fid.feature_network("miniature/judge")
+    network = sources.feature_network("miniature/judge")
     with pytest.raises(
         Problem,
         match=r"(?s)64 x 64.*48 x 32.*original/1.png has the size \(32, 48, 3\).*--force 06",
     ):
-        measure.measure(images, place, replace(scorers, network=network))
+        image_metrics.measure(images, place, replace(scorers, network=network))
 
 
 def one_picture_an_arm(tmp_path, count=1):
@@ -89,24 +87,24 @@ def one_picture_an_arm(tmp_path, count=1):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_arms_of_few_pictures_go_through_notebook_07(tmp_path, scorers, style, count):  # noqa: F811
+def test_arms_of_few_pictures_go_through_notebook_07(tmp_path, scorers, style, count):
     from matplotlib import pyplot as plt
 
     from alignsd.figures import comparing as plots
 
     images = one_picture_an_arm(tmp_path, count)
-    metrics, features = measure.measure(images, tmp_path, scorers)
+    metrics, features = image_metrics.measure(images, tmp_path, scorers)
     reference = np.random.default_rng(1).normal(size=(4, 3))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         fid_arms, fid_against = fid.table(features, reference, 0, 20)
-        control = measure.against_control(metrics, features, reference, 0, 20)
+        control = arm_metrics.against_control(metrics, features, reference, 0, 20)
     assert any("no FID" in str(warning.message) for warning in told) == (count == 1)
     assert len(fid_arms) == (0 if count == 1 else 4) and len(fid_against) == (
         0 if count == 1 else 3
     )
-    table = pd.concat([measure.arm_table(metrics, 0), fid_arms], ignore_index=True)
-    against = pd.concat([measure.against(metrics, 0), fid_against], ignore_index=True)
+    table = pd.concat([arm_metrics.arm_table(metrics, 0), fid_arms], ignore_index=True)
+    against = pd.concat([arm_metrics.against(metrics, 0), fid_against], ignore_index=True)
     for rows in (table, against, control):
         assert (
             rows["value"].notna().all() and rows["low"].notna().all() and rows["high"].notna().all()
@@ -119,8 +117,8 @@ def test_arms_of_few_pictures_go_through_notebook_07(tmp_path, scorers, style, c
 
 def test_a_ratio_of_few_pictures_is_a_number():
     wrong = np.array([1.0, 0.0, 0.0])
-    value, low, high = measure.ratio(np.ones(3), wrong, 0)
-    assert value == pytest.approx(3) and low == 1 and high == 3
+    ratio = arm_metrics.ratio(np.ones(3), wrong, 0)
+    assert ratio.value == pytest.approx(3) and ratio.low == 1 and ratio.high == 3
 
 
 def features_of(**counts: int) -> pd.DataFrame:
@@ -162,86 +160,7 @@ def test_features_that_are_no_numbers_are_told(value):
         fid.table(features, np.random.default_rng(1).normal(size=(6, 4)), 0, 10)
 
 
-def test_foreign_files_in_the_reference_are_passed_over(tmp_path):
-    for name in ("a.png", "b.PNG", "deep/c.png"):
-        save_png(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
-    for name in ("._a.png", "__MACOSX/a.png", ".hidden/a.png", "Thumbs.db"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    pictures, left_out = fid.reference_pictures(str(tmp_path), [], 0)
-    assert len(list(pictures)) == 3 and not left_out
-
-
-# ---------------------------------------------------------------- scores of 03
-
-
-@pytest.fixture
-def tables_of_scores(tmp_path):
-    def write(frame: pd.DataFrame):
-        place = tmp_path / scoring.STAGE / "scores"
-        place.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(place / "part-000001.parquet", index=False)
-        return place
-
-    return write
-
-
-ROWS = scored([1.0, 2.0, 3.0, 4.0])
-
-
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        (ROWS.assign(hps="x"), "column hps"),
-        (ROWS.assign(sharpness="x"), "column sharpness"),
-        (ROWS.assign(image=7), "column image"),
-        (ROWS.assign(status=None), "column status"),
-        (ROWS.drop(columns="hps"), "hps"),
-        (ROWS.assign(prompt=5.5), "column prompt"),
-        (ROWS.assign(part="part-000002"), "rows of another part"),
-        (ROWS.assign(prompt=None), "without a prompt"),
-        (ROWS.assign(sharpness=np.nan), "without a sharpness"),
-    ],
-)
-def test_scores_that_were_changed_are_told(tables_of_scores, changed, words):
-    with pytest.raises(Problem, match=f"(?s)part-000001.parquet.*{words}.*--force 03"):
-        scoring.read_scores(tables_of_scores(changed))
-
-
-def test_scores_as_they_were_written_are_read_and_foreign_files_are_not(tables_of_scores):
-    place = tables_of_scores(ROWS)
-    for name in ("._part-000001.parquet", "part-000001 (1).parquet", "part-1.parquet"):
-        (place / name).write_bytes(b"x")
-    assert len(scoring.read_scores(place)) == 4
-
-
-def test_scores_of_no_picture_at_all_say_why(tables_of_scores):
-    nothing = ROWS.assign(status=diffusiondb.DAMAGED, hps=np.nan, sharpness=np.nan)
-    with pytest.raises(Problem, match="(?s)No picture of the parts.*4 x damaged image"):
-        scoring.read_scores(tables_of_scores(nothing))
-    with pytest.raises(Problem, match="empty parts"):
-        scoring.read_scores(tables_of_scores(ROWS.head(0)))
-
-
-def test_scores_twice_name_their_cause():
-    with pytest.raises(Problem, match="(?s)more than one score.*edited by hand"):
-        rule.group(pd.concat([ROWS, ROWS.head(1)]))
-    with pytest.raises(Problem, match="(?s)more than one score.*under two numbers"):
-        rule.group(pd.concat([ROWS, ROWS.head(1).assign(part="part-000002")]))
-
-
-@pytest.mark.parametrize(
-    "content", ["", "[", "[]", "5", "{}", '{"parts": 5}', '{"parts": ""}', "null", "[" * 100_000]
-)
-def test_a_record_of_the_parts_that_was_changed_is_told(tmp_path, content):
-    (tmp_path / "parts.json").write_text(content)
-    with pytest.raises(Problem, match=r"(?s)parts\.json does not say.*--force 03"):
-        scoring.recall_parts(tmp_path / "parts.json")
-
-
-# ---------------------------------------------------------------- parameters
-
-NAN, INF = math.nan, math.inf
+NAN = math.nan
 IMAGES = pd.DataFrame(
     [
         ("original", "p0-0", "p0", 0, "x", "a.png"),
@@ -249,7 +168,6 @@ IMAGES = pd.DataFrame(
     ],
     columns=["arm", "id", "prompt_id", "sample", "prompt", "file"],
 )
-DRAWING = dict(model="", adapters={}, folder=None, steps=1, guidance=1.0, batch=1, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -264,36 +182,24 @@ DRAWING = dict(model="", adapters={}, folder=None, steps=1, guidance=1.0, batch=
         (lambda: CorpusRecipe(few_share=NAN), "cannot be made"),
         (lambda: CorpusRecipe(blurred_share=-0.1), "cannot be made"),
         (lambda: image_seed(-1, "x"), "(?i)seed"),
-        (lambda: arms.plan(["a"], "", 1, -1, [""]), "(?i)seed"),
-        (lambda: arms.plan(["a"], "", 1, 2**32, [""]), "(?i)seed"),
-        (lambda: arms.plan(["a"], "", -1, 0, [""]), "samples is"),
-        (lambda: arms.plan(["a"], "\ud800", 1, 0, [""]), "identifier is no text"),
-        (lambda: arms.draw(IMAGES, **DRAWING | {"batch": 0}), "batch is"),
-        (lambda: arms.draw(IMAGES, **DRAWING | {"batch": -1}), "batch is"),
-        (lambda: arms.draw(IMAGES, **DRAWING | {"steps": 0}), "steps is"),
-        (lambda: arms.draw(IMAGES, **DRAWING | {"steps": -5}), "steps is"),
-        (lambda: arms.draw(IMAGES, **DRAWING | {"guidance": -1.0}), "guidance is"),
-        (lambda: arms.draw(IMAGES, **DRAWING | {"guidance": NAN}), "guidance is"),
-        (lambda: scoring.score_part(None, None, batch=0), "batch is"),
-        (lambda: scoring.score_part(None, None, batch=-1), "batch is"),
-        (lambda: rule.select(rule.group(ROWS), NAN), "alpha is too small"),
-        (lambda: rule.select(rule.group(ROWS), -INF), "alpha is too small"),
-        (lambda: rule.select(rule.group(ROWS), INF), "alpha is too large"),
-        (lambda: rule.sensitivity(rule.group(ROWS), [1.0, NAN]), "alpha is too small"),
-        (lambda: rule.sensitivity(rule.group(ROWS), ["x"]), "alpha is too small, or no number"),
-        (lambda: rule.sensitivity(rule.group(ROWS), [[2.0]]), "alpha is too small, or no number"),
-        (lambda: rule.group(ROWS, NAN), "blur_limit is"),
-        (lambda: rule.group(ROWS, 10.0, 0), "minimum_images is"),
-        (lambda: rule.keep_negatives(rule.group(ROWS), NAN, 0), "no share"),
-        (lambda: rule.keep_negatives(rule.group(ROWS), 0.5, -1), "(?i)seed"),
-        (lambda: fid.features(Mean(), [], batch=0), "batch is"),
+        (lambda: generation.plan(["a"], "", 1, -1, [""]), "(?i)seed"),
+        (lambda: generation.plan(["a"], "", 1, 2**32, [""]), "(?i)seed"),
+        (lambda: generation.plan(["a"], "", -1, 0, [""]), "samples is"),
+        (lambda: generation.plan(["a"], "\ud800", 1, 0, [""]), "identifier is no text"),
+        (lambda: Drawing(1, 1.0, batch=0), "batch is"),
+        (lambda: Drawing(1, 1.0, batch=-1), "batch is"),
+        (lambda: Drawing(0, 1.0), "steps is"),
+        (lambda: Drawing(-5, 1.0), "steps is"),
+        (lambda: Drawing(1, -1.0), "guidance is"),
+        (lambda: Drawing(1, NAN), "guidance is"),
+        (lambda: picture_features(Mean(), [], batch=0), "batch is"),
         (
             lambda: fid.table(features_of(original=3), np.ones((3, 4)), 0, 0),
             "fid_resamples is",
         ),
         (lambda: fid.table(features_of(original=3), np.ones((3, 4)), -1, 5), "(?i)seed"),
-        (lambda: fid.reference_pictures("miniature", [], 2**32), "(?i)seed"),
-        (lambda: measure.measure(IMAGES, None, None, batch=-1), "batch is"),
+        (lambda: sources.fid_reference("miniature", [], 2**32), "(?i)seed"),
+        (lambda: image_metrics.measure(IMAGES, None, None, batch=-1), "batch is"),
         (lambda: user_study.pairs(IMAGES, 0), "study_prompts is"),
         (lambda: user_study.pairs(IMAGES, -1), "study_prompts is"),
         (lambda: user_study.pairs(pd.concat([IMAGES, IMAGES]), 1), "repeated rows"),
@@ -319,12 +225,8 @@ def test_an_odd_value_is_named(call, words):
     ],
 )
 def test_pictures_of_other_kinds_are_refused(picture):
-    for call in (
-        lambda: sharpness(picture),
-        lambda: fid.features(Mean(), [picture], device="cpu"),
-    ):
-        with pytest.raises(ValueError, match="uint8"):
-            call()
+    with pytest.raises(ValueError, match="uint8"):
+        picture_features(Mean(), [picture], device="cpu")
 
 
 def test_a_pair_of_two_sizes_is_not_voted_on(tmp_path):
@@ -335,16 +237,6 @@ def test_a_pair_of_two_sizes_is_not_voted_on(tmp_path):
     )
     assert votes["status"].tolist() == [user_study.TWO_SIZES] and votes["voters"].tolist() == [0]
     assert user_study.majorities(votes, 0).empty
-
-
-def test_a_part_without_any_usable_prompt_is_counted(tmp_path, embeddings):  # noqa: F811
-    from test_diffusiondb import encoded, write_zip
-
-    write_zip(tmp_path / "part-000001.zip", {"a.png": encoded(1)}, {"a.png": {"p": ""}})
-    table = scoring.score_part(tmp_path / "part-000001.zip", None)
-    assert table["status"].tolist() == [diffusiondb.BAD_ENTRY] and table["hps"].isna().all()
-    assert rule.group(table).empty
-    json.dumps(table["status"].value_counts().to_dict())
 
 
 def test_the_judge_of_these_tests_sees_what_it_should():

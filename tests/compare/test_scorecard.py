@@ -11,15 +11,32 @@ import pytest
 
 from alignsd.base.errors import Problem
 from alignsd.compare import scorecard
-from alignsd.compare.claims import CLAIMS, Claim, Measurement, not_computed
-
-RISES = Claim("rises", "it rises", None, "a test", lambda tables: None, (0, inf), null=0)
-FALLS = Claim("falls", "it falls", None, "a test", lambda tables: None, (-inf, 0), null=0)
-HALVES = Claim("halves", "it halves", None, "a test", lambda tables: None, (0, 0.5), null=1, least_n=500)
-WITHIN = Claim("within", "it stays within 5", None, "a test", lambda tables: None, (-5, 5), least_n=500)
+from alignsd.compare.claims import CLAIMS, Claim
+from alignsd.compare.evidence import not_computed
+from alignsd.compare.measurement import Measurement
 
 
-@pytest.mark.parametrize("claim, found, expected", [
+def made_up(name, aim, null=None, least_n=1):
+    """A claim without a measurement of its own."""
+    return Claim(
+        id=name,
+        claim=f"it {name}",
+        paper=None,
+        source="a test",
+        measure=not_computed,
+        aim=aim,
+        null=null,
+        least_n=least_n,
+    )
+
+
+RISES = made_up("rises", (0, inf), null=0)
+FALLS = made_up("falls", (-inf, 0), null=0)
+HALVES = made_up("halves", (0, 0.5), null=1, least_n=500)
+WITHIN = made_up("stays within 5", (-5, 5), least_n=500)
+
+
+@pytest.mark.parametrize("claim, measured, expected", [
     (RISES, None, "not attempted"),
     (RISES, (2, 1, 3, 10), "reproduced"),
     (RISES, (2, -1, 5, 10), "direction only"),
@@ -29,7 +46,8 @@ WITHIN = Claim("within", "it stays within 5", None, "a test", lambda tables: Non
     (FALLS, (-2, -3, -1, 10), "reproduced"),
     (FALLS, (-2, -5, 1, 10), "direction only"),
     (FALLS, (1, 0.5, 2, 10), "not reproduced"),
-    (HALVES, (0.4, 0.3, 0.6, 512), "reproduced"),  # the aim is for the value; the interval must exclude 1
+    # The aim is for the value; the interval must leave out 1.
+    (HALVES, (0.4, 0.3, 0.6, 512), "reproduced"),
     (HALVES, (0.5, 0.4, 0.6, 500), "reproduced"),  # ends count
     (HALVES, (0.4, 0.3, 0.6, 499), "direction only"),  # too few
     (HALVES, (0.7, 0.6, 0.8, 512), "direction only"),  # falls, but not by half
@@ -40,8 +58,9 @@ WITHIN = Claim("within", "it stays within 5", None, "a test", lambda tables: Non
     (WITHIN, (8, 6, 10, 512), "not reproduced"),
     (WITHIN, (0, -9, 9, 20), "direction only"),
 ])
-def test_verdicts(claim, found, expected):
-    assert scorecard.verdict(None if found is None else Measurement(*found), claim) == expected
+def test_verdicts(claim, measured, expected):
+    measurement = None if measured is None else Measurement(*measured)
+    assert scorecard.verdict(measurement, claim) == expected
 
 
 def arms_row(arm, metric, value, low, high, n=512):
@@ -50,20 +69,42 @@ def arms_row(arm, metric, value, low, high, n=512):
 
 @pytest.fixture
 def tables():
-    """Twenty choices of two images: HPS is always right, CLIP never, the aesthetic predictor cannot decide."""
+    """Twenty choices of two images.
+
+    HPS is always right, CLIP never, and the aesthetic predictor cannot decide.
+    """
     rows = []
     for choice in range(20):
         for index in range(2):
-            chosen = index == choice % 2
-            rows.append((choice, index, chosen, 21.0 + chosen, 0.0 - chosen, 5.0, 0.7 if chosen else 0.3))
-    scores = pd.DataFrame(rows, columns=["id", "index", "preferred", "hps", "clip", "aesthetic", "p"])
-    arms = pd.DataFrame([arms_row("original", "flaw_rate", 0.4, 0.36, 0.44),
-                         arms_row("original", "match_rate", 0.8, 0.77, 0.83),
-                         arms_row("adapted_identifier", "flaw_rate", 0.5, 0.46, 0.54)])
-    against = pd.DataFrame([arms_row("adapted_negative", "hps", 0.2, 0.1, 0.3),
-                            arms_row("adapted_negative", "fid", 1, -1, 3),
-                            arms_row("adapted_negative", "flaw_ratio", 0.3, 0.2, 0.4)])
-    votes = pd.DataFrame({"prompt_id": range(100), "original": [4] * 80 + [16] * 20, "voters": 20})
+            is_chosen = index == choice % 2
+            rows.append(
+                {
+                    "id": choice,
+                    "index": index,
+                    "preferred": is_chosen,
+                    "hps": 22.0 if is_chosen else 21.0,
+                    "clip": -1.0 if is_chosen else 0.0,
+                    "aesthetic": 5.0,
+                    "p": 0.7 if is_chosen else 0.3,
+                }
+            )
+    scores = pd.DataFrame(rows)
+    arms = pd.DataFrame(
+        [
+            arms_row("original", "flaw_rate", 0.4, 0.36, 0.44),
+            arms_row("original", "match_rate", 0.8, 0.77, 0.83),
+            arms_row("adapted_identifier", "flaw_rate", 0.5, 0.46, 0.54),
+        ]
+    )
+    against = pd.DataFrame(
+        [
+            arms_row("adapted_negative", "hps", 0.2, 0.1, 0.3),
+            arms_row("adapted_negative", "fid", 1, -1, 3),
+            arms_row("adapted_negative", "flaw_ratio", 0.3, 0.2, 0.4),
+        ]
+    )
+    originals = [4] * 80 + [16] * 20
+    votes = pd.DataFrame({"prompt_id": range(100), "original": originals, "voters": 20})
     votes["adapted"] = 20 - votes["original"]
     return {"scores": scores, "arms": arms, "against": against, "votes": votes}
 
@@ -77,9 +118,11 @@ def test_claims_are_measured_from_the_tables(tables):
     assert (rows["hps_beats_clip"]["value"], rows["hps_beats_clip"]["n"]) == (100, 20)
     assert rows["hps_beats_aesthetic"]["value"] == 50, "a tie of two is right half of the time"
     assert rows["hps_beats_person"]["value"] == pytest.approx(30)
-    assert (rows["hps_near_best"]["value"], rows["hps_near_best"]["verdict"]) == (0, "reproduced")
+    near_best = rows["hps_near_best"]
+    assert near_best["value"] == 0 and near_best["verdict"] == "reproduced"
     assert rows["hps_rates_chosen_higher"]["value"] == 1
-    assert rows["base_flaw_rate"]["value"] == 40 and rows["base_flaw_rate"]["verdict"] == "reproduced"
+    assert rows["base_flaw_rate"]["value"] == 40
+    assert rows["base_flaw_rate"]["verdict"] == "reproduced"
     assert rows["base_match_rate"]["verdict"] == "not reproduced"
     assert rows["adapted_flaw_ratio"]["verdict"] == "reproduced"
     assert rows["table4_hps"]["value"] == pytest.approx(0.002), "Table 4 prints the raw cosine"
@@ -132,7 +175,8 @@ def test_published_numbers_are_those_of_the_paper():
 def test_numbers_have_the_digits_they_deserve():
     numbers = {None: "-", 0.0018: "0.0018", 0.5: "0.50", 43.53: "43.5", -0.37: "-0.37", 0: "0.00"}
     assert {value: scorecard.number(value) for value in numbers} == numbers
-    assert [scorecard.published(value) for value in (None, 74.0, 10.6, 0.0018, -0.37)] == ["-", "74", "10.6", "0.0018", "-0.37"]
+    published = {None: "-", 74.0: "74", 10.6: "10.6", 0.0018: "0.0018", -0.37: "-0.37"}
+    assert {value: scorecard.published(value) for value in published} == published
     assert scorecard.span({"value": 74.0, "low": 9.5, "high": None}) == "74.0 [9.5, -]"
 
 
@@ -142,7 +186,8 @@ def test_the_printed_table_has_every_claim_and_verdict(tables, width):
     text = scorecard.table(rows, width)
     words = re.sub(r"\s+", " ", text)
     assert max(len(line) for line in text.splitlines()) <= width
-    assert text.splitlines()[-1].startswith(f"{sum(row['verdict'] == 'reproduced' for row in rows)} reproduced, ")
+    reproduced = [row["verdict"] for row in rows].count("reproduced")
+    assert text.splitlines()[-1].startswith(f"{reproduced} reproduced, ")
     for row in rows:
         assert row["verdict"] in words
         assert all(word in words for word in row["claim"].split())
@@ -152,7 +197,8 @@ def test_the_printed_table_fits_a_terminal_that_knows_ascii_only(tables):
     text = scorecard.table(scorecard.score(tables))
     assert text.isascii() and max(len(line) for line in text.splitlines()) <= 100
     assert "43.5 against 32.9 %)" in re.sub(r"\s+", " ", text)
-    assert not [line for line in text.splitlines() if line.strip().startswith("%")], "a number and its % stay together"
+    starts = [line.strip()[:1] for line in text.splitlines()]
+    assert "%" not in starts, "a number and its % stay together"
 
 
 def test_a_notebook_shows_the_scorecard_as_a_table(tables):
@@ -176,17 +222,35 @@ def test_reading_back(tables, tmp_path):
     assert scorecard.read(path) == rows
 
 
-def test_the_document_lists_every_claim_as_it_is():
+def document_rows():
+    """Return the cells of each claim's row in docs/scorecard.md, by the claim's id."""
     document = Path(scorecard.__file__).parents[2] / "docs" / "scorecard.md"
-    rows = [line.split(" | ") for line in document.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
-    listed = {row[0].strip("| `"): row for row in rows if len(row) == 7}
+    lines = document.read_text(encoding="utf-8").splitlines()
+    tables = [line.split(" | ") for line in lines if line.startswith("| `")]
+    rows = [[cell.strip(" |") for cell in cells] for cells in tables if len(cells) == 7]
+    return {cells[0].strip("`"): cells for cells in rows}
+
+
+def aim_in_words(claim):
+    low, high = claim.aim
+    if claim.measure is not_computed:
+        return "not computed"
+    if high == inf:
+        return f"at least {low:g}"
+    if low == -inf:
+        return f"at most {high:g}"
+    return f"{low:g} to {high:g}"
+
+
+def test_the_document_lists_every_claim_as_it_is():
+    listed = document_rows()
     assert list(listed) == [claim.id for claim in CLAIMS]
     for claim in CLAIMS:
-        _, words, paper, source, aim, null, least = (cell.strip(" |") for cell in listed[claim.id])
-        assert (words, source) == (claim.claim, claim.source)
-        assert paper == ("-" if claim.paper is None else str(claim.paper))
-        assert null == ("-" if claim.null is None else f"{claim.null:g}")
-        assert least == ("-" if claim.least_n == 1 else str(claim.least_n))
-        low, high = claim.aim
-        within = f"at least {low:g}" if high == inf else f"at most {high:g}" if low == -inf else f"{low:g} to {high:g}"
-        assert aim == ("not computed" if claim.measure is not_computed else within)
+        assert listed[claim.id][1:] == [
+            claim.claim,
+            "-" if claim.paper is None else str(claim.paper),
+            claim.source,
+            aim_in_words(claim),
+            "-" if claim.null is None else f"{claim.null:g}",
+            "-" if claim.least_n == 1 else str(claim.least_n),
+        ]

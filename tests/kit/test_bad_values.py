@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alignsd import sources
 from alignsd.adapt import lora
 from alignsd.base.errors import Problem
 from alignsd.base.images import save_png
-from alignsd.compare import arms
+from alignsd.compare import generation
 from alignsd.miniature import world
 from alignsd.miniature.judge import load_judge
 from alignsd.models.clip import load_clip
@@ -37,10 +38,10 @@ HPS_RECIPE = hps.HpsRecipe(
     (lambda: replace(HPS_RECIPE, epochs=0), "epochs is"),
     (lambda: replace(HPS_RECIPE, epochs=-1.0), "epochs is"),
     (lambda: replace(HPS_RECIPE, batch=0), "batch is"),
-    (lambda: arms.plan(["a prompt"], "Weird image. ", 0, 0, [""]), "(?s)samples is.*samples=1"),
-    (lambda: arms.read_prompts("miniature", 0, 0), "so many prompts"),
-    (lambda: arms.read_prompts("miniature", 23_681, 0), "(?s)so many prompts.*23,680 captions"),
-    (lambda: arms.read_prompts("prompts.txt", 0, 0), "prompt_count is"),
+    (lambda: generation.plan(["a prompt"], "Weird image. ", 0, 0, [""]), "(?s)samples is.*samples=1"),
+    (lambda: sources.prompts("miniature", 0, 0), "so many prompts"),
+    (lambda: sources.prompts("miniature", 23_681, 0), "(?s)so many prompts.*23,680 captions"),
+    (lambda: sources.prompts("prompts.txt", 0, 0), "prompt_count is"),
     (lambda: lora.add_lora(load_pipeline("miniature/stable-diffusion", "cpu").unet, 0, 0), "rank is"),
     (lambda: lora.LoraRecipe(identifier="", identifier_alone=0, steps=0, batch=1, micro_batch=1,
                              learning_rate=1, schedule="constant", weight_decay=0, snr_gamma=0,
@@ -53,7 +54,7 @@ def test_a_value_out_of_its_range_is_named(call, words):
 
 
 def test_as_many_captions_as_asked_for_are_distinct():
-    assert len(set(arms.read_prompts("miniature", 2000, 0))) == 2000
+    assert len(set(sources.prompts("miniature", 2000, 0))) == 2000
 
 
 def test_a_judge_that_cannot_be_loaded_says_so(tmp_path):

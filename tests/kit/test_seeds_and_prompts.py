@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from alignsd import sources
 from alignsd.base.errors import Problem, check_seed
 from alignsd.collect import splits
-from alignsd.compare import arms
 
 BOM = b"\xef\xbb\xbf"
 
@@ -62,7 +62,7 @@ def test_a_prompt_that_fills_a_part_is_the_cause_that_is_told():
 @pytest.mark.parametrize("source", ["miniature", "prompts.txt"])
 def test_prompts_tell_their_seed(source):
     with pytest.raises(Problem, match="seed"):
-        arms.read_prompts(source, 2, -1)
+        sources.prompts(source, 2, -1)
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,17 @@ def test_prompts_tell_their_seed(source):
 )
 def test_prompts_are_lines(tmp_path, content, prompts):
     (tmp_path / "p.txt").write_bytes(content)
-    assert arms.read_prompts(str(tmp_path / "p.txt"), 2, 0) == prompts
+    assert sources.prompts(str(tmp_path / "p.txt"), 2, 0) == prompts
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "cp1252"])
 def test_prompts_in_another_encoding_are_told(tmp_path, encoding):
     (tmp_path / "p.txt").write_bytes("café\na dog\n".encode(encoding))
     with pytest.raises(Problem, match="(?s)prompts cannot be read.*UTF-8.*iconv"):
-        arms.read_prompts(str(tmp_path / "p.txt"), 2, 0)
+        sources.prompts(str(tmp_path / "p.txt"), 2, 0)
 
 
 @pytest.mark.parametrize("name", ["absent.txt", ".", "x" * 5000, "a\0b"])
 def test_a_path_that_is_no_file_of_prompts_is_told(tmp_path, name):
-    with pytest.raises(Problem, match="(?s)prompts cannot be read.*06.prompts"):
-        arms.read_prompts(f"{tmp_path}/{name}", 2, 0)
+    with pytest.raises(Problem, match="(?s)prompts cannot be read.*prompts=FILE"):
+        sources.prompts(f"{tmp_path}/{name}", 2, 0)

@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 from alignsd.adapt import lora
 from alignsd.adapt.examples import crop, encode_examples
 from alignsd.base.errors import Problem
-from alignsd.base.images import read_image, save_png
-from alignsd.compare import arms
+from alignsd.base.images import save_png
 from alignsd.miniature.web import make_web
 from alignsd.models import lora_files
 from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
@@ -154,32 +153,3 @@ def test_crop_scales_the_short_side_and_cuts_a_square():
     square = crop(image, 64, np.random.default_rng(0))
     assert square.shape == (64, 64, 3)
     assert (crop(square, 64, np.random.default_rng(1)) == square).all()
-
-
-def test_arms_share_prompts_and_seeds_and_more_prompts_change_none(tmp_path):
-    prompts = arms.read_prompts("miniature", 5, seed=0)
-    adapters = ["", "adapted", "regularization_only"]
-    plan, longer = (arms.plan(texts, "Weird image. ", n, 0, adapters) for texts, n in ((prompts, 2), ([*prompts, "x"], 3)))
-    seeds = plan.groupby("id")["seed"].nunique()
-    assert (seeds == 1).all() and len(plan) == len(arms.ARMS) * 10
-    assert len(plan.merge(longer, on=["arm", "id", "seed", "prompt", "negative"])) == len(plan)
-    paper = plan[plan["arm"] == "adapted_negative"]
-    assert (paper["negative"] == "Weird image. ").all() and (paper["prompt"] == plan[plan["arm"] == "original"]["prompt"].to_numpy()).all()
-
-
-def test_drawing_again_keeps_what_exists(tmp_path):
-    original = arms.plan(arms.read_prompts("miniature", 1, seed=0), "Weird image. ", 2, 0, [""]).query("arm == 'original'")
-    settings = dict(model="miniature/stable-diffusion", adapters={"": None}, folder=tmp_path, steps=2, guidance=3.0, batch=2,
-                    device="cpu")
-    arms.draw(original, **settings)
-    first = [read_image(tmp_path / file) for file in original["file"]]
-    (tmp_path / original["file"].iloc[1]).unlink()
-    arms.draw(original, **settings)
-    for image, file in zip(first, original["file"], strict=True):
-        assert (image == read_image(tmp_path / file)).all()
-
-
-def test_short_prompt_files_are_told(tmp_path):
-    (tmp_path / "prompts.txt").write_text("one\n\none\n")
-    with pytest.raises(Problem, match="not enough prompts"):
-        arms.read_prompts(str(tmp_path / "prompts.txt"), 2, seed=0)

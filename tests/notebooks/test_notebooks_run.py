@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from alignsd.compare import scorecard
 from alignsd.kit.notebook_files import notebook_names
 from alignsd.kit.presets import resolve
-from alignsd.running.execution import TARGETS
+from alignsd.running.links import TARGETS
 
 SECONDS = 900  # far more than a run takes: a hanging notebook ends the test
 

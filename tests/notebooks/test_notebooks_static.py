@@ -7,7 +7,7 @@ import re
 import pytest
 
 from alignsd.kit.notebook_files import notebook_names, notebook_path, read_cells, read_parameters
-from alignsd.running.execution import TARGETS
+from alignsd.running.links import TARGETS
 
 NAMES = notebook_names()
 STATEMENTS = 12  # of a cell; a statement may take several lines

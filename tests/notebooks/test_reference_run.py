@@ -13,7 +13,7 @@ from alignsd.compare import scorecard
 from alignsd.kit.notebook_files import notebook_names, notebook_path
 from alignsd.kit.presets import resolve
 from alignsd.kit.provenance import code_sha256, source_sha256
-from alignsd.running.execution import linked
+from alignsd.running.links import linked
 
 RUN = root() / "papermill_runs" / "mini"
 FIGURES = root() / "figures" / "mini"

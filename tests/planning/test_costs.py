@@ -1,4 +1,4 @@
-"""The cost of a full-size run, counted from the preset and by hand; and what stops a run that does not fit."""
+"""The cost of a full-size run, by hand; and what stops a run that does not fit the machine."""
 
 import json
 
@@ -11,7 +11,7 @@ from alignsd.planning import costs, environment, throughput
 from alignsd.planning.look_ahead import look_ahead
 from alignsd.planning.space import held, parts_at, space
 from alignsd.planning.work import count_work, estimate, total_hours
-from alignsd.running import runner
+from alignsd.running.tasks import Request, prepare
 
 # The selected images, and as many again for the control, beside the regularization pictures.
 SELECTED = 37_572 + 21_108
@@ -19,7 +19,7 @@ ENCODED = 2 * SELECTED + 200_231
 
 
 def values_of(preset, run):
-    return {task.name[:2]: task.values for task in runner.plan(preset, run)}
+    return {task.name[:2]: task.values for task in prepare(Request(run, preset)).tasks}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def values():
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """A machine with a GPU of 24 GiB and 100 GiB of free disk; returns the batches of each measurement."""
+    """A GPU of 24 GiB and 100 GiB of free disk; returns the batches of each measurement."""
     monkeypatch.setenv("ALIGNSD_OUTPUT", str(tmp_path))
     calls = []
 
@@ -131,7 +131,7 @@ def test_the_machine_is_measured_anew_for_another_batch(values, machine, tmp_pat
     assert measured_with["batches"][throughput.TRAIN_LORA] == 4
 
 
-def test_batches_are_the_notebooks_parameters_on_a_gpu_and_one_on_a_cpu(values, machine, monkeypatch):
+def test_batches_are_parameters_on_a_gpu_and_one_on_a_cpu(values, machine, monkeypatch):
     on_gpu = costs.batches(values, "auto")
     assert on_gpu[throughput.TRAIN_CLIP] == 4 * values["02"]["batch"], "a choice has four images"
     assert on_gpu[throughput.DENOISE] == values["06"]["batch"]

@@ -8,7 +8,9 @@ from urllib.parse import unquote
 import nbformat
 import pytest
 
-from alignsd.running.execution import execute, refresh_prose, relinked
+from alignsd.running.execution import execute
+from alignsd.running.links import relinked
+from alignsd.running.publishing import refresh_prose
 
 BEGIN = "from alignsd.kit.stage import begin\nstage = begin({!r}, globals())"
 

@@ -1,21 +1,35 @@
+import base64
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import nbformat
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from alignsd.base.errors import Problem, Stopped
-from alignsd.running import execution
-from alignsd.running.execution import execute, published, refresh_prose
+from alignsd.running.execution import execute
+from alignsd.running.kernels import endings
+from alignsd.running.kernels.endings import Ending, died
+from alignsd.running.publishing import published, refresh_prose
 
 BEGIN = 'from alignsd.kit.stage import begin\nstage = begin("01_first", globals())'
-LOOK = "import os, sys, warnings\nwarnings.warn('careful')\nprint(sys.executable)\nprint(stage.folder, os.getcwd(), 1 / n)"
+LOOK = (
+    "import os, sys, warnings\nwarnings.warn('careful')\nprint(sys.executable)\n"
+    "print(stage.folder, os.getcwd(), 1 / n)"
+)
+EXECUTE = (
+    "import sys, pathlib, alignsd.running.execution as e\n"
+    "e.execute(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})"
+)
 
 
 def streams(path) -> str:
@@ -30,26 +44,19 @@ def streams(path) -> str:
 def test_executed_copy_holds_values_and_no_trace_of_the_machine(notebook, kit, capfd):
     source = notebook("01_first", "n = 0  # divisor", BEGIN, LOOK, "stage.finish({})")
     before = source.read_text()
-    target = (
-        kit / "papermill_runs" / "a{b}c" / "01_first.ipynb"
-    )  # papermill would format the braces
+    # papermill would format the braces.
+    target = kit / "papermill_runs" / "a{b}c" / "01_first.ipynb"
     execute(source, target, {"n": 2})
-    assert source.read_text() == before and [p.name for p in target.parent.iterdir()] == [
-        "01_first.ipynb"
-    ]
+    assert source.read_text() == before
+    assert [path.name for path in target.parent.iterdir()] == ["01_first.ipynb"]
     text = target.read_text()
-    assert (
-        str(kit) not in text
-        and sys.prefix + "/" not in text
-        and "ipykernel_" not in text
-        and 'papermill"' not in text
-    )
-    assert "<cell>:2: UserWarning: careful" in streams(
-        target
-    ) and "papermill_runs/mini/stages/01_first" in streams(target)
-    assert "<python>/" in streams(target) and " 0.5" in streams(target), (
-        "this Python ran it, with the value given"
-    )
+    for trace in (str(kit), f"{sys.prefix}/", "ipykernel_", 'papermill"'):
+        assert trace not in text
+    printed = streams(target)
+    assert "<cell>:2: UserWarning: careful" in printed
+    assert "papermill_runs/mini/stages/01_first" in printed
+    assert "<python>/" in printed, "this Python ran it"
+    assert " 0.5" in printed, "with the value given"
     assert capfd.readouterr() == ("", "")
 
 
@@ -114,7 +121,7 @@ def test_a_dead_kernel_is_told_with_the_true_reason(notebook, kit, capfd, code):
 def test_memory_is_blamed_when_linux_counts_a_kill(notebook, kit, monkeypatch):
     counts = kit / "vmstat"
     counts.write_text("nr_free_pages 1000\noom_kill 3\n")
-    monkeypatch.setattr(execution, "MEMORY_KILLS", (str(counts), "/nowhere"))
+    monkeypatch.setattr(endings, "MEMORY_KILLS", (str(counts), "/nowhere"))
     code = f"import os\nopen({str(counts)!r}, 'w').write('oom_kill 4')\nos.kill(os.getpid(), 9)"
     source = notebook("01_first", "n = 1  # number", code)
     with pytest.raises(
@@ -124,7 +131,8 @@ def test_memory_is_blamed_when_linux_counts_a_kill(notebook, kit, monkeypatch):
 
 
 def test_memory_is_blamed_when_a_library_said_so_before_it_died(notebook, kit):
-    code = "import os\nos.write(2, b\"terminate called after throwing an instance of 'std::bad_alloc'\\n\")\nos.abort()"
+    words = "terminate called after throwing an instance of 'std::bad_alloc'\\n"
+    code = f'import os\nos.write(2, b"{words}")\nos.abort()'
     source = notebook("01_first", "n = 1  # number", code)
     with pytest.raises(
         Stopped, match="(?s)signal SIGABRT.*too little memory: the system gave the kernel no more"
@@ -140,8 +148,8 @@ def test_memory_is_blamed_when_a_library_said_so_before_it_died(notebook, kit):
     ],
 )
 def test_memory_is_blamed_when_the_kernel_said_so(words):
-    cause, _ = execution._cause_of_death(-signal.SIGABRT, words, False)
-    assert cause == "too little memory: the system gave the kernel no more"
+    ending = Ending(cell=2, code=-signal.SIGABRT, last_words=words, killed_for_memory=False)
+    assert died(ending).cause == "too little memory: the system gave the kernel no more"
 
 
 def target_of(kit):
@@ -178,11 +186,7 @@ def test_a_kernel_that_cannot_start_is_told_in_its_last_words(first, kit, capfd)
 
 
 def test_a_machine_that_cannot_talk_to_itself_is_told_at_once(first, kit):
-    code = (
-        "import sys, pathlib, alignsd.running.execution as e\n"
-        "e.execute(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})"
-    )
-    command = ["unshare", "--net", sys.executable, "-c", code, str(first), str(target_of(kit))]
+    command = ["unshare", "--net", sys.executable, "-c", EXECUTE, str(first), str(target_of(kit))]
     if (
         not shutil.which("unshare")
         or subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode
@@ -221,10 +225,8 @@ def test_a_kernel_runs_for_a_user_without_a_home_and_without_a_name(notebook, ki
     (kit / "sitecustomize.py").write_text(
         "import pwd\ndef none(uid):\n    raise KeyError('uid not found')\npwd.getpwuid = none\n"
     )
-    code = (
-        "import sys, pathlib, alignsd.running.execution as e\ne.published = lambda notebook: notebook\n"
-        "e.execute(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})"
-    )
+    no_change = "from alignsd.running import publishing\npublishing.published = lambda n: n\n"
+    code = no_change + EXECUTE
     gone = ("HOME", "USER", "LOGNAME")
     environment = {name: value for name, value in os.environ.items() if name not in gone}
     environment["PYTHONPATH"] = f"{kit}{os.pathsep}{environment.get('PYTHONPATH', '')}"
@@ -232,50 +234,37 @@ def test_a_kernel_runs_for_a_user_without_a_home_and_without_a_name(notebook, ki
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     home, number = streams(target_of(kit)).split()
-    assert "alignsd-" in home and number == "1", "the kernel's home is a folder that goes with the kernel"
+    assert "alignsd-" in home, "the kernel's home is a folder that goes with the kernel"
+    assert number == "1"
 
 
 def test_without_a_folder_for_temporary_files_the_reason_is_told(first, kit, monkeypatch):
     def none(**options):
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setattr(execution.tempfile, "mkdtemp", none)
+    monkeypatch.setattr(tempfile, "mkdtemp", none)
     with pytest.raises(Problem, match="(?s)no folder for temporary files.*TMPDIR"):
         execute(first, target_of(kit), {})
+
+
+def run_after(mount: str, code: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Python code where a disk is mounted by a shell command; skip if the user may not."""
+    unshare = ["unshare", "--mount", "sh", "-c"]
+    tried = shutil.which("unshare") and subprocess.run([*unshare, mount], capture_output=True)
+    if not tried or tried.returncode:
+        pytest.skip("this user cannot make a small disk")
+    command = [*unshare, f'{mount} && exec "$@"', "sh", sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 def test_a_full_folder_for_temporary_files_is_not_taken_for_the_run_s(first, kit):
     tmp = kit / "tmp"
     tmp.mkdir()
     mount = f"mount -t tmpfs -o size=4k none {tmp} && head -c 4096 /dev/zero > {tmp}/full"
-    if (
-        not shutil.which("unshare")
-        or subprocess.run(["unshare", "--mount", "sh", "-c", mount], capture_output=True).returncode
-    ):
-        pytest.skip("this user cannot make a small disk")
-    code = (
-        "import sys, pathlib, tempfile; tempfile.tempdir = sys.argv[3]\nimport alignsd.running.execution as e\n"
-        "e.execute(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})"
-    )
-    arguments = [
-        "sh",
-        "-c",
-        mount + ' && exec "$@"',
-        "sh",
-        sys.executable,
-        "-c",
-        code,
-        str(first),
-        str(target_of(kit)),
-        str(tmp),
-    ]
-    done = subprocess.run(
-        ["unshare", "--mount", *arguments], capture_output=True, text=True, timeout=120
-    )
-    assert (
-        "Problem: The notebook's kernel did not start." in done.stderr
-        and "No space left on device" in done.stderr
-    ), done.stderr
+    code = f"import sys, tempfile; tempfile.tempdir = sys.argv[3]\n{EXECUTE}"
+    done = run_after(mount, code, str(first), str(target_of(kit)), str(tmp))
+    assert "Problem: The notebook's kernel did not start." in done.stderr, done.stderr
+    assert "No space left on device" in done.stderr
 
 
 def test_a_notebook_that_vanished_is_told(kit):
@@ -285,7 +274,8 @@ def test_a_notebook_that_vanished_is_told(kit):
 
 def test_a_folder_in_place_of_which_there_is_a_file_is_told(first, kit):
     (kit / "papermill_runs").write_text("x")
-    with pytest.raises(Problem, match="(?s)papermill_runs/mini cannot be written.*is a file, not a folder"):
+    message = "(?s)papermill_runs/mini cannot be written.*is a file, not a folder"
+    with pytest.raises(Problem, match=message):
         execute(first, target_of(kit), {})
 
 
@@ -303,11 +293,7 @@ def test_a_folder_that_vanishes_while_the_notebook_runs_is_told(notebook, kit, c
 def test_a_read_only_folder_is_told(first, kit, as_ordinary_user):
     target_of(kit).parent.mkdir(parents=True)
     target_of(kit).parent.chmod(0o555)
-    code = (
-        "import sys, pathlib, alignsd.running.execution as e\n"
-        "e.execute(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})"
-    )
-    done = as_ordinary_user(code, str(first), str(target_of(kit)))
+    done = as_ordinary_user(EXECUTE, str(first), str(target_of(kit)))
     target_of(kit).parent.chmod(0o755)
     assert (
         "alignsd.base.errors.Problem: papermill_runs/mini/01_first.ipynb cannot be written."
@@ -317,37 +303,13 @@ def test_a_read_only_folder_is_told(first, kit, as_ordinary_user):
 
 
 def test_a_full_disk_is_told(notebook, kit):
-    code = (
-        "import sys, pathlib, alignsd.running.execution as e\n"
-        "e.execute(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), {})"
-    )
     source = notebook("01_first", "n = 1  # number", "print('x' * 300_000)", "print(n)")
     folder = target_of(kit).parent
     folder.mkdir(parents=True)
     mount = f"mount -t tmpfs -o size=64k none {folder}"
-    if (
-        not shutil.which("unshare")
-        or subprocess.run(["unshare", "--mount", "sh", "-c", mount], capture_output=True).returncode
-    ):
-        pytest.skip("this user cannot make a small disk")
-    arguments = [
-        "sh",
-        "-c",
-        mount + ' && exec "$@"',
-        "sh",
-        sys.executable,
-        "-c",
-        code,
-        str(source),
-        str(target_of(kit)),
-    ]
-    done = subprocess.run(
-        ["unshare", "--mount", *arguments], capture_output=True, text=True, timeout=120
-    )
-    assert (
-        "cause:    the disk is full" in done.stderr
-        and "01_first.ipynb cannot be written" in done.stderr
-    ), done.stderr
+    done = run_after(mount, EXECUTE, str(source), str(target_of(kit)))
+    assert "cause:    the disk is full" in done.stderr, done.stderr
+    assert "01_first.ipynb cannot be written" in done.stderr
 
 
 CELL = {"cell_type": "code", "metadata": {}, "source": "1", "outputs": [], "execution_count": None}
@@ -409,12 +371,14 @@ def test_an_executed_copy_with_a_byte_order_mark_is_read(first, kit):
 def test_a_kernel_ends_with_its_parent_where_the_system_does_not_tell():
     """The way of macOS, tried here: the kernel looks for its parent itself."""
     child = (
-        "import os, sys, time; from alignsd.running import kernel; kernel._ask_the_system = lambda: False; "
-        "kernel.end_with(int(sys.argv[1])); print(os.getpid(), flush=True); time.sleep(60)"
+        "import os, sys, time; from alignsd.running.kernels import launcher; "
+        "launcher._ask_the_system = lambda: False; "
+        "launcher.end_with(int(sys.argv[1])); print(os.getpid(), flush=True); time.sleep(60)"
     )
     parent = (
-        "import os, subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', sys.argv[1], str(os.getpid())], "
-        "start_new_session=True); time.sleep(60)"
+        "import os, subprocess, sys, time; "
+        "command = [sys.executable, '-c', sys.argv[1], str(os.getpid())]; "
+        "p = subprocess.Popen(command, start_new_session=True); time.sleep(60)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", parent, child], stdout=subprocess.PIPE, text=True
@@ -478,3 +442,24 @@ def test_progress_bars_go_and_warnings_stay(notebook):
         "careful: 5% are bad",
         "50%| is printed",
     ]
+
+
+def png_of(pixels: np.ndarray) -> str:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG", compress_level=1)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def test_pictures_lose_bytes_and_look_the_same(notebook):
+    """matplotlib writes an opaque alpha channel and compresses in haste."""
+    pixels = np.full((64, 64, 4), 255, np.uint8)
+    colours = np.array([[230, 159, 0], [86, 180, 233]], np.uint8)
+    pixels[10:50, 10:50, :3] = colours[np.random.default_rng(0).integers(0, 2, (40, 40))]
+    before = png_of(pixels)
+    executed = nbformat.read(notebook("01_first", "n = 1  # number", "1"), 4)
+    shown = nbformat.v4.new_output("display_data", {"image/png": before})
+    executed.cells[2].outputs = [shown]
+    after = published(executed).cells[2].outputs[0].data["image/png"]
+    assert len(after) < len(before) / 2
+    picture = Image.open(io.BytesIO(base64.b64decode(after))).convert("RGBA")
+    assert np.array_equal(np.asarray(picture), pixels)

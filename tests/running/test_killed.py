@@ -39,8 +39,8 @@ COMMAND = "import sys; from alignsd.cli import main; sys.argv[0] = 'alignsd'; ma
 # One notebook without what the command does first: torch is not loaded to look at the machine.
 ONE = """
 import sys
-from alignsd.running import runner
-plan = runner.prepare(sys.argv[1], "smoke", only=[sys.argv[2]])
+from alignsd.running import runner, tasks
+plan = tasks.prepare(tasks.Request("smoke", sys.argv[1], only=[sys.argv[2]]))
 runner.note(plan)
 (task,) = plan.tasks
 if task.todo:
@@ -170,7 +170,7 @@ class KilledRun:
                 self._start_anew(name)
 
     def _attempt(self, name: str, moment: float) -> bool:
-        """Run a notebook until its kernel has used ``moment`` seconds; return whether it was killed."""
+        """Kill a notebook's kernel after ``moment`` seconds of its time; return whether it was."""
         process = start(ONE, str(self.preset), name, output=self.folder / "killed")
         end = time.monotonic() + SECONDS
         while not ended(process):
@@ -216,7 +216,7 @@ def cpu_time(process: psutil.Process) -> float:
 
 
 def kernels_time(process: subprocess.Popen) -> float:
-    """Return the seconds of processor time of the kernels that a process has had; 0 if it is gone."""
+    """Return the seconds of processor time of a process's kernels; 0 if the process is gone."""
     try:
         times = psutil.Process(process.pid).cpu_times()
     except psutil.NoSuchProcess:
@@ -491,8 +491,9 @@ def test_a_stage_that_is_open_elsewhere_is_not_emptied(notebook, kit):
     kept.parent.mkdir(parents=True)
     kept.write_text("x")
     holds = (
-        "import time; from alignsd.kit import locks; held = locks.hold(locks.stage_lock('mini', '01_first'), "
-        "'notebook 01 in JupyterLab'); print('held', flush=True); time.sleep(60)"
+        "import time; from alignsd.kit import locks; "
+        "held = locks.hold(locks.stage_lock('mini', '01_first'), 'notebook 01 in JupyterLab'); "
+        "print('held', flush=True); time.sleep(60)"
     )
     lab = start(holds, output=kit)
     assert lab.stdout.readline() == "held\n"

@@ -1,7 +1,8 @@
 """Start a Jupyter kernel that ends at once when the program that started it is gone.
 
-``python -m alignsd.running.kernel`` takes the arguments of ``python -m ipykernel_launcher``. Without this
-module a kernel whose runner was killed lives on, and writes, for about a second.
+``python -m alignsd.running.kernels.launcher`` takes the arguments of ``python -m
+ipykernel_launcher``. Without this module a kernel whose runner was killed lives on, and writes, for
+about a second.
 """
 
 import ctypes
@@ -45,9 +46,13 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-if __name__ == "__main__":
-    if (
-        PARENT in os.environ and sys.platform != "win32"
-    ):  # on Windows ipykernel waits for its parent
+def main() -> None:
+    """Become a kernel of IPython."""
+    on_windows = sys.platform == "win32"  # where ipykernel itself waits for its parent
+    if PARENT in os.environ and not on_windows:
         end_with(int(os.environ[PARENT]))
     runpy.run_module("ipykernel_launcher", run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Start, watch and end the kernel that executes a notebook."""
