@@ -48,7 +48,13 @@ def careless(n: int) -> np.ndarray:
 
 
 def utilities(judge: Judge, pictures: Sequence[np.ndarray], prompts: list[str]) -> np.ndarray:
-    """Return what each picture ``(64, 64, 3)`` uint8 is worth to people for its prompt, ``(n,)``."""
+    """Return what each picture is worth to people for its prompt, ``(n,)``.
+
+    Args:
+        judge: with whose eyes the people see.
+        pictures: each ``(64, 64, 3)`` uint8.
+        prompts: what was asked for, a prompt per picture.
+    """
     seen = judge.judge(pictures)
     return MATCH * seen.matches(prompts) - FLAW * seen.flawed + TASTE * seen.rating
 

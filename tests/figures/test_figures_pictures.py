@@ -8,7 +8,8 @@ from matplotlib import pyplot as plt
 
 from alignsd.base.colours import VERMILLION
 from alignsd.base.images import read_image, save_png
-from alignsd.figures import comparing, finetuning, pictures, publish, qualitative
+from alignsd.compare.arms import TABLE_4, labels
+from alignsd.figures import finetuning, pictures, publish, qualitative
 from alignsd.figures.text import shortened
 from alignsd.miniature import WEIGHTS
 from alignsd.miniature.samples import samples
@@ -47,10 +48,10 @@ def test_shortened():
 
 def test_the_grid_frames_what_the_judge_calls_wrong(images, tmp_path):
     wrong = {("adapted_negative", "p1-0"): True}
-    fig = pictures.picture_grid(plt.figure(), images, tmp_path, ["p0-0", "p1-0"], comparing.ARMS, wrong)
+    fig = pictures.picture_grid(plt.figure(), images, tmp_path, ["p0-0", "p1-0"], labels(), wrong)
     assert framed(fig) == [False, False, False, True], "arms that were not drawn have no row"
     assert fig.axes[3].spines["left"].get_edgecolor() == matplotlib.colors.to_rgba(VERMILLION)
-    empty = pictures.picture_grid(plt.figure(), images, tmp_path, [], comparing.ARMS)
+    empty = pictures.picture_grid(plt.figure(), images, tmp_path, [], labels())
     assert [text.get_text() for text in empty.texts] == ["no picture to show"]
 
 
@@ -70,13 +71,13 @@ def test_groups_leave_out_what_is_not_good_in_every_arm(images, metrics):
 def test_without_a_judge_the_first_prompts_are_shown_without_legend(images, metrics, tmp_path):
     groups = qualitative.groups_by_original(images, metrics.assign(flawed=pd.array([pd.NA] * len(metrics), dtype="boolean")), 2)
     assert groups == {"the first prompts": ["p0-0", "p1-0", "p2-0", "p3-0"]}
-    assert not qualitative.qualitative(plt.figure(), images, tmp_path, groups, comparing.MODELS, {}).legends
+    assert not qualitative.qualitative(plt.figure(), images, tmp_path, groups, TABLE_4, {}).legends
 
 
 def test_the_qualitative_figure_explains_its_frames_and_has_pictures_of_one_size(images, metrics, tmp_path):
     flawed = metrics.set_index(["arm", "id"])["flawed"].to_dict()
     groups = qualitative.groups_by_original(images, metrics, 2)
-    fig = qualitative.qualitative(plt.figure(figsize=(9.5, 6)), images, tmp_path, groups, comparing.MODELS, flawed)
+    fig = qualitative.qualitative(plt.figure(figsize=(9.5, 6)), images, tmp_path, groups, TABLE_4, flawed)
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["the judge sees a flaw"]
     assert framed(fig) == [True, True, False, True, False, False, False, False]
     fig.canvas.draw()
@@ -86,7 +87,7 @@ def test_the_qualitative_figure_explains_its_frames_and_has_pictures_of_one_size
 
 def test_failures_name_the_flaw_and_cut_off_no_caption(images, metrics, tmp_path):
     fig = qualitative.failures(plt.figure(figsize=(9.5, 2.5)), metrics[metrics["arm"] == "original"].head(8), images, tmp_path)
-    publish.label_preset(fig, "mini")
+    publish.label_preset(fig, "mini", "simulated people")
     fig.canvas.draw()
     boxes = [ax.get_tightbbox() for ax in fig.axes]
     assert [ax.get_xlabel() for ax in fig.axes][1:3] == ["none", "two heads"]
@@ -129,6 +130,6 @@ def test_the_shipped_sheet_is_cut_into_its_pictures():
 def test_a_picture_that_is_gone_leaves_the_grid_as_it_is(images, tmp_path):
     (tmp_path / "original-p1-0.png").unlink()
     (tmp_path / "original-p0-0.png").write_bytes(b"no picture")
-    fig = pictures.picture_grid(plt.figure(), images, tmp_path, ["p0-0", "p1-0", "p2-0"], comparing.ARMS)
+    fig = pictures.picture_grid(plt.figure(), images, tmp_path, ["p0-0", "p1-0", "p2-0"], labels())
     said = [[text.get_text() for text in ax.texts] for ax in fig.axes[:3]]
     assert said[2] == [] and all(len(words) == 1 and words[0] for words in said[:2]) and said[1] == ["missing file"]
