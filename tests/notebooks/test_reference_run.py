@@ -145,5 +145,5 @@ def test_simulated_people_are_like_the_paper_s():
     )
     for row in read(FIGURES / "data_set.json")["data"]["positions"]:
         real = paper.CHOSEN_POSITIONS[row["position"] - 1]
-        position = f"position {row['position']}"
-        assert row["low"] <= real <= row["high"], f"{position} is chosen more or less than in the data"
+        is_like_real = row["low"] <= real <= row["high"]
+        assert is_like_real, f"position {row['position']} is chosen more or less than in the data"
