@@ -80,7 +80,15 @@ def run(
     if parent and name is None:
         raise _no_name_of_its_own(parent, settings or ())
     run_name = name or default_run("mini" if preset is None else preset)
-    request = Request(run_name, preset, notebooks or (), start, settings or (), force, parent or "")
+    request = Request(
+        run_name,
+        preset,
+        only=notebooks or (),
+        start=start,
+        settings=settings or (),
+        force=force,
+        parent=parent or "",
+    )
     plan = prepare(request)
     if dry_run:
         _show(plan)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+
+# For type checkers, ``diffusers.StableDiffusionPipeline`` is the empty class of a machine without
+# torch. At run time the two are the same.
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.progress import track

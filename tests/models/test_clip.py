@@ -20,19 +20,28 @@ from alignsd.models.clip_pictures import to_square
 from alignsd.reward.hps import score
 
 PROMPTS = ["a person in a red shirt", "a person waving on the beach"]
-SMALL = {"embed_dim": 64, "quick_gelu": True,
-         "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8},
-         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}}
+SMALL = {
+    "embed_dim": 64,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2},
+}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A small CLIP with OpenAI's architecture and QuickGELU in open_clip's layout."""
     path = tmp_path_factory.mktemp("clip")
-    (path / "open_clip_config.json").write_text(json.dumps({"model_cfg": SMALL, "preprocess_cfg": {}}))
+    (path / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": SMALL, "preprocess_cfg": {}})
+    )
     torch.manual_seed(0)
-    torch.save(open_clip.create_model(f"local-dir:{path}", pretrained=None, load_weights=False).state_dict(),
-               path / "open_clip_pytorch_model.bin")
+    torch.save(
+        open_clip.create_model(
+            f"local-dir:{path}", pretrained=None, load_weights=False
+        ).state_dict(),
+        path / "open_clip_pytorch_model.bin",
+    )
     return path
 
 
@@ -45,7 +54,9 @@ def images():
 def official(folder, path, **extra):
     """Writes other weights for that model as the paper's release has them: below ``state_dict``, with ``module.``."""
     shipped = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
-    state = {f"module.{key}": (value + 0.01).half().float() for key, value in shipped.items()}  # OpenAI's are half precision
+    state = {
+        f"module.{key}": (value + 0.01).half().float() for key, value in shipped.items()
+    }  # OpenAI's are half precision
     torch.save({"state_dict": state | extra, "epoch": 1}, path)
     return {key.removeprefix("module."): value for key, value in state.items()}
 
@@ -55,10 +66,16 @@ def test_official_weights_score_as_openai_own_architecture_does(folder, images, 
     ours = load_clip(str(folder), weights=tmp_path / "hpc.pt", device="cpu")
     theirs = build_model_from_openai_state_dict(state, cast_dtype=torch.float32).float().eval()
     padded = np.stack([to_square(image, 32) for image in images])
-    mean, std = torch.tensor(ours.model.visual.image_mean), torch.tensor(ours.model.visual.image_std)
+    mean, std = (
+        torch.tensor(ours.model.visual.image_mean),
+        torch.tensor(ours.model.visual.image_std),
+    )
     pixels = ((torch.from_numpy(padded) / 255 - mean) / std).permute(0, 3, 1, 2)
     with torch.no_grad():
-        image, text = theirs.encode_image(pixels, normalize=True), theirs.encode_text(open_clip.tokenize(PROMPTS), normalize=True)
+        image, text = (
+            theirs.encode_image(pixels, normalize=True),
+            theirs.encode_text(open_clip.tokenize(PROMPTS), normalize=True),
+        )
     assert np.allclose(score(ours, images, PROMPTS), 100 * (image * text).sum(1).numpy(), atol=1e-3)
 
 
@@ -66,11 +83,16 @@ def test_gelu_and_quickgelu_give_different_scores(folder, images):
     quick = load_clip(str(folder), device="cpu")
     gelu = swap_activation(quick)
     assert not np.allclose(score(quick, images, PROMPTS), score(gelu, images, PROMPTS), atol=1e-2)
-    assert np.array_equal(score(swap_activation(gelu), images, PROMPTS), score(quick, images, PROMPTS))
+    assert np.array_equal(
+        score(swap_activation(gelu), images, PROMPTS), score(quick, images, PROMPTS)
+    )
 
 
 def test_fits_differ_only_for_images_that_are_not_square(folder, images):
-    pad, crop = (embed_images(load_clip(str(folder), device="cpu", fit=fit), images) for fit in ("pad", "crop"))
+    pad, crop = (
+        embed_images(load_clip(str(folder), device="cpu", fit=fit), images)
+        for fit in ("pad", "crop")
+    )
     assert np.allclose(pad[0], crop[0], atol=1e-6) and not np.allclose(pad[1], crop[1], atol=1e-3)
 
 
@@ -111,10 +133,15 @@ def test_without_network_the_message_names_both_files_and_what_to_set(monkeypatc
         raise LocalEntryNotFoundError("no route to host")
 
     monkeypatch.setattr("open_clip.pretrained.hf_hub_download", unreachable)
-    with pytest.raises(Problem, match="weights of the CLIP 'ViT-L-14-quickgelu' could not be fetched") as problem:
+    with pytest.raises(
+        Problem, match="weights of the CLIP 'ViT-L-14-quickgelu' could not be fetched"
+    ) as problem:
         load_clip("ViT-L-14-quickgelu", device="cpu")
     told = str(problem.value)
-    assert "timm/vit_large_patch14_clip_224.openai" in told and "ViT-L-14.pt from https://openaipublic" in told
+    assert (
+        "timm/vit_large_patch14_clip_224.openai" in told
+        and "ViT-L-14.pt from https://openaipublic" in told
+    )
     assert "no route to host" in told and "set clip to ViT-L-14-quickgelu=data/FILE" in told
 
 
@@ -176,7 +203,12 @@ print(expected, found, gelu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss 
 
 
 def test_vit_l_14_of_full_size_scores_as_open_clip_s_own_encode(full_size_weights):
-    out = subprocess.run([sys.executable, "-c", FULL_SIZE, str(full_size_weights)], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", FULL_SIZE, str(full_size_weights)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     expected, found, gelu, gigabytes = map(float, out.stdout.split())
     assert found == pytest.approx(expected, abs=1e-3)
     assert abs(gelu - expected) > 1e-2

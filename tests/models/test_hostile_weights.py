@@ -22,17 +22,25 @@ def written(**options):
     return stream.getvalue()
 
 
-WHOLE = {"new": written(), "old": written(_use_new_zipfile_serialization=False), "safetensors": save(GOOD)}
+WHOLE = {
+    "new": written(),
+    "old": written(_use_new_zipfile_serialization=False),
+    "safetensors": save(GOOD),
+}
 
 
 @settings(max_examples=100 * CASES)
 @given(
     layout=st.sampled_from(sorted(WHOLE)),
-    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=8)), max_size=3),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(max_size=8)), max_size=3
+    ),
     kept=st.floats(0, 1) | st.just(1.0),
     suffix=st.sampled_from([".pt", ".safetensors", ".bin"]),
 )
-def test_changed_bytes_give_an_error_or_finite_numbers(tmp_path_factory, layout, changes, kept, suffix):
+def test_changed_bytes_give_an_error_or_finite_numbers(
+    tmp_path_factory, layout, changes, kept, suffix
+):
     content = bytearray(WHOLE[layout])
     for place, replacement in changes:
         start = int(place * len(content))
@@ -50,8 +58,16 @@ def test_changed_bytes_give_an_error_or_finite_numbers(tmp_path_factory, layout,
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats() | st.text(max_size=3) | st.sampled_from(list(GOOD.values())),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(0, 3), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from(list(GOOD.values())),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.integers(0, 3), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -68,7 +84,9 @@ def test_anything_that_torch_saves_gives_an_error_or_tensors_by_name(tmp_path_fa
     assert tensors and all(isinstance(name, str) for name in tensors)
 
 
-@pytest.mark.parametrize("name", ["\ud800.pt", "a\nb.pt", "x" * 300, "/etc/passwd", "/dev/null", "/"])
+@pytest.mark.parametrize(
+    "name", ["\ud800.pt", "a\nb.pt", "x" * 300, "/etc/passwd", "/dev/null", "/"]
+)
 def test_odd_paths_give_our_own_error(tmp_path, name):
     with pytest.raises(Problem):
         weights.read_tensors(tmp_path / name, "weights")

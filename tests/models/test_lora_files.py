@@ -35,8 +35,11 @@ def tuned():
 def matrices(unet):
     """Returns ``(module, first, second)`` of each adapted layer."""
     state = get_peft_model_state_dict(unet)
-    return [(name.removesuffix(lora_files.FIRST), value, state[name.replace("lora_A", "lora_B")])
-            for name, value in state.items() if "lora_A" in name]
+    return [
+        (name.removesuffix(lora_files.FIRST), value, state[name.replace("lora_A", "lora_B")])
+        for name, value in state.items()
+        if "lora_A" in name
+    ]
 
 
 def old_format(unet):
@@ -51,7 +54,13 @@ def old_format(unet):
 
 def picture(adapter):
     """One picture of the miniature with an adapter."""
-    return next(generate(load_pipeline(BASE, "cpu", adapter), [Job("a", "a person in a red shirt", 1)], Drawing(2, 1.5)))[1]
+    return next(
+        generate(
+            load_pipeline(BASE, "cpu", adapter),
+            [Job("a", "a person in a red shirt", 1)],
+            Drawing(2, 1.5),
+        )
+    )[1]
 
 
 def test_ours_comes_back_to_the_bit_in_both_layouts(tuned, tmp_path):
@@ -69,7 +78,9 @@ def test_diffusers_itself_reads_both_layouts_alike(tuned, tmp_path):
         pipeline = load_pipeline(BASE, "cpu")
         pipeline.load_lora_weights(tmp_path, weight_name=file)
         pipeline.fuse_lora()
-        pictures.append(next(generate(pipeline, [Job("a", "a person in a red shirt", 1)], Drawing(2, 1.5)))[1])
+        pictures.append(
+            next(generate(pipeline, [Job("a", "a person in a red shirt", 1)], Drawing(2, 1.5)))[1]
+        )
     assert all(np.abs(other.astype(int) - pictures[0]).max() <= 1 for other in pictures[1:])
     assert not np.array_equal(picture(None), pictures[0])
 
@@ -77,7 +88,10 @@ def test_diffusers_itself_reads_both_layouts_alike(tuned, tmp_path):
 def predicted(unet):
     """The noise that a UNet predicts for a fixed input."""
     generator = torch.Generator().manual_seed(0)
-    latents, text = (torch.randn(size, generator=generator) for size in ((1, 4, 8, 8), (1, 77, unet.config.cross_attention_dim)))
+    latents, text = (
+        torch.randn(size, generator=generator)
+        for size in ((1, 4, 8, 8), (1, 77, unet.config.cross_attention_dim))
+    )
     with torch.no_grad():
         return unet(latents, 500, text).sample
 
@@ -85,28 +99,47 @@ def predicted(unet):
 @pytest.mark.parametrize("suffix", ["bin", "safetensors"])
 def test_the_former_layout_changes_weights_by_the_low_rank_formula(tuned, tmp_path, suffix):
     path = tmp_path / f"adapted_model.{suffix}"
-    torch.save(old_format(tuned.unet), path) if suffix == "bin" else save_file(old_format(tuned.unet), path)
+    torch.save(old_format(tuned.unet), path) if suffix == "bin" else save_file(
+        old_format(tuned.unet), path
+    )
     by_hand = load_pipeline(BASE, "cpu").unet
     with torch.no_grad():
         for module, first, second in matrices(tuned.unet):
             by_hand.get_submodule(module).weight += second @ first
     converted = load_pipeline(BASE, "cpu", path).unet  # fused
-    expected, found, plain = (predicted(unet) for unet in (by_hand, converted, load_pipeline(BASE, "cpu").unet))
-    assert torch.allclose(found, expected, atol=1e-5) and not torch.allclose(found, plain, atol=1e-2)
+    expected, found, plain = (
+        predicted(unet) for unet in (by_hand, converted, load_pipeline(BASE, "cpu").unet)
+    )
+    assert torch.allclose(found, expected, atol=1e-5) and not torch.allclose(
+        found, plain, atol=1e-2
+    )
 
 
 def test_alpha_is_multiplied_in(tuned, tmp_path):
     kohya = lora_files.kohya_file(lora_files.save_lora(tuned.unet, tmp_path, {}).parent)
-    halved = {name: value * 0 + 2 if name.endswith("alpha") else value for name, value in load_file(kohya).items()}
+    halved = {
+        name: value * 0 + 2 if name.endswith("alpha") else value
+        for name, value in load_file(kohya).items()
+    }
     save_file(halved, tmp_path / "half.safetensors")
-    half, whole = (lora_files.read_lora(file, tuned.unet) for file in (tmp_path / "half.safetensors", kohya))
-    assert all(torch.equal(half[name], whole[name] / 2 if "lora_B" in name else whole[name]) for name in whole)
+    half, whole = (
+        lora_files.read_lora(file, tuned.unet) for file in (tmp_path / "half.safetensors", kohya)
+    )
+    assert all(
+        torch.equal(half[name], whole[name] / 2 if "lora_B" in name else whole[name])
+        for name in whole
+    )
 
 
 def test_without_alpha_the_scale_is_one(tuned, tmp_path):
     kohya = lora_files.kohya_file(lora_files.save_lora(tuned.unet, tmp_path, {}).parent)
-    save_file({name: value for name, value in load_file(kohya).items() if not name.endswith("alpha")}, tmp_path / "bare.safetensors")
-    bare, whole = (lora_files.read_lora(file, tuned.unet) for file in (tmp_path / "bare.safetensors", kohya))
+    save_file(
+        {name: value for name, value in load_file(kohya).items() if not name.endswith("alpha")},
+        tmp_path / "bare.safetensors",
+    )
+    bare, whole = (
+        lora_files.read_lora(file, tuned.unet) for file in (tmp_path / "bare.safetensors", kohya)
+    )
     assert all(torch.equal(bare[name], whole[name]) for name in whole)
 
 
@@ -115,8 +148,10 @@ def test_alpha_of_one_layer_scales_that_layer_alone(tuned, tmp_path):
     kohya = load_file(lora_files.kohya_file(lora_files.save_lora(tuned.unet, tmp_path, {}).parent))
     layer = next(name for name in kohya if name.endswith("attn1_to_q.alpha"))
     save_file(kohya | {layer: torch.tensor(1.0)}, tmp_path / "uneven.safetensors")
-    uneven, whole = (lora_files.read_lora(file, tuned.unet) for file in (tmp_path / "uneven.safetensors",
-                                                                           lora_files.kohya_file(tmp_path)))
+    uneven, whole = (
+        lora_files.read_lora(file, tuned.unet)
+        for file in (tmp_path / "uneven.safetensors", lora_files.kohya_file(tmp_path))
+    )
     changed = [name for name in whole if not torch.equal(uneven[name], whole[name])]
     assert len(changed) == 1 and torch.equal(uneven[changed[0]], whole[changed[0]] / 4)
 
@@ -125,7 +160,11 @@ def test_alpha_in_the_metadata_means_what_diffusers_takes_it_for(tuned, tmp_path
     """Else a LoRA of diffusers' own training scripts would be applied at another strength than it was trained with."""
     state = load_file(lora_files.save_lora(tuned.unet, tmp_path, {}))
     config = {"unet.r": 4, "unet.lora_alpha": 1, "unet.target_modules": list(lora.ATTENTION)}
-    save_file(state, tmp_path / "quarter.safetensors", {"format": "pt", "lora_adapter_metadata": json.dumps(config)})
+    save_file(
+        state,
+        tmp_path / "quarter.safetensors",
+        {"format": "pt", "lora_adapter_metadata": json.dumps(config)},
+    )
     ours, theirs = load_pipeline(BASE, "cpu"), load_pipeline(BASE, "cpu")
     lora_files.load_lora(ours, tmp_path / "quarter.safetensors")
     theirs.load_lora_weights(tmp_path, weight_name="quarter.safetensors")
@@ -135,28 +174,44 @@ def test_alpha_in_the_metadata_means_what_diffusers_takes_it_for(tuned, tmp_path
 def test_kohya_s_convolutions_are_read_too(tuned, tmp_path):
     """kohya's trainer adapts every linear layer and 1 x 1 convolution beside the attention, not q, k, v and out alone."""
     by_hand, state = load_pipeline(BASE, "cpu").unet, {}
-    convolutions = [name for name, module in by_hand.named_modules() if name.endswith(("proj_in", "proj_out"))]
+    convolutions = [
+        name for name, module in by_hand.named_modules() if name.endswith(("proj_in", "proj_out"))
+    ]
     with torch.no_grad():
         for name in convolutions:
             weight = by_hand.get_submodule(name).weight
-            first, second = torch.randn(4, weight.shape[1], 1, 1) / 9, torch.randn(weight.shape[0], 4, 1, 1) / 9
+            first, second = (
+                torch.randn(4, weight.shape[1], 1, 1) / 9,
+                torch.randn(weight.shape[0], 4, 1, 1) / 9,
+            )
             flat = "lora_unet_" + name.replace(".", "_")
-            state |= {f"{flat}.lora_down.weight": first, f"{flat}.lora_up.weight": second, f"{flat}.alpha": torch.tensor(2.0)}
+            state |= {
+                f"{flat}.lora_down.weight": first,
+                f"{flat}.lora_up.weight": second,
+                f"{flat}.alpha": torch.tensor(2.0),
+            }
             weight += (second[:, :, 0, 0] @ first[:, :, 0, 0] / 2)[:, :, None, None]
     save_file(state, tmp_path / "kohya.safetensors")
     read = load_pipeline(BASE, "cpu", tmp_path / "kohya.safetensors").unet
     assert convolutions and torch.allclose(predicted(read), predicted(by_hand), atol=1e-5)
-    assert not torch.allclose(predicted(read), predicted(load_pipeline(BASE, "cpu").unet), atol=1e-2)
+    assert not torch.allclose(
+        predicted(read), predicted(load_pipeline(BASE, "cpu").unet), atol=1e-2
+    )
 
 
 def test_the_files_say_what_they_are(tuned, tmp_path):
-    lora_files.save_lora(tuned.unet, tmp_path, {"base model": BASE, "negative prompt": "Weird image. ", "steps": 7})
+    lora_files.save_lora(
+        tuned.unet, tmp_path, {"base model": BASE, "negative prompt": "Weird image. ", "steps": 7}
+    )
     for file in (lora_files.DIFFUSERS_FILE, lora_files.kohya_file(tmp_path).name):
         about = lora_files.read_about(tmp_path / file)
         assert about["base model"] == BASE and about["negative prompt"] == "Weird image. "
         assert (about["rank"], about["alpha"], about["steps"]) == ("4", "4", "7")
     assert about["ss_network_dim"] == "4" and about["ss_network_module"] == "networks.lora"
-    assert about["ss_output_name"] == lora_files.kohya_file(tmp_path).stem and about["ss_max_train_steps"] == "7"
+    assert (
+        about["ss_output_name"] == lora_files.kohya_file(tmp_path).stem
+        and about["ss_max_train_steps"] == "7"
+    )
     assert "ss_base_model_version" not in about, "the miniature is no Stable Diffusion 1"
     assert lora_files.read_about(tmp_path / "adapted_model.bin") == {}, "a torch file says nothing"
     (tmp_path / "page.safetensors").write_text("<html>moved</html>")
@@ -174,16 +229,31 @@ def test_files_that_are_no_lora_of_this_model_say_so(tuned, tmp_path):
     torch.save({"weight": torch.zeros(2, 2)}, tmp_path / "other.bin")
     with pytest.raises(Problem, match="1 of 1 layers do not fit"):
         lora_files.read_lora(tmp_path / "other.bin", unet)
-    wide = {name: torch.cat([value, value], dim=int("down" in name)) for name, value in old_format(tuned.unet).items()}
+    wide = {
+        name: torch.cat([value, value], dim=int("down" in name))
+        for name, value in old_format(tuned.unet).items()
+    }
     torch.save(wide, tmp_path / "wide.bin")
     with pytest.raises(Problem, match="another base model"):
         lora_files.read_lora(tmp_path / "wide.bin", unet)
-    torch.save({name: value for name, value in old_format(tuned.unet).items() if "up" not in name}, tmp_path / "halved.bin")
+    torch.save(
+        {name: value for name, value in old_format(tuned.unet).items() if "up" not in name},
+        tmp_path / "halved.bin",
+    )
     with pytest.raises(Problem, match="do not fit"):
         lora_files.read_lora(tmp_path / "halved.bin", unet)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x80\x02.", b"c\x8fv\xfd", b"<!DOCTYPE html>", b"version https://git-lfs.github.com/spec/v1\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x80\x02.",
+        b"c\x8fv\xfd",
+        b"<!DOCTYPE html>",
+        b"version https://git-lfs.github.com/spec/v1\n",
+    ],
+)
 @pytest.mark.parametrize("suffix", ["bin", "safetensors"])
 def test_foreign_bytes_never_end_in_a_traceback(tmp_path, content, suffix):
     (tmp_path / f"adapted_model.{suffix}").write_bytes(content)
@@ -191,12 +261,21 @@ def test_foreign_bytes_never_end_in_a_traceback(tmp_path, content, suffix):
         lora_files.read_lora(tmp_path / f"adapted_model.{suffix}", torch.nn.Module())
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda name, value: value.flatten(), "do not fit"), (lambda name, value: value.sum(), "do not fit"),
-    (lambda name, value: value[:0] if "down" in name else value[:, :0], "do not fit"),
-    (lambda name, value: value * float("nan"), "not finite")], ids=["flat", "scalars", "rank 0", "not a number"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda name, value: value.flatten(), "do not fit"),
+        (lambda name, value: value.sum(), "do not fit"),
+        (lambda name, value: value[:0] if "down" in name else value[:, :0], "do not fit"),
+        (lambda name, value: value * float("nan"), "not finite"),
+    ],
+    ids=["flat", "scalars", "rank 0", "not a number"],
+)
 def test_matrices_that_are_none_are_told(tuned, tmp_path, change, message):
-    torch.save({name: change(name, value) for name, value in old_format(tuned.unet).items()}, tmp_path / "odd.bin")
+    torch.save(
+        {name: change(name, value) for name, value in old_format(tuned.unet).items()},
+        tmp_path / "odd.bin",
+    )
     with pytest.raises(Problem, match=message):
         lora_files.read_lora(tmp_path / "odd.bin", tuned.unet)
 
@@ -221,7 +300,10 @@ def test_the_release_s_names_and_shapes_fit_stable_diffusion(tmp_path):
     torch.save(state, tmp_path / "adapted_model.bin")
     read = lora_files.read_lora(tmp_path / "adapted_model.bin", unet)
     assert len(read) == 2 * 4 * 32 and sum(value.numel() for value in read.values()) == 6_377_472
-    wide = {name: torch.zeros(32, 2048) if "attn2" in name and "to_k_lora.down" in name else value for name, value in state.items()}
+    wide = {
+        name: torch.zeros(32, 2048) if "attn2" in name and "to_k_lora.down" in name else value
+        for name, value in state.items()
+    }
     torch.save(wide, tmp_path / "xl.bin")
     with pytest.raises(Problem, match="another base model"):
         lora_files.read_lora(tmp_path / "xl.bin", unet)
@@ -231,7 +313,9 @@ def test_stable_diffusion_1_is_named_in_kohya_s_metadata(tmp_path):
     with torch.device("meta"):
         unet = UNet2DConditionModel(**UNET)
         lora.add_lora(unet, 4, seed=0)
-    for layer in (module for name, module in unet.named_modules() if name.endswith(("lora_A", "lora_B"))):
+    for layer in (
+        module for name, module in unet.named_modules() if name.endswith(("lora_A", "lora_B"))
+    ):
         layer.to_empty(device="cpu")  # the adapter alone gets memory
     lora_files.save_lora(unet, tmp_path, {})
     about = lora_files.read_about(lora_files.kohya_file(tmp_path))
@@ -243,25 +327,51 @@ def test_stable_diffusion_takes_the_lora(rank, expected):
     with torch.device("meta"):
         unet = UNet2DConditionModel(**UNET)
         layers = [module for name, module in unet.named_modules() if name.endswith(lora.ATTENTION)]
-        assert lora.add_lora(unet, rank, seed=0) == expected == rank * sum(sum(layer.weight.shape) for layer in layers)
+        assert (
+            lora.add_lora(unet, rank, seed=0)
+            == expected
+            == rank * sum(sum(layer.weight.shape) for layer in layers)
+        )
 
 
-def kohya_state(width, modules=("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k",)):
-    return {f"{module}.{kind}": value for module in modules for kind, value in (
-        ("lora_down.weight", torch.ones(4, width)), ("lora_up.weight", torch.ones(320, 4)), ("alpha", torch.tensor(4.0)))}
+def kohya_state(
+    width, modules=("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k",)
+):
+    return {
+        f"{module}.{kind}": value
+        for module in modules
+        for kind, value in (
+            ("lora_down.weight", torch.ones(4, width)),
+            ("lora_up.weight", torch.ones(320, 4)),
+            ("alpha", torch.tensor(4.0)),
+        )
+    }
 
 
-@pytest.mark.parametrize(("state", "words"), [
-    ({"unet:0:up": torch.ones(4, 4), "unet:0:down": torch.ones(4, 4)}, "e.g. unet:0:(up|down).*cloneofsimo"),
-    (kohya_state(1024), "Stable Diffusion 2.x .text width 1024"),
-    (kohya_state(2048), "SDXL"),
-    (kohya_state(4, ["lora_unet_input_blocks_4_1_proj_in"]), "SDXL"),
-    (kohya_state(4, ["lora_te2_text_model_encoder_layers_0_mlp_fc1"]), "SDXL"),
-    (kohya_state(4, ["lora_te_text_model_encoder_layers_0_mlp_fc1"]), "text encoder"),
-    (kohya_state(4, ["lora_unet_double_blocks_0_img_attn_proj"]), "Flux"),
-    ({"lora_unet_mid.hada_w1_a": torch.ones(2, 2)}, "LoHa"),
-    ({"model.diffusion_model.out.weight": torch.ones(2), "first_stage_model.x": torch.ones(2)}, "whole checkpoint"),
-    ({"conv.weight": torch.ones(2, 2)}, "no LoRA: no tensor's name")])
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (
+            {"unet:0:up": torch.ones(4, 4), "unet:0:down": torch.ones(4, 4)},
+            "e.g. unet:0:(up|down).*cloneofsimo",
+        ),
+        (kohya_state(1024), "Stable Diffusion 2.x .text width 1024"),
+        (kohya_state(2048), "SDXL"),
+        (kohya_state(4, ["lora_unet_input_blocks_4_1_proj_in"]), "SDXL"),
+        (kohya_state(4, ["lora_te2_text_model_encoder_layers_0_mlp_fc1"]), "SDXL"),
+        (kohya_state(4, ["lora_te_text_model_encoder_layers_0_mlp_fc1"]), "text encoder"),
+        (kohya_state(4, ["lora_unet_double_blocks_0_img_attn_proj"]), "Flux"),
+        ({"lora_unet_mid.hada_w1_a": torch.ones(2, 2)}, "LoHa"),
+        (
+            {
+                "model.diffusion_model.out.weight": torch.ones(2),
+                "first_stage_model.x": torch.ones(2),
+            },
+            "whole checkpoint",
+        ),
+        ({"conv.weight": torch.ones(2, 2)}, "no LoRA: no tensor's name"),
+    ],
+)
 def test_a_lora_of_another_kind_is_named(tuned, tmp_path, state, words):
     save_file(state, tmp_path / "x.safetensors")
     with pytest.raises(Problem, match=f"(?s)no LoRA of this model.*{words}"):
@@ -269,7 +379,10 @@ def test_a_lora_of_another_kind_is_named(tuned, tmp_path, state, words):
 
 
 def test_a_lora_that_changes_nothing_is_told(tuned, tmp_path):
-    torch.save({name: value * ("up" not in name) for name, value in old_format(tuned.unet).items()}, tmp_path / "zero.bin")
+    torch.save(
+        {name: value * ("up" not in name) for name, value in old_format(tuned.unet).items()},
+        tmp_path / "zero.bin",
+    )
     with pytest.raises(Problem, match="(?s)changes nothing.*all zero"):
         lora_files.load_lora(load_pipeline(BASE, "cpu"), tmp_path / "zero.bin")
 
@@ -285,9 +398,16 @@ def peft_folder(folder, **options):
     return tuned
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"use_rslora": True}, {"alpha_pattern": {"attn2.to_k": 2}}, {"rank_pattern": {"attn1.to_q": 2}},
-    {"rank_pattern": {"^.*attn1.to_q": 8}, "alpha_pattern": {"to_k": 1}, "use_rslora": True}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_rslora": True},
+        {"alpha_pattern": {"attn2.to_k": 2}},
+        {"rank_pattern": {"attn1.to_q": 2}},
+        {"rank_pattern": {"^.*attn1.to_q": 8}, "alpha_pattern": {"to_k": 1}, "use_rslora": True},
+    ],
+)
 def test_peft_s_folder_means_what_peft_takes_it_for(tmp_path, options):
     expected = predicted(peft_folder(tmp_path, **options).merge_and_unload())
     for path in (tmp_path, tmp_path / "adapter_model.safetensors"):
@@ -296,11 +416,27 @@ def test_peft_s_folder_means_what_peft_takes_it_for(tmp_path, options):
         assert torch.allclose(predicted(pipeline.unet), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("change", [
-    {"lora_alpha": None}, {"lora_alpha": "x"}, {"lora_alpha": [1]}, {"lora_alpha": 0}, {"lora_alpha": 1e300},
-    {"lora_alpha": float("nan")}, {"lora_alpha": True}, {"r": 5}, {"alpha_pattern": 5}, {"alpha_pattern": {"[": 4}},
-    {"alpha_pattern": {"(a+)+": 4}}, {"alpha_pattern": {"to_q": None}}, {"rank_pattern": [1]}, {"peft_type": "LOHA"},
-    {"use_dora": True}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lora_alpha": None},
+        {"lora_alpha": "x"},
+        {"lora_alpha": [1]},
+        {"lora_alpha": 0},
+        {"lora_alpha": 1e300},
+        {"lora_alpha": float("nan")},
+        {"lora_alpha": True},
+        {"r": 5},
+        {"alpha_pattern": 5},
+        {"alpha_pattern": {"[": 4}},
+        {"alpha_pattern": {"(a+)+": 4}},
+        {"alpha_pattern": {"to_q": None}},
+        {"rank_pattern": [1]},
+        {"peft_type": "LOHA"},
+        {"use_dora": True},
+    ],
+    ids=str,
+)
 def test_a_configuration_that_makes_no_sense_is_told(tuned, tmp_path, change):
     lora_files.save_lora(tuned.unet, tmp_path, {})
     state = load_file(tmp_path / lora_files.DIFFUSERS_FILE)

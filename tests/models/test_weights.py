@@ -62,7 +62,10 @@ KINDS = {
     "old code": (torch_bytes({"a": print}, _use_new_zipfile_serialization=False), "calls print"),
     "module": (torch_bytes(torch.nn.Linear(1, 1)), "calls torch.nn.modules.linear.Linear"),
     "arguments": (torch_bytes({"a": argparse.Namespace()}), "calls argparse.Namespace"),
-    "TorchScript": (zipped(m__constants=b"", **{"m__constants.pkl": b"", "m__data.pkl": b""}), "TorchScript"),
+    "TorchScript": (
+        zipped(m__constants=b"", **{"m__constants.pkl": b"", "m__data.pkl": b""}),
+        "TorchScript",
+    ),
     "zip": (zipped(**{"weights.bin": b"x"}), "zip archive that torch did not write"),
     "cut archive": (NEW[: len(NEW) // 2], "without its end"),
     "cut pickle": (OLD[: len(OLD) // 2], "ends too early"),
@@ -88,14 +91,20 @@ KINDS = {
     "meta": (torch_bytes({"weight": torch.ones(2, device="meta")}), "without numbers"),
     "complex": (torch_bytes({"weight": torch.ones(2, dtype=torch.complex64)}), "complex64"),
     "repeated": (torch_bytes({"weight": torch.ones(1).expand(10**9)}), "more than the file holds"),
-    "NaN": (torch_bytes({"weight": torch.tensor([1.0, float("nan")])}), "1 of 2 numbers .*not finite"),
+    "NaN": (
+        torch_bytes({"weight": torch.tensor([1.0, float("nan")])}),
+        "1 of 2 numbers .*not finite",
+    ),
     "inf": (save({"weight": torch.tensor([float("inf")])}), "not finite"),
     "inf in half": (save({"weight": torch.tensor([float("-inf")]).half()}), "not finite"),
     "NaN in 8 bits": (
         torch_bytes({"weight": torch.tensor([float("nan")]).to(torch.float8_e4m3fn)}),
         "not finite",
     ),
-    "too large for single": (save({"weight": torch.tensor([1e300], dtype=torch.float64)}), "not finite"),
+    "too large for single": (
+        save({"weight": torch.tensor([1e300], dtype=torch.float64)}),
+        "not finite",
+    ),
 }
 
 
@@ -105,9 +114,13 @@ def test_each_kind_of_file_is_named_for_what_it_is(tmp_path, kind, suffix):
     content, words = KINDS[kind]
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
-    with pytest.raises(Problem, match=rf"(?s)model\{suffix} cannot be read as weights.*found: +.*{words}") as told:
+    with pytest.raises(
+        Problem, match=rf"(?s)model\{suffix} cannot be read as weights.*found: +.*{words}"
+    ) as told:
         weights.read_tensors(path, "weights")
-    assert not any(advice in str(told.value) for advice in BAD), "torch's advice lets a file run code"
+    assert not any(advice in str(told.value) for advice in BAD), (
+        "torch's advice lets a file run code"
+    )
     assert len(str(told.value).splitlines()) == 5
 
 
@@ -115,21 +128,29 @@ def test_each_kind_of_file_is_named_for_what_it_is(tmp_path, kind, suffix):
 def test_each_reader_tells_the_same(tmp_path, kind):
     path = tmp_path / "model.bin"
     path.write_bytes(KINDS[kind][0])
-    readers = (read_weights, load_judge, lambda p: load_aesthetic(str(p)), lambda p: read_lora(p, torch.nn.Module()))
+    readers = (
+        read_weights,
+        load_judge,
+        lambda p: load_aesthetic(str(p)),
+        lambda p: read_lora(p, torch.nn.Module()),
+    )
     for reader in readers:
         with pytest.raises(Problem, match=rf"(?s)found: +.*{KINDS[kind][1]}"):
             reader(path)
 
 
-@pytest.mark.parametrize("wrapped", [
-    lambda s: s,
-    lambda s: {"state_dict": s, "epoch": 3},
-    lambda s: {"model_state_dict": s, "loss": 0.5},
-    lambda s: {"model": s},
-    lambda s: {f"module.{k}": v for k, v in s.items()},
-    lambda s: {f"model.module.{k}": v for k, v in s.items()},
-    lambda s: {"state_dict": {f"_orig_mod.{k}": v.requires_grad_() for k, v in s.items()}},
-])
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda s: s,
+        lambda s: {"state_dict": s, "epoch": 3},
+        lambda s: {"model_state_dict": s, "loss": 0.5},
+        lambda s: {"model": s},
+        lambda s: {f"module.{k}": v for k, v in s.items()},
+        lambda s: {f"model.module.{k}": v for k, v in s.items()},
+        lambda s: {"state_dict": {f"_orig_mod.{k}": v.requires_grad_() for k, v in s.items()}},
+    ],
+)
 @pytest.mark.parametrize("old", [False, True])
 def test_tensors_are_found_where_training_scripts_keep_them(tmp_path, wrapped, old):
     state = {name: value.clone() for name, value in GOOD.items()}
@@ -143,12 +164,17 @@ def test_the_content_decides_not_the_name(tmp_path):
     (tmp_path / "a.pth").write_bytes(SAFE)
     (tmp_path / "b.safetensors").write_bytes(NEW)
     for name in ("a.pth", "b.safetensors"):
-        assert torch.equal(weights.read_tensors(tmp_path / name, "weights")["weight"], GOOD["weight"])
+        assert torch.equal(
+            weights.read_tensors(tmp_path / name, "weights")["weight"], GOOD["weight"]
+        )
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "absent.pt", "."])
 def test_names_that_no_file_has_are_told(tmp_path, name):
-    for call in (lambda: weights.read_tensors(tmp_path / name, "weights"), lambda: read_weights(tmp_path / name)):
+    for call in (
+        lambda: weights.read_tensors(tmp_path / name, "weights"),
+        lambda: read_weights(tmp_path / name),
+    ):
         with pytest.raises(Problem) as told:
             call()
         assert len(str(told.value)) < 1500
@@ -160,9 +186,15 @@ def test_names_that_no_file_has_are_told(tmp_path, name):
 
 def test_openai_s_extra_numbers_and_prefixes_are_left_out(tmp_path):
     state = load_clip("miniature/clip", device="cpu").model.state_dict()
-    extra = {"input_resolution": torch.tensor(64), "context_length": torch.tensor(77), "vocab_size": torch.tensor(9)}
+    extra = {
+        "input_resolution": torch.tensor(64),
+        "context_length": torch.tensor(77),
+        "vocab_size": torch.tensor(9),
+    }
     torch.save({f"model.{name}": value for name, value in state.items()} | extra, tmp_path / "a.pt")
-    torch.save({f"module.{name}": value for name, value in (state | extra).items()}, tmp_path / "b.pt")
+    torch.save(
+        {f"module.{name}": value for name, value in (state | extra).items()}, tmp_path / "b.pt"
+    )
     for name in ("a.pt", "b.pt"):
         loaded = load_clip(f"miniature/clip={tmp_path / name}", device="cpu").model.state_dict()
         assert all(torch.equal(loaded[key], state[key]) for key in state)
@@ -178,7 +210,9 @@ def test_weights_of_another_kind_are_named(tmp_path):
 
 
 def test_loading_weights_says_nothing_of_random_ones(tmp_path, caplog):
-    save_file(load_clip("miniature/clip", device="cpu").model.state_dict(), tmp_path / "a.safetensors")
+    save_file(
+        load_clip("miniature/clip", device="cpu").model.state_dict(), tmp_path / "a.safetensors"
+    )
     load_clip("miniature/clip", tmp_path / "a.safetensors", "cpu")
     assert "No pretrained weights" not in caplog.text
 

@@ -1,0 +1,169 @@
+"""The configuration of a LoRA in the words of peft, and the scale of its layers that follows."""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from peft.utils.other import get_pattern_key
+from torch import Tensor
+
+from alignsd.base.errors import Problem
+from alignsd.base.reading import parse_json, read_json
+from alignsd.models.weights import is_file, read_metadata
+from alignsd.models.wording import short
+
+PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+PEFT_CONFIG = "adapter_config.json"
+PEFT_PREFIX = "base_model.model."
+# No brackets: a pattern cannot take for ever to match.
+SAFE_PATTERN = re.compile(r"[\w.\\^$*|-]{1,200}")
+MOST_STARS = 3
+
+
+def adapter_config(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return peft's configuration of the UNet's LoRA; empty if there is none.
+
+    PEFT's ``save_pretrained`` puts the configuration beside the file. The training scripts of
+    diffusers put the configuration into the file's metadata.
+
+    Args:
+        path: the file.
+        state: its tensors.
+
+    Raises:
+        Problem: if the configuration is missing where one is needed, or makes no sense.
+    """
+    beside = path.parent / PEFT_CONFIG
+    if path.name in PEFT_FILES and is_file(beside):
+        config, source = read_json(beside), PEFT_CONFIG
+    elif any(name.startswith(PEFT_PREFIX) for name in state):
+        raise _bad_config(path, f"no {PEFT_CONFIG} beside {short(path.name)}")
+    else:
+        config = _config_of_metadata(path)
+        source = f"{LORA_ADAPTER_METADATA_KEY} in the metadata"
+    fault = _fault_of_config(config)
+    if fault:
+        raise _bad_config(path, f"{source}: {fault}")
+    return config
+
+
+def _config_of_metadata(path: Path) -> dict[str, Any]:
+    """Return the configuration in a safetensors file's metadata; empty if there is none."""
+    source = f"{LORA_ADAPTER_METADATA_KEY} in the metadata"
+    metadata = read_metadata(path, "a LoRA") if path.suffix == ".safetensors" else {}
+    text = metadata.get(LORA_ADAPTER_METADATA_KEY, "{}")
+    whole = parse_json(text, f"{source} of {short(path.name)}")
+    if not isinstance(whole, dict):
+        raise _bad_config(path, f"{source}: no dictionary")
+    of_unet = {name: value for name, value in whole.items() if name.startswith("unet.")}
+    return {name.removeprefix("unet."): value for name, value in of_unet.items()}
+
+
+def _fault_of_config(config: Any) -> str | None:
+    """Return what is wrong with peft's configuration, or None."""
+    if not isinstance(config, dict):
+        return "no dictionary"
+    kind = config.get("peft_type", "LORA")
+    if kind != "LORA":
+        return f"an adapter of the type {short(repr(kind), 40)}, which is no LoRA"
+    if config.get("use_dora"):
+        return "a DoRA, which also changes the length of the weights"
+    numbers = {name: config[name] for name in ("r", "lora_alpha") if name in config}
+    for name in ("alpha_pattern", "rank_pattern"):
+        pattern = config.get(name) or {}
+        fault = _fault_of_pattern(name, pattern)
+        if fault:
+            return fault
+        numbers |= {f"{name} of {key}": value for key, value in pattern.items()}
+    for name, value in numbers.items():
+        if not _is_positive(value):
+            return f"{short(name)} is {short(repr(value), 40)}, no number above 0"
+    return None
+
+
+def _fault_of_pattern(name: str, pattern: Any) -> str | None:
+    """Return what is wrong with a dictionary from patterns of layers' names to numbers, or None."""
+    if not isinstance(pattern, dict):
+        return f"{name} is {short(repr(pattern), 40)}, no dictionary"
+    for key in pattern:
+        if not SAFE_PATTERN.fullmatch(key) or key.count("*") > MOST_STARS:
+            return f"{name} has a name that is none of a layer"
+        if not _compiles(key):
+            return f"{name} has a pattern that cannot be read"
+    return None
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(f"({pattern})")
+    except re.error:
+        return False
+    return True
+
+
+def _is_positive(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 < value < 1e9
+
+
+def scale_of_layer(
+    layer: Mapping[str, Tensor], config: Mapping[str, Any], module: str, path: Path
+) -> float:
+    """Return alpha / rank, or alpha / sqrt(rank) for a rank-stabilized LoRA.
+
+    kohya keeps alpha beside each layer, diffusers in the metadata, PEFT in a file of its own. Where
+    no file names alpha, alpha is the rank.
+
+    Args:
+        layer: its tensors, ``A.weight`` and ``alpha`` if there is one.
+        config: from ``adapter_config``.
+        module: name of the layer's module.
+        path: the file, for messages.
+
+    Raises:
+        Problem: if the configuration has another rank than the matrices, or the scale is no
+            finite number above 0.
+    """
+    rank = len(layer["A.weight"])
+    rank_of_config = _of_module(config, "rank_pattern", module, config.get("r", rank))
+    if rank_of_config != rank:
+        ranks = f"rank {rank_of_config} in the configuration, rank {rank} of the matrices"
+        raise _bad_config(path, f"{ranks} of {module}")
+    alpha = _of_module(config, "alpha_pattern", module, config.get("lora_alpha", rank))
+    if "alpha" in layer:
+        alpha = float(layer["alpha"])
+    divisor = math.sqrt(rank) if config.get("use_rslora") else rank
+    scale = alpha / divisor
+    if not (math.isfinite(scale) and scale > 0):
+        raise bad_scale(path, f"scale {scale:g} of {module}")
+    return scale
+
+
+def _of_module(config: Mapping[str, Any], name: str, module: str, otherwise: float) -> float:
+    """Return the number that a pattern of the configuration gives a module, as peft looks it up."""
+    pattern = config.get(name) or {}
+    return pattern.get(get_pattern_key(list(pattern), module), otherwise)
+
+
+def _bad_config(path: Path, found: str) -> Problem:
+    return Problem(
+        f"{short(path.name)} cannot be read as a LoRA.",
+        expected="peft's configuration, whose lora_alpha says how strong the LoRA is",
+        found=found,
+        cause="a file that was copied without its folder, or an edit by hand",
+        fix=f"get {short(path.name)} again, together with {PEFT_CONFIG} if PEFT wrote it",
+    )
+
+
+def bad_scale(path: Path, found: str) -> Problem:
+    """Return the problem of a LoRA whose matrices or alpha are no numbers that a LoRA can have."""
+    return Problem(
+        f"{short(path.name)} holds numbers that no LoRA can have.",
+        expected="finite matrices and an alpha above 0",
+        found=found,
+        cause="a training that diverged, or a damaged file",
+        fix=f"get {short(path.name)} again",
+    )
