@@ -103,7 +103,7 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are(first, kit):
 
 def test_a_scorecard_that_is_missing_names_its_own_run(first, kit):
     (kit / "papermill_runs/trial").mkdir(parents=True)
-    assert "run --run trial --force 08" in str(call("scorecard", "--run", "trial").exception)
+    assert "--run trial --force 08" in str(call("scorecard", "--run", "trial").exception)
 
 
 def test_a_variation_of_a_run_without_stages_says_that_it_makes_all_of_them(first, kit):
