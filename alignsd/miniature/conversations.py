@@ -29,7 +29,9 @@ START = datetime(2022, 8, 20, 12, tzinfo=UTC)
 EPOCH = datetime(2015, 1, 1, tzinfo=UTC)  # Discord's ids count milliseconds from here
 PACE = 45.0  # seconds from one request to the next; a conversation takes longer: they interleave
 ANSWER = 20  # seconds from the prompt to the bot's pictures
-GUILD, CHANNEL, BOT = "1000000000000000001", "1000000000000000002", "1000000000000000003"
+GUILD = "1000000000000000001"
+CHANNEL = "1000000000000000002"
+BOT = "1000000000000000003"
 FIRST_USER = 2_000_000_000_000_000_000
 NOISE_FROM = 900_000  # number of the first conversation that yields no choice
 NOISE = {
@@ -111,7 +113,8 @@ def conversation(request: Request, chosen: int, start: float, media: Path) -> li
         media: folder of the pictures.
     """
     talk = _Conversation(request.number, start, media)
-    user, bot = _user(request.user), _bot()
+    user = _user(request.user)
+    bot = _bot()
     words = request.prompt
     if request.user % 3 == 0:
         words = f'!dream "{words.capitalize()}"'
@@ -139,7 +142,8 @@ def noise(n: int, requests: int, seed: int, media: Path) -> list[Message]:
         seed: of everything.
         media: folder of the pictures; damaged pictures are written there.
     """
-    kinds, chances = list(NOISE), list(NOISE.values())
+    kinds = list(NOISE)
+    chances = list(NOISE.values())
     duration = max(requests, 1) * PACE
     messages = []
     for request in simulate_requests(n, SIZES[-1], NOISE_FROM + seed):
@@ -166,19 +170,22 @@ def _spoilt(
     talk = conversation(request, int(rng.integers(request.count)), start, media)
     prompt, answer, pick, refined = talk
     if kind == "chatter":
-        return [prompt | {"content": TALK[rng.integers(len(TALK))]}]
+        said = TALK[rng.integers(len(TALK))]
+        return [prompt | {"content": said}]
     if kind == "abandoned":
         return [prompt, answer]
     if kind == "upload":
-        photo = _attachment("my_photo.png", int(prompt["id"]) + 1, media)
+        next_id = int(prompt["id"]) + 1
+        photo = _attachment("my_photo.png", next_id, media)
         return [prompt | {"attachments": [photo]}, answer]
     if kind == "hidden":
         return [_hidden(message) for message in talk]
     if kind == "undecided":
         picked = pick["attachments"][0]["fileName"]
         others = [file for file in answer["attachments"] if file["fileName"] != picked]
-        later_id = str(int(refined["id"]) + (1 << 32))
-        return [*talk, pick | {"id": later_id, "attachments": others[:1]}]
+        later = int(refined["id"]) + (1 << 32)
+        second_pick = pick | {"id": str(later), "attachments": others[:1]}
+        return [*talk, second_pick]
     if kind == "malformed":
         return [prompt | {"author": None}]
     return talk
@@ -292,6 +299,8 @@ def _message_id(seconds: float, number: int) -> str:
 
     42 bits are the time; the other bits tell messages of one millisecond apart.
     """
-    since_epoch = START + timedelta(seconds=seconds) - EPOCH
-    milliseconds = round(since_epoch.total_seconds() * 1000)
-    return str((milliseconds << 22) + number % (1 << 22))
+    sent = START + timedelta(seconds=seconds)
+    since_epoch = (sent - EPOCH).total_seconds()
+    milliseconds = round(since_epoch * 1000)
+    apart = number % (1 << 22)
+    return str((milliseconds << 22) + apart)

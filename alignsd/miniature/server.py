@@ -117,7 +117,8 @@ def draw_pictures(asked: Sequence[Request], media: Path, server: Server) -> None
     jobs = []
     for request in asked:
         for name in request.files:
-            jobs.append(Job(name, request.prompt, image_seed(server.seed, "server", name)))
+            seed = image_seed(server.seed, "server", name)
+            jobs.append(Job(name, request.prompt, seed))
     done = {job.id for job in jobs if (media / job.id).exists()}
     if len(done) == len(jobs):
         return
@@ -160,7 +161,9 @@ def let_people_choose(
         for request, utility in zip(judged, np.split(utilities, ends[:-1]), strict=True):
             chances = people.luce(utility)
             rng = np.random.default_rng((server.seed, request.number, 1))
-            chosen.append(people.choose(chances, rng))
-            for name, chance in zip(request.files, chances, strict=True):
-                truth.append((request.answer_id, name, float(chance)))
+            index = people.choose(chances, rng)
+            chosen.append(index)
+            for name, chance in zip(request.files, chances.tolist(), strict=True):
+                row = (request.answer_id, name, chance)
+                truth.append(row)
     return chosen, pd.DataFrame(truth, columns=["message_id", "file_name", "p"])

@@ -69,7 +69,7 @@ def write_regularization(folder: Path, seed: int, wanted: "Wanted") -> dict[str,
 
 @dataclass(frozen=True)
 class _Captioned:
-    """A picture of the web, ``(64, 64, 3)`` uint8, with its number, caption and predicted rating."""
+    """A picture of the web, ``(64, 64, 3)`` uint8, and its number, caption and rating."""
 
     number: int
     picture: np.ndarray

@@ -11,6 +11,7 @@ from alignsd.base.errors import Problem
 from alignsd.miniature import WEIGHTS, world
 from alignsd.miniature.judge import load_judge
 from alignsd.miniature.pretraining import architectures, pretrain
+from alignsd.miniature.pretraining.__main__ import main
 from alignsd.miniature.web import make_web
 
 CARD = json.loads((WEIGHTS / "model_card.json").read_text())
@@ -56,7 +57,7 @@ def test_a_recorded_stage_is_not_made_again(tmp_path):
     with pytest.raises(Problem, match="(?s)nothing to pretrain.*--fresh"):
         pretrain.pretrain(tmp_path / "out", tmp_path / "work", ["vae"], shorten=0.002)
     with pytest.raises(typer.Exit):
-        pretrain.main(out=tmp_path / "out", work=tmp_path / "work", stage=["vae"])
+        main(out=tmp_path / "out", work=tmp_path / "work", stage=["vae"])
     assert (tmp_path / "out" / "model_card.json").read_bytes() == made
     with pytest.raises(typer.BadParameter, match="unknown stage"):
-        pretrain.main(out=tmp_path / "out", stage=["painter"])
+        main(out=tmp_path / "out", stage=["painter"])
