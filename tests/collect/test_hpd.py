@@ -9,8 +9,7 @@ import pytest
 from alignsd.base import images
 from alignsd.base.errors import Problem
 from alignsd.base.images import read_image, save_png
-from alignsd.base.intervals import wilson
-from alignsd.collect import hpd, hpd_checks, privacy
+from alignsd.collect import hpd, hpd_checks
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import File
 
@@ -187,56 +186,6 @@ def test_positions_by_hand():
         and found["n"].tolist() == [2] * 4
         and found["high"].iloc[3] == 1
     )
-
-
-def test_names(tmp_path):
-    (tmp_path / "names.txt").write_text("Ada Lovelace\n\n Bo \n")
-    names = privacy.read_names(str(tmp_path / "names.txt"))
-    assert names == ["Ada Lovelace", "Bo"] and privacy.read_names("") == []
-    has_name = privacy.name_finder(names)
-    assert has_name("portrait of ada lovelace, oil") and not has_name("a boat")
-    with pytest.raises(Problem, match="list of names"):
-        privacy.read_names(str(tmp_path / "gone.txt"))
-
-
-@pytest.mark.parametrize(
-    ("prompt", "name", "found"),
-    [
-        ("portrait of ADA LOVELACE, oil", "Ada Lovelace", True),
-        ("ada and lovelace", "Ada Lovelace", False),
-        ("canada", "Ada", False),
-        ("ada's cat", "Ada", True),
-        ("miles o'neill", "O'Neill", True),
-        ("o neill", "O’Neill", True),
-        ("jean luc at sea", "Jean-Luc", True),
-        ("café rené", "René", True),
-        ("a cat", "", False),
-        ("a cat", "...", False),
-    ],
-)
-def test_a_name_is_found_as_whole_words_whatever_stands_between_them(prompt, name, found):
-    assert privacy.name_finder([name])(prompt) is found
-
-
-def test_the_quality_of_a_list_by_hand():
-    prompts = ["ada at sea", "ada at home", "bo and ada", "a boat", "cyd", "ada sleeps"]
-    table = rows(prompts).assign(contain_name=[True, True, True, False, True, False])
-    found = privacy.name_quality(
-        table, ["Ada"]
-    )  # flags 4 prompts, 3 of them rightly, and misses cyd
-    assert found["value"].tolist() == [3 / 4, 3 / 4] and found["n"].tolist() == [4, 4]
-    assert found.loc["precision", ["low", "high"]].tolist() == list(wilson(3, 4))
-    table = table.assign(contain_name=[True, True, True, True, True, False])
-    assert privacy.name_quality(table, ["Ada"]).loc["recall", "value"] == 3 / 5
-    assert privacy.name_quality(table, []).loc["recall", ["value", "n"]].tolist() == [0, 5]
-
-
-def test_a_quality_that_cannot_be_known_is_no_number():
-    nothing = privacy.name_quality(rows(["a cat"]), [])
-    assert nothing["value"].isna().all() and nothing[["low", "high", "n"]].to_numpy().tolist() == [
-        [0, 1, 0],
-        [0, 1, 0],
-    ]
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,15 @@ def draw(kind: str, prompt: str, folder) -> plt.Figure:
     elif kind == "offered":
         collecting.offered(
             fig,
-            [Choice("1", "u", prompt, (File("0.png", "0.png", folder), File("1.png", "1.png", folder)), 1)],
+            [
+                Choice(
+                    "1",
+                    "u",
+                    prompt,
+                    (File("0.png", "0.png", folder), File("1.png", "1.png", folder)),
+                    1,
+                )
+            ],
         )
     elif kind == "failures":
         qualitative.failures(

@@ -12,8 +12,11 @@ from alignsd.select import picks, rule
 @pytest.fixture
 def scores():
     rng = np.random.default_rng(0)
-    rows = [("part-000001", f"{p}-{i}.png", f"prompt {p} of a person", rng.normal(20, 2), 80.0, "ok")
-            for p in range(9) for i in range(4 + p % 3)]
+    rows = [
+        ("part-000001", f"{p}-{i}.png", f"prompt {p} of a person", rng.normal(20, 2), 80.0, "ok")
+        for p in range(9)
+        for i in range(4 + p % 3)
+    ]
     return pd.DataFrame(rows, columns=["part", "image", "prompt", "hps", "sharpness", "status"])
 
 
@@ -30,22 +33,38 @@ def pictures(scores):
 def test_bars_and_lines_carry_the_numbers(scores, selected):
     axes = Figure().subplots(3)
     table = rule.funnel(scores, selected)
-    assert [bar.get_width() for bar in plots.funnel(axes[0], table).patches] == table["images"].tolist()[::-1]
+    assert [bar.get_width() for bar in plots.funnel(axes[0], table).patches] == table[
+        "images"
+    ].tolist()[::-1]
     curve = rule.sensitivity(selected, [1.0, 2.0])
-    assert plots.sensitivity(axes[1], curve, 2.0).lines[0].get_ydata().tolist() == curve["positives"].tolist()
-    assert len(plots.margin_scatter(axes[2], selected, 2.0).collections[0].get_offsets()) == scores["prompt"].nunique()
+    assert (
+        plots.sensitivity(axes[1], curve, 2.0).lines[0].get_ydata().tolist()
+        == curve["positives"].tolist()
+    )
+    assert (
+        len(plots.margin_scatter(axes[2], selected, 2.0).collections[0].get_offsets())
+        == scores["prompt"].nunique()
+    )
     assert plots.funnel(axes[0], table).texts[-1].get_text() == "45 images of 9 prompts"
 
 
 def test_blurred_images_do_not_stretch_the_corpus_and_are_counted(scores):
     blurred = scores["image"].isin(["0-0.png", "3-1.png"])
-    ax = plots.corpus_histogram(Figure().subplots(), scores.assign(sharpness=80.0 - 75 * blurred, hps=scores["hps"] - 60 * blurred))
-    assert "2 blurred images left out" in ax.get_xlabel() and f"n = {len(scores) - 2}" in ax.get_legend().get_texts()[0].get_text()
+    ax = plots.corpus_histogram(
+        Figure().subplots(),
+        scores.assign(sharpness=80.0 - 75 * blurred, hps=scores["hps"] - 60 * blurred),
+    )
+    assert (
+        "2 blurred images left out" in ax.get_xlabel()
+        and f"n = {len(scores) - 2}" in ax.get_legend().get_texts()[0].get_text()
+    )
     assert ax.patches[0].get_xy()[:, 0].min() > 0
 
 
 def test_blur_limit_is_counted(scores):
-    ax = plots.sharpness_histogram(Figure().subplots(), scores.assign(sharpness=[9.0] + [80.0] * (len(scores) - 1)))
+    ax = plots.sharpness_histogram(
+        Figure().subplots(), scores.assign(sharpness=[9.0] + [80.0] * (len(scores) - 1))
+    )
     assert "1 images below" in ax.get_legend().get_texts()[0].get_text()
 
 
@@ -68,7 +87,10 @@ def test_pictures_stand_in_order_of_their_score(selected, pictures):
 def test_pairs_have_one_of_each_and_follow_from_the_seed(selected, pictures):
     pairs = plots.pair_prompts(selected, 3, 0)
     roles = pairs["role"].str.split(",").str[0]
-    assert pairs.assign(role=roles).groupby("prompt")["role"].agg(set).tolist() == [{"positive", "negative"}] * 3
+    assert (
+        pairs.assign(role=roles).groupby("prompt")["role"].agg(set).tolist()
+        == [{"positive", "negative"}] * 3
+    )
     again = plots.pair_prompts(selected.sample(frac=1, random_state=1), 3, 0)
     assert again["image"].tolist() == pairs["image"].tolist()
     fig = plots.pair_grid(Figure(), pairs, pictures)

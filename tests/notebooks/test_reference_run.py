@@ -71,6 +71,18 @@ def test_figures_are_of_this_run_and_of_the_present_notebook():
         )
 
 
+def test_committed_pdfs_hold_drawings_and_no_pictures():
+    """Pictures make a PDF heavy, and no sharper than the PNG beside the PDF."""
+    listed = subprocess.run(
+        ["git", "ls-files", "figures/mini/*.pdf"], cwd=root(), capture_output=True, text=True
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a clone")
+    files = [root() / name for name in listed.stdout.split()]
+    heavy = [file.name for file in files if b"/Subtype /Image" in file.read_bytes()]
+    assert heavy == [], "name these in .gitignore, and git rm --cached them"
+
+
 def test_scorecard_is_of_this_run():
     rows = read(RUN / "scorecard.json")
     assert len({row["id"] for row in rows}) == len(rows) > 0
