@@ -12,7 +12,7 @@ from alignsd.adapt import regularization
 from alignsd.adapt.regularization import Rater, Wanted, regularization_pictures
 from alignsd.base.errors import Problem
 from alignsd.base.images import read_image, save_png
-from alignsd.miniature.corpus import write_regularization
+from alignsd.miniature.web_pictures import write_regularization
 from alignsd.select import imagefolder
 
 
@@ -125,7 +125,7 @@ def test_the_miniature_s_pictures_are_those_of_its_folder(tmp_path):
 
 
 def test_a_folder_of_one_s_own_is_filtered_as_the_miniature_s_web_is(tmp_path):
-    write_regularization(tmp_path / "web", 60, 0, minimum_rating=1.0)
+    write_regularization(tmp_path / "web", 0, Wanted(60, 1.0))
     table = imagefolder.read_imagefolder(tmp_path / "web")
     expected = table.loc[table["rating"] >= 5.5, "file_name"].tolist()
     lines = [json.dumps(row) + "\n" for row in table[["file_name", "text"]].to_dict("records")]
