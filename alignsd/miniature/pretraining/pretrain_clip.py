@@ -37,6 +37,7 @@ SCENES_PER_BATCH = 12
 WORDS = 4.0  # weight of the loss that predicts the caption's words
 RATING_NOISE = 0.7  # standard deviation of a rating that the aesthetic predictor learns from
 RIDGE = 1e-3
+EMBEDDED = 256  # pictures or texts embedded at a time
 
 
 def pretrain_clip(recipe: StageRecipe, out: Path, work: Path) -> Record:
@@ -61,48 +62,60 @@ def pretrain_clip(recipe: StageRecipe, out: Path, work: Path) -> Record:
     folder = out / "clip"
     # open_clip looks for the tokenizer in the folder of the model.
     vocabulary = world.vocabulary(wide=True)
-    words = len(architectures.tokenizer(folder, vocabulary, architectures.CLIP_TOKENS))
+    tokenizer = architectures.tokenizer(folder, vocabulary, architectures.CLIP_TOKENS)
+    words = len(tokenizer)
     torch.manual_seed(SEED)
     clip = architectures.clip(folder, words)
     embedding_size = clip.visual.head.proj.out_features
-    model = nn.ModuleDict({"clip": clip, "words": nn.Linear(embedding_size, words)})
-    mean, std = _normalization(clip)
-    tokens = get_tokenizer(f"local-dir:{folder}")(learned.captions)
+    head = nn.Linear(embedding_size, words)
+    model = nn.ModuleDict({"clip": clip, "words": head})
+    tokens = _tokenized(folder, learned.captions)
     rare = _rare_words(tokens, words)
     pictures_of_scene = _pictures_of_scene(learned)
 
     def loss_of_step(model: nn.ModuleDict, step: int) -> Tensor:
         index = _batch(pictures_of_scene, recipe.batch, step)
-        normalized = (to_tensor(pictures[index]) / 255 - mean) / std
+        normalized = _normalized(clip, pictures[index])
         seen, read, said = beside(model, normalized, tokens[index], rare[index])
         images = clip.encode_image(seen)
         texts = clip.encode_text(read, normalize=True)
-        logits = clip.logit_scale.exp() * F.normalize(images, dim=1) @ texts.T
-        (true,) = beside(model, torch.from_numpy(learned.true_captions(index)).float())
-        of_images = F.cross_entropy(logits, true / true.sum(1, keepdim=True))
-        of_texts = F.cross_entropy(logits.T, true.T / true.T.sum(1, keepdim=True))
-        of_words = F.cross_entropy(model["words"](images), said)
-        return (of_images + of_texts) / 2 + WORDS * of_words
+        scale = clip.logit_scale.exp()
+        logits = scale * F.normalize(images, dim=1) @ texts.T
+        matches = torch.from_numpy(learned.true_captions(index))
+        (true,) = beside(model, matches.float())
+        of_images = F.cross_entropy(logits, _as_shares(true))
+        of_texts = F.cross_entropy(logits.T, _as_shares(true.T))
+        predicted = model["words"](images)
+        of_words = F.cross_entropy(predicted, said)
+        contrast = (of_images + of_texts) / 2
+        return contrast + WORDS * of_words
 
-    record = fit(model, loss_of_step, recipe, Checkpointing(work / "clip.pt"), weight_decay=0.05)
+    checkpointing = Checkpointing(work / "clip.pt")
+    record = fit(model, loss_of_step, recipe, checkpointing, weight_decay=0.05)
+    state = _halved(clip.state_dict())
     with replacing(folder / "open_clip_model.safetensors") as unfinished:
-        save_file(_halved(clip.state_dict()), unfinished)
+        save_file(state, unfinished)
     return record | _quality(folder)
 
 
 def _pictures_of_scene(learned: Web) -> list[np.ndarray]:
     """Return the indices of the pictures of each scene."""
     scenes = np.unique(_scenes(learned), return_inverse=True)[1]
-    return [np.flatnonzero(scenes == scene) for scene in range(scenes.max() + 1)]
+    count = scenes.max() + 1
+    return [np.flatnonzero(scenes == scene) for scene in range(count)]
 
 
 def _batch(pictures_of_scene: list[np.ndarray], batch: int, step: int) -> np.ndarray:
     """Return the pictures of one step: a few scenes, and as many pictures of each."""
     rng = np.random.default_rng((SEED, step))
-    few = min(SCENES_PER_BATCH, len(pictures_of_scene))
-    scenes = rng.choice(len(pictures_of_scene), few, replace=False)
-    per_scene = max(1, batch // len(scenes))
-    return np.concatenate([rng.choice(pictures_of_scene[scene], per_scene) for scene in scenes])
+    all_scenes = len(pictures_of_scene)
+    few = min(SCENES_PER_BATCH, all_scenes)
+    per_scene = max(1, batch // few)
+    pictures = []
+    for scene in rng.choice(all_scenes, few, replace=False):
+        chosen = rng.choice(pictures_of_scene[scene], per_scene)
+        pictures.append(chosen)
+    return np.concatenate(pictures)
 
 
 def _rare_words(tokens: Tensor, words: int) -> Tensor:
@@ -117,38 +130,62 @@ def _rare_words(tokens: Tensor, words: int) -> Tensor:
     Returns:
         ``(n, words)``.
     """
-    has_word = torch.zeros(len(tokens), words).scatter_(1, tokens, 1.0)
+    texts = len(tokens)
+    has_word = torch.zeros(texts, words)
+    has_word.scatter_(1, tokens, 1.0)
     texts_with_word = has_word.sum(0).clamp(min=1)
-    weighted = has_word * torch.log(len(tokens) / texts_with_word)
-    return weighted / weighted.sum(1, keepdim=True)
+    rarity = torch.log(texts / texts_with_word)
+    return _as_shares(has_word * rarity)
+
+
+def _as_shares(values: Tensor) -> Tensor:
+    """Return each row of ``(n, k)`` divided by its sum."""
+    return values / values.sum(1, keepdim=True)
 
 
 def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return weights in half precision; whole numbers stay as they are."""
-    return {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    halved = dict(state)
+    for name, value in state.items():
+        if value.is_floating_point():
+            halved[name] = value.half()
+    return halved
 
 
-def _normalization(clip: CLIP) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of pixels, ``(3, 1, 1)``."""
+def _normalized(clip: CLIP, pictures: np.ndarray) -> Tensor:
+    """Return pictures ``(n, 64, 64, 3)`` uint8 in the form that CLIP takes, ``(n, 3, 64, 64)``."""
     visual = clip.visual
-    mean, std = torch.tensor(visual.image_mean), torch.tensor(visual.image_std)
-    return mean.view(3, 1, 1), std.view(3, 1, 1)
+    mean = torch.tensor(visual.image_mean).view(3, 1, 1)
+    std = torch.tensor(visual.image_std).view(3, 1, 1)
+    scaled = to_tensor(pictures) / 255
+    return (scaled - mean) / std
+
+
+def _tokenized(folder: Path, texts: list[str]) -> Tensor:
+    """Return the tokens of texts, ``(n, length)``."""
+    tokenizer = get_tokenizer(f"local-dir:{folder}")
+    return tokenizer(texts)
 
 
 @torch.no_grad()
 def _embed(folder: Path, pictures: np.ndarray, texts: list[str]) -> tuple[Tensor, Tensor]:
     """Return the embeddings of pictures and of texts, unit vectors ``(n, width)``."""
     tower.register()
-    clip = create_model(f"local-dir:{folder}").eval()
-    mean, std = _normalization(clip)
-    tokens = get_tokenizer(f"local-dir:{folder}")(texts)
-    images, embedded_texts = [], []
-    for i in range(0, len(pictures), 256):
-        normalized = (to_tensor(pictures[i : i + 256]) / 255 - mean) / std
-        images.append(clip.encode_image(normalized, normalize=True))
-    for i in range(0, len(tokens), 256):
-        embedded_texts.append(clip.encode_text(tokens[i : i + 256], normalize=True))
-    return torch.cat(images), torch.cat(embedded_texts)
+    clip = create_model(f"local-dir:{folder}")
+    clip.eval()
+    tokens = _tokenized(folder, texts)
+    of_pictures = []
+    for start in range(0, len(pictures), EMBEDDED):
+        end = start + EMBEDDED
+        normalized = _normalized(clip, pictures[start:end])
+        embedded = clip.encode_image(normalized, normalize=True)
+        of_pictures.append(embedded)
+    of_texts = []
+    for start in range(0, len(tokens), EMBEDDED):
+        end = start + EMBEDDED
+        embedded = clip.encode_text(tokens[start:end], normalize=True)
+        of_texts.append(embedded)
+    return torch.cat(of_pictures), torch.cat(of_texts)
 
 
 def _quality(folder: Path) -> Record:
@@ -162,7 +199,8 @@ def _quality(folder: Path) -> Record:
 def _retrieval(folder: Path) -> Record:
     people = held_out(512)
     images, texts = _embed(folder, people.pictures, people.captions)
-    best = (images @ texts.T).argmax(1).numpy()
+    cosines = images @ texts.T
+    best = cosines.argmax(1).numpy()
     scenes = _scenes(people)
     return _share(scenes[best] == scenes)
 
@@ -174,15 +212,20 @@ def _bodies(folder: Path) -> Record:
     captions = []
     for scene in asked:
         for flaw in world.FLAWS:
-            captions.append(world.creature_caption(scene, flaw, np.random.default_rng(0)))
-    images, texts = _embed(folder, wide.pictures[wide.creatures], captions)
+            rng = np.random.default_rng(0)
+            captions.append(world.creature_caption(scene, flaw, rng))
+    pictures = wide.pictures[wide.creatures]
+    images, texts = _embed(folder, pictures, captions)
     bodies = texts.view(len(asked), len(world.FLAWS), -1)
-    best = torch.einsum("nd,nfd->nf", images, bodies).argmax(1).numpy()
-    return _share(best == wide.labels()["flaw"][wide.creatures])
+    cosines = torch.einsum("nd,nfd->nf", images, bodies)
+    best = cosines.argmax(1).numpy()
+    flaw_labels = wide.labels()["flaw"]
+    return _share(best == flaw_labels[wide.creatures])
 
 
 def _share(right: np.ndarray) -> Record:
-    return {"right": round(float(right.mean()), 4), "n": len(right)}
+    share = float(right.mean())
+    return {"right": round(share, 4), "n": len(right)}
 
 
 def _scenes(shown: Web) -> np.ndarray:
@@ -196,18 +239,18 @@ def pretrain_aesthetic(recipe: StageRecipe, out: Path, work: Path) -> Record:
     so small a trace in these embeddings that gradient steps did not find the trace.
     """
     start = time.time()
-    rated, test = web(recipe), held_out(1000)
-    noise = np.random.default_rng(WEB_SEED).normal(0, RATING_NOISE, len(rated))
-    embedding = _embed(out / "clip", rated.pictures, [""])[0].double()
-    rating = torch.tensor(np.clip(rated.ratings + noise, 1, 10))
-    centred = embedding - embedding.mean(0)
-    ridge = RIDGE * torch.eye(centred.shape[1])
-    covariance = centred.T @ centred + ridge
-    weight = torch.linalg.solve(covariance, centred.T @ (rating - rating.mean()))
-    bias = rating.mean() - embedding.mean(0) @ weight
+    rated = web(recipe)
+    test = held_out(1000)
+    rng = np.random.default_rng(WEB_SEED)
+    noise = rng.normal(0, RATING_NOISE, len(rated))
+    noisy = np.clip(rated.ratings + noise, 1, 10)
+    rating = torch.tensor(noisy)
+    embedding = _picture_embeddings(out, rated)
+    weight, bias = _ridge(embedding, rating)
+    tensors = {"weight": weight[None].float(), "bias": bias[None].float()}
     with replacing(out / "aesthetic" / "linear.safetensors") as unfinished:
-        save_file({"weight": weight[None].float(), "bias": bias[None].float()}, unfinished)
-    predicted = _embed(out / "clip", test.pictures, [""])[0].double() @ weight + bias
+        save_file(tensors, unfinished)
+    predicted = _picture_embeddings(out, test) @ weight + bias
     correlation = np.corrcoef(predicted.numpy(), test.ratings)[0, 1]
     error = embedding @ weight + bias - rating
     return {
@@ -216,3 +259,21 @@ def pretrain_aesthetic(recipe: StageRecipe, out: Path, work: Path) -> Record:
         "minutes": minutes_since(start),
         "held_out_correlation": round(float(correlation), 3),
     }
+
+
+def _picture_embeddings(out: Path, shown: Web) -> Tensor:
+    """Return CLIP's embeddings of pictures in double precision, ``(n, width)``."""
+    embeddings, _ = _embed(out / "clip", shown.pictures, [""])
+    return embeddings.double()
+
+
+def _ridge(embedding: Tensor, rating: Tensor) -> tuple[Tensor, Tensor]:
+    """Return weight ``(width,)`` and bias of the ridge regression of ratings on embeddings."""
+    mean = embedding.mean(0)
+    centred = embedding - mean
+    ridge = RIDGE * torch.eye(centred.shape[1])
+    covariance = centred.T @ centred + ridge
+    target = rating - rating.mean()
+    weight = torch.linalg.solve(covariance, centred.T @ target)
+    bias = rating.mean() - mean @ weight
+    return weight, bias

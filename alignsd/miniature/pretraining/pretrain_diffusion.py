@@ -45,20 +45,28 @@ def pretrain_vae(recipe: StageRecipe, out: Path, work: Path) -> Record:
 
     def loss_of_step(model: AutoencoderKL, step: int) -> Tensor:
         index = batch_indices(len(learned), recipe.batch, step, WEB_SEED)
-        [x] = beside(model, pixels(learned.pictures[index]))
+        pictures = pixels(learned.pictures[index])
+        [x] = beside(model, pictures)
         posterior = model.encode(x).latent_dist
-        y = model.decode(posterior.sample(step_generator(WEB_SEED, step))).sample
-        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        generator = step_generator(WEB_SEED, step)
+        latents = posterior.sample(generator)
+        y = model.decode(latents).sample
+        dimensions = posterior.mean[0].numel()
+        kl = posterior.kl().mean() / dimensions
         return F.l1_loss(y, x) + F.mse_loss(y, x) + KL_WEIGHT * kl
 
-    record = fit(vae, loss_of_step, recipe, Checkpointing(work / "vae.pt"))
+    checkpointing = Checkpointing(work / "vae.pt")
+    record = fit(vae, loss_of_step, recipe, checkpointing)
     x = pixels(held_out(512).pictures)
     with torch.no_grad():
         latents = vae.encode(x).latent_dist.mean
-        error = F.mse_loss(vae.decode(latents).sample, x).item() / 4  # of a range of 2
+        decoded = vae.decode(latents).sample
+        error = F.mse_loss(decoded, x).item() / 4  # of a range of 2
     spread = latents.std().item()
-    vae.register_to_config(scaling_factor=round(1 / spread, 4))
-    vae.half().save_pretrained(out / "stable-diffusion" / "vae")
+    scaling_factor = round(1 / spread, 4)
+    vae.register_to_config(scaling_factor=scaling_factor)
+    vae.half()
+    vae.save_pretrained(out / "stable-diffusion" / "vae")
     return record | {
         "held_out_psnr_db": round(-10 * np.log10(error), 2),
         "latent_std": round(spread, 3),
@@ -73,12 +81,14 @@ def pretrain_diffusion(recipe: StageRecipe, out: Path, work: Path) -> Record:
     moments = _moments(vae, learned.pictures)
     tokenizer = architectures.tokenizer(folder / "tokenizer", world.vocabulary())
     torch.manual_seed(DIFFUSION_SEED)
-    unet, text_encoder = architectures.unet(), architectures.text_encoder(tokenizer)
+    unet = architectures.unet()
+    text_encoder = architectures.text_encoder(tokenizer)
     model = nn.ModuleDict({"unet": unet, "text": text_encoder})
     channels_last(model)
     texts = ["", *learned.captions]  # the empty text stands for a dropped caption
     ids = tokenizer(texts, padding="max_length", return_tensors="pt").input_ids
-    loss_of_step = _noise_loss(moments, ids, vae.config["scaling_factor"], recipe.batch)
+    scaling_factor = vae.config["scaling_factor"]
+    loss_of_step = _noise_loss(moments, ids, scaling_factor, recipe.batch)
     checkpointing = Checkpointing(work / "diffusion.pt", every=500)
     record = fit(model, loss_of_step, recipe, checkpointing, weight_decay=0.01, ema=0.998)
     vae.register_to_config(_name_or_path="")  # a folder of this machine
@@ -92,7 +102,8 @@ def pretrain_diffusion(recipe: StageRecipe, out: Path, work: Path) -> Record:
         "feature_extractor": None,
     }
     pipeline = StableDiffusionPipeline(**components, requires_safety_checker=False)
-    pipeline.to(torch.float16).save_pretrained(folder)
+    pipeline.to(torch.float16)
+    pipeline.save_pretrained(folder)
     return record
 
 
@@ -112,10 +123,11 @@ def _noise_loss(
     def loss_of_step(model: nn.ModuleDict, step: int) -> Tensor:
         # The draws keep their order: another order would give other weights.
         generator = step_generator(DIFFUSION_SEED, step)
-        index = torch.from_numpy(batch_indices(len(moments), batch, step, DIFFUSION_SEED))
+        indices = batch_indices(len(moments), batch, step, DIFFUSION_SEED)
+        index = torch.from_numpy(indices)
         mean, std = moments[index].chunk(2, dim=1)
-        latents = mean + std * torch.randn(mean.shape, generator=generator)
-        latents = latents * scaling_factor
+        variation = torch.randn(mean.shape, generator=generator)
+        latents = (mean + std * variation) * scaling_factor
         noise = torch.randn(latents.shape, generator=generator)
         time_step = torch.randint(0, 1000, (len(index),), generator=generator)
         is_kept = torch.rand(len(index), generator=generator) >= DROPPED
@@ -135,6 +147,8 @@ def _moments(vae: AutoencoderKL, pictures: np.ndarray) -> Tensor:
     """Return mean and standard deviation of each picture's latents, ``(n, 8, 8, 8)``."""
     batches = []
     for i in track(range(0, len(pictures), 128), what="encoding the web", unit="batch"):
-        posterior = vae.encode(pixels(pictures[i : i + 128])).latent_dist
-        batches.append(torch.cat([posterior.mean, posterior.std], dim=1))
+        batch = pixels(pictures[i : i + 128])
+        posterior = vae.encode(batch).latent_dist
+        both = torch.cat([posterior.mean, posterior.std], dim=1)
+        batches.append(both)
     return torch.cat(batches)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alignsd.miniature.judge import CLASSES, Judge, to_tensor
+from alignsd.miniature.judge import CLASSES, WHOLE, Judge, to_tensor
 from alignsd.miniature.pretraining.recipes import (
     Record,
     StageRecipe,
@@ -41,21 +41,26 @@ def pretrain_judge(recipe: StageRecipe, out: Path, work: Path) -> Record:
 
     def loss_of_step(model: Judge, step: int) -> Tensor:
         index = batch_indices(len(learned), recipe.batch, step, SEED)
-        noise = torch.randn(len(index), 3, 64, 64, generator=step_generator(SEED, step)) * NOISE
-        noised = (to_tensor(pictures[index]) + noise).clamp(0, 255)
+        clean = to_tensor(pictures[index])
+        generator = step_generator(SEED, step)
+        noise = torch.randn(clean.shape, generator=generator) * NOISE
+        noised = (clean + noise).clamp(0, 255)
         noised, rating = beside(model, noised, ratings[index])
         heads = model(noised)
         loss = torch.zeros((), device=noised.device)
         for name in CLASSES:
-            [label] = beside(model, labels[name][index])
+            label = labels[name][index]
+            [label] = beside(model, label)
             loss = loss + F.cross_entropy(heads[name], label)
-        return loss + RATING_WEIGHT * F.mse_loss(heads["rating"][:, 0], rating)
+        predicted = heads["rating"][:, 0]
+        return loss + RATING_WEIGHT * F.mse_loss(predicted, rating)
 
     checkpointing = Checkpointing(work / "judge.pt")
     record = fit(judge, loss_of_step, recipe, checkpointing, weight_decay=0.05, ema=0.99)
-    (out / "judge").mkdir(parents=True, exist_ok=True)
+    folder = out / "judge"
+    folder.mkdir(parents=True, exist_ok=True)
     halves = {name: value.half() for name, value in judge.state_dict().items()}
-    save_file(halves, out / "judge" / "judge.safetensors")
+    save_file(halves, folder / "judge.safetensors")
     test = held_out(recipe.pictures // 8)
     return record | {
         "held_out_n": len(test),
@@ -66,9 +71,15 @@ def pretrain_judge(recipe: StageRecipe, out: Path, work: Path) -> Record:
 
 def _quality(judge: Judge, test: Web, pictures: np.ndarray) -> dict[str, float]:
     """Return how often the judge is right about each attribute and about flaws."""
-    seen, truth = judge.judge(pictures), test.labels()
-    right = {name: (seen.attributes[name] == truth[name]).mean() for name in seen.attributes}
-    right["flaw or not"] = (seen.flawed == (truth["flaw"] != 0)).mean()
-    right["which flaw"] = (seen.flaw == truth["flaw"]).mean()
-    right["rating correlation"] = np.corrcoef(seen.rating, test.ratings)[0, 1]
+    seen = judge.judge(pictures)
+    truth = test.labels()
+    flaw = truth["flaw"]
+    is_flawed = flaw != WHOLE
+    right = {}
+    for name, attribute in seen.attributes.items():
+        right[name] = np.mean(attribute == truth[name])
+    right["flaw or not"] = np.mean(seen.flawed == is_flawed)
+    right["which flaw"] = np.mean(seen.flaw == flaw)
+    correlations = np.corrcoef(seen.rating, test.ratings)
+    right["rating correlation"] = correlations[0, 1]
     return {name: round(float(value), 4) for name, value in right.items()}
