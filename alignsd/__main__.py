@@ -1,4 +1,4 @@
-"""``python -m alignsd``: the command, where the environment has no script of that name."""
+"""``python -m alignsd`` is the command ``alignsd`` for an environment without that script."""
 
 from alignsd.cli import main
 

@@ -81,7 +81,13 @@ def run(
         raise _no_name_of_its_own(parent, settings or ())
     run_name = name or default_run("mini" if preset is None else preset)
     request = Request(
-        run_name, preset, notebooks or (), start, settings or (), force, parent or ""
+        run_name,
+        preset,
+        only=notebooks or (),
+        start=start,
+        settings=settings or (),
+        force=force,
+        parent=parent or "",
     )
     plan = prepare(request)
     if dry_run:
@@ -90,8 +96,7 @@ def run(
     with _only_writer(plan):
         todo = [task.name[:2] for task in plan.tasks if task.todo]
         if todo:
-            values = {notebook[:2]: own for notebook, own in plan.values.items()}
-            _look_ahead(run_name, values, todo)
+            _look_ahead(plan, todo)
         _carry_out(plan)
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}")
     print(f"Figures: {shown(figures_dir(run_name))}")
@@ -189,9 +194,7 @@ def fetch(
     subset: Annotated[
         str, typer.Option(help="Such as large_first_1m, the paper's, or 2m_first_10k.")
     ] = "large_first_1m",
-    parts: Annotated[
-        str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")
-    ] = "",
+    parts: Annotated[str, typer.Option(help="Fewer of its parts: from-to, such as 2-31.")] = "",
     prompts_first: Annotated[
         bool,
         typer.Option(
@@ -206,9 +209,7 @@ def fetch(
     ] = 0,
     minimum: Annotated[
         int,
-        typer.Option(
-            min=1, help="With --prompts-first: images that a prompt needs (paper: 4)."
-        ),
+        typer.Option(min=1, help="With --prompts-first: images that a prompt needs (paper: 4)."),
     ] = 4,
     revision: Annotated[
         str, typer.Option(help="Branch or commit of the repository on the hub.")
@@ -317,15 +318,12 @@ def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
     return f"Stopped by {end.name}. To go on: {shlex.join(['alignsd', *again])}"
 
 
-def _look_ahead(
-    run_name: str,
-    values: dict[str, dict[str, parameters.Value]],
-    todo: Sequence[str],
-) -> None:
+def _look_ahead(plan: Plan, todo: Sequence[str]) -> None:
     """Say before notebooks run what they need that this machine lacks, and what they will take."""
     from alignsd.planning.look_ahead import look_ahead  # imports torch
 
-    look_ahead(run_name, values, todo)
+    values = {notebook[:2]: own for notebook, own in plan.values.items()}
+    look_ahead(plan.run, values, todo)
 
 
 @contextmanager

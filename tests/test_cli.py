@@ -20,13 +20,19 @@ def test_dry_run_marks_what_differs(first, kit):
     done = call("run", "--set", "seed=2", "--dry-run")
     assert done.exit_code == 0 and not (kit / "papermill_runs").exists()
     assert done.output.splitlines() == [
-        "01_first: runs (not run yet)", "    run = 'mini'  # name of the run", "    rate = 0.5  # per step; the paper: 1e-5",
-        "  * seed = 2  # seed", "* differs from the notebook's own value"]
+        "01_first: runs (not run yet)",
+        "    run = 'mini'  # name of the run",
+        "    rate = 0.5  # per step; the paper: 1e-5",
+        "  * seed = 2  # seed",
+        "* differs from the notebook's own value",
+    ]
 
 
 def test_the_runs_name_is_the_presets_unless_given(first, tmp_path):
     (tmp_path / "mine.yaml").write_text('"01":\n  seed: 5\n')
-    assert "run = 'mine'" in call("run", "--preset", str(tmp_path / "mine.yaml"), "--dry-run").output
+    assert (
+        "run = 'mine'" in call("run", "--preset", str(tmp_path / "mine.yaml"), "--dry-run").output
+    )
     assert "run = 'trial'" in call("run", "--run", "trial", "--dry-run").output
 
 
@@ -41,15 +47,27 @@ def test_main_tells_a_problem_in_words(first, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main()
     captured = capsys.readouterr()
-    assert end.value.code == 1 and "did you mean 'seed'?" in captured.err and "Traceback" not in captured.err
+    assert end.value.code == 1
+    assert "did you mean 'seed'?" in captured.err
+    assert "Traceback" not in captured.err
 
 
 def test_scorecard_is_printed_as_a_table(first, kit):
-    row = {"id": "a", "claim": "A is more than B", "paper": 1.5, "source": "Table 1", "value": 2.0, "low": 1.0, "high": 3.0,
-           "n": 7, "verdict": "reproduced"}
+    row = {
+        "id": "a",
+        "claim": "A is more than B",
+        "paper": 1.5,
+        "source": "Table 1",
+        "value": 2.0,
+        "low": 1.0,
+        "high": 3.0,
+        "n": 7,
+        "verdict": "reproduced",
+    }
     (kit / "papermill_runs/mini").mkdir(parents=True)
     (kit / "papermill_runs/mini/scorecard.json").write_text(json.dumps([row]))
-    assert "A is more than B" in (text := call("scorecard").output) and "1 reproduced" in text
+    assert "A is more than B" in (text := call("scorecard").output)
+    assert "1 reproduced" in text
     assert isinstance(call("scorecard", "--run", "none").exception, Problem)
 
 
@@ -76,7 +94,8 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are(first, kit):
         ("run", "--run", "new", "--from-run", "trail", "--dry-run"),
     ):
         told = str(call(*arguments).exception)
-        assert "There is no run 'trail'" in told and "did you mean trial?" in told
+        assert "There is no run 'trail'" in told
+        assert "did you mean trial?" in told
         assert f"{kit / 'papermill_runs'}: trial" in told
     told = str(call("run", "--run", "new", "--from-run", "smoke", "--dry-run").exception)
     assert "run --preset smoke" in told
@@ -84,7 +103,7 @@ def test_a_run_that_is_not_there_is_told_with_those_that_are(first, kit):
 
 def test_a_scorecard_that_is_missing_names_its_own_run(first, kit):
     (kit / "papermill_runs/trial").mkdir(parents=True)
-    assert "run --run trial --force 08" in str(call("scorecard", "--run", "trial").exception)
+    assert "--run trial --force 08" in str(call("scorecard", "--run", "trial").exception)
 
 
 def test_a_variation_of_a_run_without_stages_says_that_it_makes_all_of_them(first, kit):

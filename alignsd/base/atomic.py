@@ -39,19 +39,19 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     made(path.parent)
-    part = temporary(path)
+    unfinished = temporary(path)
     try:
         with telling_a_full_disk(path):
-            yield part
-            with open(part, "rb+") as file:
+            yield unfinished
+            with open(unfinished, "rb+") as file:
                 os.fsync(file.fileno())
         try:
-            os.replace(part, path)
+            os.replace(unfinished, path)
         except OSError as error:
             raise unwritable(path, error) from error
     finally:
         with suppress(OSError):  # the error of the block matters more
-            part.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
 
 
 def made(folder: Path | str) -> Path:
@@ -246,8 +246,8 @@ def write_json(path: Path | str, value: Any) -> None:
     except (TypeError, ValueError, RecursionError) as error:
         cause = "a mean over nothing, or an object put into a result by mistake"
         raise _no_json(path, str(error), cause) from error
-    with replacing(path) as part:
-        part.write_bytes(content)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
 
 
 def _no_json(path: Path | str, found: str, cause: str) -> Problem:

@@ -47,8 +47,8 @@ def repository() -> Path | None:
     ``$ALIGNSD_ROOT`` names another folder if the variable is set.
     """
     named = os.environ.get("ALIGNSD_ROOT")
-    place = expanded(named) if named else PACKAGE.parent
-    if place is None:
+    folder = expanded(named) if named else PACKAGE.parent
+    if folder is None:
         return None
-    folder = Path(os.path.realpath(place))
-    return folder if (folder / "notebooks").is_dir() else None
+    resolved = Path(os.path.realpath(folder))
+    return resolved if (resolved / "notebooks").is_dir() else None

@@ -159,17 +159,17 @@ def _encoded(picture: np.ndarray, kind: str, **options: int) -> bytes:
 
 def _save(path: Path | str, content: bytes) -> None:
     path = Path(path)
-    part = temporary(path)
+    unfinished = temporary(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
+        unfinished.write_bytes(content)
         # Not forced to the disk, unlike atomic.replacing: ten thousand pictures would take minutes.
-        os.replace(part, path)
+        os.replace(unfinished, path)
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from error
     finally:
-        if os.path.lexists(part):
-            part.unlink()
+        if os.path.lexists(unfinished):
+            unfinished.unlink()
 
 
 def _unwritable(path: Path, error: Exception) -> Problem:

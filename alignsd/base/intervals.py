@@ -35,9 +35,10 @@ def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
     if n == 0:
         return 0.0, 1.0
     share = k / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    scale = 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / scale
     spread = math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    half = z / (1 + z * z / n) * spread
+    half = z / scale * spread
     low = 0.0 if k == 0 else centre - half
     high = 1.0 if k == n else centre + half
     return low, high

@@ -68,15 +68,15 @@ class _Stream:
     def __init__(self, file: BinaryIO) -> None:
         self.text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
         self.buffer = ""
-        self.place = 0
+        self.position = 0
         self.ended = False
 
     def peek(self) -> str:
         """Return the next character that is no space, ``""`` at the end."""
         while True:
-            self.place = _end_of(SPACES, self.buffer, self.place)
-            if self.place < len(self.buffer):
-                return self.buffer[self.place]
+            self.position = _end_of(SPACES, self.buffer, self.position)
+            if self.position < len(self.buffer):
+                return self.buffer[self.position]
             if self.ended:
                 return ""
             self._read_on()
@@ -88,7 +88,7 @@ class _Stream:
             raise Damaged("the text ends", cut=True)
         if character not in expected:
             raise Damaged(f"{character!r} where {' or '.join(expected)} was expected")
-        self.place += 1
+        self.position += 1
         return character
 
     def closes_with(self, bracket: str) -> bool:
@@ -111,7 +111,7 @@ class _Stream:
         self.peek()
         while True:
             try:
-                value, end = DECODER.raw_decode(self.buffer, self.place)
+                value, end = DECODER.raw_decode(self.buffer, self.position)
             except json.JSONDecodeError as error:
                 self._refuse_if_hopeless(error)
             except RecursionError as error:
@@ -120,7 +120,7 @@ class _Stream:
                 raise Damaged("a number with too many digits") from error
             else:
                 if self._is_whole(value, end):
-                    self.place = end
+                    self.position = end
                     return value
                 if self.ended:
                     raise Damaged("the text ends", cut=True)
@@ -136,7 +136,7 @@ class _Stream:
         return stop < len(self.buffer)
 
     def _refuse_if_hopeless(self, error: json.JSONDecodeError) -> None:
-        if len(self.buffer) - self.place > LARGEST_ENTRY:
+        if len(self.buffer) - self.position > LARGEST_ENTRY:
             fault = f"{error.msg}, or an entry of more than {LARGEST_ENTRY:,} characters"
             raise Damaged(fault) from error
         if not self.ended:
@@ -149,13 +149,13 @@ class _Stream:
     def _read_on(self) -> None:
         """Drop what was read, and double the rest, so that long values take linear time."""
         try:
-            piece = self.text.read(max(CHUNK, len(self.buffer) - self.place))
+            piece = self.text.read(max(CHUNK, len(self.buffer) - self.position))
         except UnicodeDecodeError as error:
             if "unexpected end" in error.reason:
                 raise Damaged("the text ends", cut=True) from error
             raise Damaged(f"bytes that are not UTF-8 ({error.reason})") from error
-        self.buffer = self.buffer[self.place :] + piece
-        self.place = 0
+        self.buffer = self.buffer[self.position :] + piece
+        self.position = 0
         self.ended = not piece
 
 

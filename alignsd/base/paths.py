@@ -22,15 +22,15 @@ def root() -> Path:
         return repository
     named = os.environ.get("ALIGNSD_ROOT")
     if named:
-        place = _expanded(named)
+        folder = _expanded(named)
         cause = "ALIGNSD_ROOT names another folder than the repository"
     else:
-        place = folders.PACKAGE.parent
+        folder = folders.PACKAGE.parent
         cause = "the package was installed without -e, away from the repository"
     raise Problem(
         "The notebooks were not found.",
         expected="a folder notebooks/ in the repository",
-        found=os.path.realpath(place),
+        found=os.path.realpath(folder),
         cause=cause,
         fix="pip install --no-deps -e . in the repository, or set ALIGNSD_ROOT to its folder",
     )

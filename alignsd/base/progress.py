@@ -174,11 +174,11 @@ class Report:
         """Write the file again with the news of one bar."""
         with self._lock:
             self._bars[work.what] = work
-            part = self._path.with_name(f".{self._path.stem}.{os.getpid()}.part.json")
+            unfinished = self._path.with_name(f".{self._path.stem}.{os.getpid()}.part.json")
             bars = [asdict(bar) for bar in self._bars.values()]
             with suppress(OSError):  # on a full disk the writers of results raise the error
-                part.write_text(json.dumps(bars))
-                os.replace(part, self._path)
+                unfinished.write_text(json.dumps(bars))
+                os.replace(unfinished, self._path)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Checks of HPD's rows: every fault is found, counted and told with its likely cause."""
+"""Checks of HPD's rows: every fault is counted, and a message names the likely cause."""
 
 import os
 from collections.abc import Iterator, Sequence

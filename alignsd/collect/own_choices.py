@@ -201,9 +201,7 @@ def _choices(usable: _UsableRows, images: Path) -> list[Choice]:
     return choices
 
 
-def _parts(
-    data: pd.DataFrame, test_share: float, seed: int
-) -> dict[tuple[str, str], pd.DataFrame]:
+def _parts(data: pd.DataFrame, test_share: float, seed: int) -> dict[tuple[str, str], pd.DataFrame]:
     """Return the choices of each ``(split, part)``."""
     parts = {}
     for split, divide in (("random", split_random), ("grouped", split_by_prompt)):

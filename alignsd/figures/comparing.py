@@ -1,7 +1,7 @@
-"""Figures of the evaluation: arms with intervals, Table 4, the user study's votes, the scorecard."""
+"""Figures of the evaluation: arms with their intervals, Table 4, the votes of the user study."""
 
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,38 +10,65 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from alignsd.base.colours import BLUE, GREEN, GREY, ORANGE, VERMILLION
-from alignsd.compare.claims import OWN
-from alignsd.compare.scorecard import published, span
-from alignsd.paper import TABLE_4
+from alignsd import paper
+from alignsd.base.colours import BLUE, GREEN, GREY, ORANGE
+from alignsd.compare.arms import CONTROL, ORIGINAL, PAPERS, TABLE_4, Arm, named
+from alignsd.figures.intervals import percent
+from alignsd.figures.style import DARK_GREY, Look
 
-ARMS = {"original": "original", "original_negative": "original,\nnegative prompt",
-        "regularization_only": "regularization\nonly", "adapted": "adapted", "adapted_negative": "adapted,\nnegative prompt",
-        "adapted_negative_prompt": "adapted, identifier +\nprompt as negative",
-        "adapted_identifier": "adapted, identifier +\nprompt as prompt"}
-KINDS = {"original model": GREY, "control, no preferences": ORANGE, "adapted, as in the paper": BLUE, "adapted, other prompts": GREEN}
-COLOURS = {"original": GREY, "original_negative": GREY, "regularization_only": ORANGE, "adapted_negative": BLUE}
-METRICS = {"fid": "FID on {features},\nlower is better", "aesthetic": "aesthetic score, 1-10,\nhigher is better",
-           "clip_score": "CLIP score, cosine,\nhigher is better", "hps": "HPS, raw cosine,\nhigher is better"}
-ORIGINAL, ADAPTED = "original", "adapted_negative"
-MODELS = (ORIGINAL, "regularization_only", ADAPTED)  # the rows of the paper's Table 4
+# What the colours of the arms mean.
+KINDS = {
+    "original model": ORIGINAL.colour,
+    "control, no preferences": CONTROL.colour,
+    "adapted, as in the paper": PAPERS.colour,
+    "adapted, other prompts": GREEN,
+}
+# Metrics of Table 4, what their axes say, and the digits with which the paper prints them.
+METRICS = {
+    "fid": "FID on {features},\nlower is better",
+    "aesthetic": "aesthetic score, 1-10,\nhigher is better",
+    "clip_score": "CLIP score, cosine,\nhigher is better",
+    "hps": "HPS, raw cosine,\nhigher is better",
+}
 DIGITS = {"fid": 2, "aesthetic": 2, "clip_score": 4, "hps": 4}
-VERDICT_COLOURS = {"reproduced": GREEN, "direction only": ORANGE, "not reproduced": VERMILLION, "not attempted": GREY}
-COLUMNS = {"claim": (0.0, "left"), "paper": (0.585, "right"), "this run, 95 % interval": (0.605, "left"),
-           "n": (0.85, "right"), "verdict": (0.865, "left")}  # of the scorecard: place from left, 0-1, and side
+LOWER_IS_BETTER = "fid"
+ROOM_AT_RIGHT = 1.14  # of the longest bar, for the number beside the bar
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a vote can end: its name in tables, sign of the adapted model's lead, words, colour."""
+
+    name: str
+    sign: int
+    words: str
+    colour: str
+
+
+OUTCOMES = (
+    Outcome("original", -1, "the original wins", GREY),
+    Outcome("tie", 0, "tie", ORANGE),
+    Outcome("adapted", 1, "the adapted model wins", BLUE),
+)
 
 
 def flaws_and_match(fig: Figure, arms: pd.DataFrame) -> Figure:
-    """Draws every arm's flaw rate and prompt match by the judge, with what the colours mean (``arm, metric, value, low, high, n``)."""
+    """Draw every arm's flaw rate and prompt match by the judge, with what the colours mean.
+
+    Args:
+        fig: where to draw.
+        arms: ``arm, metric, value, low, high, n``; shares 0-1.
+    """
     left, right = fig.subplots(1, 2, sharey=True)
     rate_bars(left, arms, "flaw_rate", "drawn wrong (judge)")
     rate_dots(right, arms, "match_rate", "shows what was asked for (judge)")
-    fig.legend(handles=[Patch(color=colour, label=words) for words, colour in KINDS.items()], loc="outside upper center", ncols=4)
+    handles = [Patch(color=colour, label=words) for words, colour in KINDS.items()]
+    fig.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return fig
 
 
 def rate_bars(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
-    """Draws a share of images for every arm, in percent with 95 % intervals.
+    """Draw a share of images for every arm as bars, in percent with 95 % intervals.
 
     Args:
         ax: where to draw.
@@ -49,185 +76,227 @@ def rate_bars(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
         metric: ``"flaw_rate"`` or ``"match_rate"``.
         title: above the axes.
     """
-    rows = arms[arms["metric"] == metric].iloc[::-1]
-    value, low, high = (100 * rows[column].to_numpy() for column in ("value", "low", "high"))
-    ax.barh(_names(rows), value, height=0.62, color=_colours(rows), xerr=[value - low, high - value],
-            error_kw={"capsize": 3, "lw": 1.2})
-    for y, (middle, end) in enumerate(zip(value, high, strict=True)):
-        ax.text(end + 0.02 * max(high), y, f"{middle:.1f}", va="center", fontsize=9)
-    ax.set(title=title, xlabel=_counted(rows), xlim=(0, 1.14 * max([1, *high])))
+    upwards = arms[arms["metric"] == metric].iloc[::-1]
+    drawn = [named(name) for name in upwards["arm"]]
+    values, reach = percent(upwards)
+    ends = 100 * upwards["high"].to_numpy()
+    ax.barh(
+        [arm.label for arm in drawn],
+        values,
+        height=0.62,
+        color=[arm.colour for arm in drawn],
+        xerr=reach,
+        error_kw={"capsize": 3, "lw": 1.2},
+    )
+    for y, (value, end) in enumerate(zip(values, ends, strict=True)):
+        ax.text(end + 0.02 * max(ends), y, f"{value:.1f}", va="center", fontsize=9)
+    ax.set(title=title, xlabel=_counted(upwards))
+    ax.set_xlim(0, ROOM_AT_RIGHT * max([1, *ends]))
     ax.grid(axis="y", visible=False)
     return ax
 
 
 def rate_dots(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
-    """Draws what ``rate_bars`` draws as dots, for shares near 100 % in every arm: the axis is cut, and marked so."""
-    rows = arms[arms["metric"] == metric].iloc[::-1]
-    value, low, high = (100 * rows[column].to_numpy() for column in ("value", "low", "high"))
-    for y, (name, colour) in enumerate(zip(_names(rows), _colours(rows), strict=True)):
-        ax.errorbar(value[y], name, xerr=[[value[y] - low[y]], [high[y] - value[y]]], fmt="o", ms=6, color=colour)
-        ax.annotate(f"{value[y]:.1f}", (value[y], y), (0, 6), textcoords="offset points", ha="center", fontsize=9)
-    ax.set(title=title, xlabel=_counted(rows))
+    """Draw a share of images for every arm as dots, for shares near 100 % in every arm.
+
+    The axis need not start at 0, and is marked where it does not. The arguments are those of
+    ``rate_bars``.
+    """
+    upwards = arms[arms["metric"] == metric].iloc[::-1]
+    values, reach = percent(upwards)
+    look: Look = {"textcoords": "offset points", "ha": "center", "fontsize": 9}
+    for y, name in enumerate(upwards["arm"]):
+        arm = named(name)
+        xerr = reach[:, [y]]
+        ax.errorbar(values[y], arm.label, xerr=xerr, fmt="o", ms=6, color=arm.colour)
+        ax.annotate(f"{values[y]:.1f}", (values[y], y), (0, 6), **look)
+    ax.set(title=title, xlabel=_counted(upwards))
     ax.margins(x=0.08)
     ax.grid(axis="y", visible=False)
-    _from_zero_or_cut(ax, from_zero=False)
+    _mark_cut(ax)
     return ax
 
 
-def _names(rows: pd.DataFrame) -> list[str]:
-    return [ARMS.get(arm, arm) for arm in rows["arm"]]
-
-
-def _colours(rows: pd.DataFrame) -> list[str]:
-    return [COLOURS.get(arm, GREEN) for arm in rows["arm"]]
-
-
 def _counted(rows: pd.DataFrame) -> str:
-    return f"% of images (n = {rows['n'].min()} per arm, 95 % interval)" if len(rows) else "not measured"
+    """Return the words under an axis of percents."""
+    if rows.empty:
+        return "not measured"
+    return f"% of images (n = {rows['n'].min()} per arm, 95 % interval)"
 
 
-def table_4(fig: Figure, arms: pd.DataFrame, fid_features: str, which: Sequence[str] = MODELS) -> Figure:
-    """Draws Table 4 of the paper: its four metrics, one panel each, with 95 % intervals and the paper's values in words.
+def table_4(
+    fig: Figure, arms: pd.DataFrame, fid_features: str, which: Sequence[Arm] = TABLE_4
+) -> Figure:
+    """Draw Table 4 of the paper: a panel per metric, with 95 % intervals.
+
+    The paper's values stand there in words.
 
     Args:
         fig: where to draw.
         arms: ``arm, metric, value, low, high, n``; ``hps`` as 100 x cosine.
-        fid_features: the network of FID, as in notebook 07; ``"inception"`` is the paper's, any other a judge.
+        fid_features: the network of FID; ``"inception"`` is the paper's, any other a judge.
         which: arms to show, from top to bottom.
     """
-    rows, features = _as_printed(arms), "Inception's features" if fid_features == "inception" else "the judge's features"
-    order = [arm for arm in which if arm in set(rows["arm"])][::-1]
+    rows = _as_printed(arms)
+    measured = set(rows["arm"])
+    upwards = [arm for arm in reversed(which) if arm.name in measured]
+    features = "Inception's features" if fid_features == "inception" else "the judge's features"
     axes = fig.subplots(1, len(METRICS), sharey=True)
     for ax, (metric, title) in zip(axes, METRICS.items(), strict=True):
-        part = rows[rows["metric"] == metric].set_index("arm").reindex(order)
-        for y, row in enumerate(part.itertuples()):
-            ax.errorbar(row.value, y, xerr=[[row.value - row.low], [row.high - row.value]], fmt="o", ms=4.5,
-                        color=COLOURS.get(row.Index, GREEN))
-            ax.text(row.value, y + 0.16, f"{row.value:.{DIGITS[metric]}f}", ha="center", va="bottom")
-            if row.Index in TABLE_4:
-                ax.text(row.value, y - 0.16, f"paper {TABLE_4[row.Index][metric]:.{DIGITS[metric]}f}", ha="center",
-                        va="top", fontsize=8.5, color="#555555")
-        ax.set(xlabel=title.format(features=features), ylim=(-0.65, len(order) - 0.4))
-        ax.margins(x=0.45)
-        ax.locator_params(axis="x", nbins=3)
-        ax.grid(axis="y", visible=False)
-        _from_zero_or_cut(ax, from_zero=metric == "fid")
-    axes[0].set_yticks(range(len(order)), [ARMS.get(arm, arm) for arm in order])
-    fig.suptitle(f"n = {rows['n'].min()} images per model, 95 % intervals; axes with // do not start at 0", fontsize=10)
+        _panel(ax, rows[rows["metric"] == metric].set_index("arm"), metric, upwards)
+        ax.set_xlabel(title.format(features=features))
+    axes[0].set_yticks(range(len(upwards)), [arm.label for arm in upwards])
+    n = rows["n"].min()
+    title = f"n = {n} images per model, 95 % intervals; axes with // do not start at 0"
+    fig.suptitle(title, fontsize=10)
     return fig
 
 
-def _from_zero_or_cut(ax: Axes, from_zero: bool) -> None:
-    """Lets the x axis start at 0, or marks it as cut by two strokes where it does not."""
-    if from_zero:
-        ax.set_xlim(0, 0.9 * ax.get_xlim()[1])  # less room at the right moves low values, and their labels, off the axis
-    elif ax.get_xlim()[0] > 0:
-        ax.plot([0.035, 0.065], [0, 0], transform=ax.transAxes, marker=[(-1, -2), (1, 2)], ms=9, ls="none", color="black",
-                mew=1.2, clip_on=False, zorder=5)
+def _panel(ax: Axes, rows: pd.DataFrame, metric: str, arms: Sequence[Arm]) -> None:
+    """Draw one metric of some arms, from bottom to top."""
+    digits = DIGITS[metric]
+    ordered = rows.reindex([arm.name for arm in arms])
+    for y, (arm, row) in enumerate(zip(arms, ordered.itertuples(), strict=True)):
+        reach = [[row.value - row.low], [row.high - row.value]]
+        ax.errorbar(row.value, y, xerr=reach, fmt="o", ms=4.5, color=arm.colour)
+        ax.text(row.value, y + 0.16, f"{row.value:.{digits}f}", ha="center", va="bottom")
+        if arm.name in paper.TABLE_4:
+            words = f"paper {paper.TABLE_4[arm.name][metric]:.{digits}f}"
+            look: Look = {"ha": "center", "va": "top", "fontsize": 8.5, "color": DARK_GREY}
+            ax.text(row.value, y - 0.16, words, **look)
+    ax.set_ylim(-0.65, len(arms) - 0.4)
+    ax.margins(x=0.45)
+    ax.locator_params(axis="x", nbins=3)
+    ax.grid(axis="y", visible=False)
+    if metric == LOWER_IS_BETTER:
+        _start_at_zero(ax)
+    else:
+        _mark_cut(ax)
+
+
+def _start_at_zero(ax: Axes) -> None:
+    """Let the x axis start at 0.
+
+    Less room at the right moves low values, and their labels, off the y axis.
+    """
+    ax.set_xlim(0, 0.9 * ax.get_xlim()[1])
+
+
+def _mark_cut(ax: Axes) -> None:
+    """Mark an x axis that does not start at 0 by two strokes."""
+    if ax.get_xlim()[0] <= 0:
+        return
+    stroke = [(-1, -2), (1, 2)]
+    ax.plot(
+        [0.035, 0.065],
+        [0, 0],
+        transform=ax.transAxes,
+        marker=stroke,
+        ms=9,
+        mew=1.2,
+        ls="none",
+        color="black",
+        clip_on=False,
+        zorder=5,
+    )
+
+
+def _as_printed(arms: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of Table 4's metrics, with HPS as the raw cosine that the paper prints."""
+    rows = arms[arms["metric"].isin(METRICS)].reset_index(drop=True)
+    scale = np.where(rows["metric"] == "hps", 0.01, 1.0)
+    scaled = {column: scale * rows[column] for column in ("value", "low", "high")}
+    return rows.assign(**scaled)
 
 
 def metric_frame(table: pd.DataFrame) -> pd.DataFrame:
-    """Returns a table of arms in text: a row per arm, a column per metric, ``value [low, high]``.
+    """Return a table of arms in text: a row per arm, a column per metric, ``value [low, high]``.
 
     Args:
         table: ``arm, metric, value, low, high``.
     """
-    digits = table["metric"].map(DIGITS).fillna(3).astype(int)
-    text = [f"{row.value:.{d}f} [{row.low:.{d}f}, {row.high:.{d}f}]"
-            for row, d in zip(table.itertuples(), digits, strict=True)]
-    return table.assign(text=text).pivot_table(index="arm", columns="metric", values="text", aggfunc="first", sort=False)
+    texts = []
+    for row in table.itertuples():
+        digits = DIGITS.get(row.metric, 3)
+        texts.append(f"{row.value:.{digits}f} [{row.low:.{digits}f}, {row.high:.{digits}f}]")
+    in_text = table.assign(text=texts)
+    return in_text.pivot_table(
+        index="arm", columns="metric", values="text", aggfunc="first", sort=False
+    )
 
 
 def table_4_frame(arms: pd.DataFrame, against_control: pd.DataFrame) -> pd.DataFrame:
-    """Returns Table 4 in text: an arm per row, ``value [low, high]``, then whether the control keeps up, then the paper's rows.
+    """Return Table 4 in text: an arm per row, ``value [low, high]``.
+
+    Below the arms stand whether the control keeps up with the paper's arm, and the paper's rows.
 
     Args:
         arms: ``arm, metric, value, low, high``.
-        against_control: from ``evaluation.against_control``.
+        against_control: from ``arm_metrics.against_control``.
     """
-    here = metric_frame(_as_printed(arms))
-    verdict = pd.DataFrame(control_verdicts(against_control), index=["control against the paper's arm"])
-    there = pd.DataFrame({f"paper: {arm}": {metric: f"{value:.{DIGITS[metric]}f}" for metric, value in values.items()}
-                          for arm, values in TABLE_4.items()}).T
-    return pd.concat([here, verdict, there]).reindex(columns=list(METRICS)).fillna("-")
+    measured = metric_frame(_as_printed(arms))
+    verdicts = control_verdicts(against_control)
+    verdict_row = pd.DataFrame(verdicts, index=["control against the paper's arm"])
+    published = {}
+    for name, values in paper.TABLE_4.items():
+        texts = {metric: f"{value:.{DIGITS[metric]}f}" for metric, value in values.items()}
+        published[f"paper: {name}"] = texts
+    paper_rows = pd.DataFrame(published).T
+    everything = pd.concat([measured, verdict_row, paper_rows])
+    return everything.reindex(columns=list(METRICS)).fillna("-")
 
 
 def control_verdicts(against_control: pd.DataFrame) -> dict[str, str]:
-    """Says for each metric of Table 4 whether regularization alone does better than the paper's arm, worse, or neither.
+    """Return for each metric of Table 4 how regularization alone does against the paper's arm.
 
-    Neither means that the interval of the paired difference (paper's arm - control) holds 0; what was not measured is left out.
+    The control is "better", "worse", or there is "no difference seen": the interval of the paired
+    difference (paper's arm - control) holds 0. A metric that was not measured is left out.
     """
-    found = {}
-    for row in against_control[against_control["metric"].isin(METRICS)].itertuples():
-        if row.low <= 0 <= row.high:
-            found[row.metric] = "no difference seen"
-        else:
-            found[row.metric] = "better" if (row.value < 0) != (row.metric == "fid") else "worse"
-    return found
+    rows = against_control[against_control["metric"].isin(METRICS)]
+    verdicts = {}
+    for row in rows.itertuples():
+        verdicts[row.metric] = _control_verdict(row.metric, row.value, row.low, row.high)
+    return verdicts
 
 
-def _as_printed(arms: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows of Table 4's metrics, with HPS as the raw cosine that the paper prints there."""
-    rows = arms[arms["metric"].isin(METRICS)].reset_index(drop=True)
-    scale = np.where(rows["metric"] == "hps", 0.01, 1.0)
-    return rows.assign(**{column: scale * rows[column] for column in ("value", "low", "high")})
+def _control_verdict(metric: str, value: float, low: float, high: float) -> str:
+    """Return how the control does by one metric, given the paper's arm minus the control."""
+    if low <= 0 <= high:
+        return "no difference seen"
+    control_is_higher = value < 0
+    higher_is_better = metric != LOWER_IS_BETTER
+    return "better" if control_is_higher == higher_is_better else "worse"
 
 
 def votes_histogram(ax: Axes, votes: pd.DataFrame, majorities: pd.DataFrame) -> Axes:
-    """Draws how many prompts gave the adapted picture how many votes, and the share of prompts each side wins.
+    """Draw how many prompts gave the adapted picture how many votes.
+
+    The legend has the share of prompts that each side wins.
 
     Args:
         ax: where to draw.
         votes: ``prompt_id, original, adapted, voters``.
         majorities: ``outcome, value, low, high, n``.
     """
-    counted, result = votes[votes["voters"] > 0], majorities.set_index("outcome")
+    counted = votes[votes["voters"] > 0]
     if counted.empty:
         ax.text(0.5, 0.5, "nobody was asked", ha="center", va="center", transform=ax.transAxes)
         return ax
     voters = int(counted["voters"].max())
-    sides = {"original": ("the original wins", GREY), "tie": ("tie", ORANGE), "adapted": ("the adapted model wins", BLUE)}
-    sign = np.sign(counted["adapted"] - counted["original"]).map({-1: "original", 0: "tie", 1: "adapted"})
-    for side, (words, colour) in sides.items():
-        value, low, high = (100 * result.loc[side, column] for column in ("value", "low", "high"))
-        ax.hist(counted.loc[sign == side, "adapted"], bins=np.arange(-0.5, voters + 1), color=colour, rwidth=0.88,
-                label=f"{words}: {value:.0f} % of prompts [{low:.0f}, {high:.0f}]")
-    ax.set(xlabel=f"votes for the adapted model's picture, of {voters}", ylabel="prompts", xlim=(-0.7, voters + 0.7),
-           ylim=(0, 1.42 * ax.get_ylim()[1]), xticks=range(0, voters + 1, max(1, voters // 10)))
+    lead = np.sign(counted["adapted"] - counted["original"])
+    shares = majorities.set_index("outcome")
+    edges = np.arange(-0.5, voters + 1).tolist()
+    for outcome in OUTCOMES:
+        share = 100 * shares.loc[outcome.name, ["value", "low", "high"]]
+        words = f"{outcome.words}: {share['value']:.0f} % of prompts"
+        words += f" [{share['low']:.0f}, {share['high']:.0f}]"
+        won = counted.loc[lead == outcome.sign, "adapted"]
+        ax.hist(won, bins=edges, color=outcome.colour, rwidth=0.88, label=words)
+    ax.set(xlabel=f"votes for the adapted model's picture, of {voters}", ylabel="prompts")
+    ax.set(xlim=(-0.7, voters + 0.7), ylim=(0, 1.42 * ax.get_ylim()[1]))
+    ax.set_xticks(range(0, voters + 1, max(1, voters // 10)))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="x", visible=False)
-    ax.legend(loc="upper left", title=f"n = {len(counted)} prompts, 95 % intervals", alignment="left")
+    title = f"n = {len(counted)} prompts, 95 % intervals"
+    ax.legend(loc="upper left", title=title, alignment="left")
     return ax
-
-
-def scorecard_picture(fig: Figure, rows: Sequence[Mapping]) -> Figure:
-    """Draws the scorecard as a table, the paper's claims first, then the miniature's own: claim, published number with its
-    published digits, this run's with its interval, n, and the coloured verdict."""
-    ax, y = fig.subplots(), 0.0
-    blocks = {"Claims of the paper and its authors": [row for row in rows if row["source"] != OWN],
-              "The miniature's own claims": [row for row in rows if row["source"] == OWN]}
-    for title, part in blocks.items():
-        for (name, (x, side)), head in zip(COLUMNS.items(), (title, *list(COLUMNS)[1:]), strict=True):
-            if part and (name == "claim" or y == 0):
-                ax.text(x, y, head, ha=side, va="center", weight="bold")
-        y += 1.0 if part else 0.0
-        for row in part:
-            y = _scorecard_row(ax, row, y)
-        y += 0.8 if part else 0.0
-    ax.set(xlim=(0, 1), ylim=(y, -0.6))
-    ax.axis("off")
-    return fig
-
-
-def _scorecard_row(ax: Axes, row: Mapping, y: float) -> float:
-    """Draws one row of the scorecard below ``y`` and returns where the next begins."""
-    lines = textwrap.wrap(row["claim"].replace(" %", "\u00a0%"), 66)
-    middle = y + len(lines) / 2 - 0.25
-    cells = ("\n".join(lines), published(row["paper"]), span(row), "-" if row["n"] is None else str(row["n"]))
-    for (x, side), text in zip(COLUMNS.values(), cells, strict=False):
-        ax.text(x, middle, text, ha=side, va="center", fontsize=9, linespacing=1.15)
-    colour = VERDICT_COLOURS[row["verdict"]]
-    ax.text(COLUMNS["verdict"][0] + 0.008, middle, row["verdict"], va="center", fontsize=9, color="white", weight="bold",
-            bbox={"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": colour})
-    ax.axhline(y - 0.4, color="#D0D0D0", lw=0.7)
-    return y + len(lines) + 0.55

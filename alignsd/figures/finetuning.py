@@ -4,51 +4,89 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alignsd.base.colours import BLUE, GREY, ORANGE
-from alignsd.figures.pictures import FLAWED, frame_legend, lattice, side_by_side
+from alignsd.base.colours import GREY
+from alignsd.compare.arms import CONTROL, PAPERS
+from alignsd.figures.pictures import FLAWED_FRAME, frame_legend, lattice, side_by_side
 from alignsd.figures.text import shortened
 
-COLOURS = {"adapted": BLUE, "regularization_only": ORANGE}
+# A fine-tuning has the colour of the arm that stands for it in the paper's Table 4.
+COLOURS = {PAPERS.adapter: PAPERS.colour, CONTROL.adapter: CONTROL.colour}
+# Kinds of samples, and the titles above them.
+PLAIN, WEIRD = "plain", "weird"
+TITLES = {PLAIN: "the prompt", WEIRD: "the identifier and the prompt"}
 
 
 def loss_curves(fig: Figure, loss: pd.DataFrame) -> Figure:
-    """Draws the noise-prediction loss, a panel per run with the same axis (``run``, ``step``, ``loss``).
+    """Draw the noise-prediction loss, a panel per fine-tuning, all with the same axis.
 
-    Each step is a thin line, the mean of a twentieth of the steps a thick one, from where there are that many steps.
-    """
-    runs = list(loss.groupby("run", sort=False))
-    for ax, (name, part) in zip(fig.subplots(1, len(runs), sharey=True, squeeze=False)[0], runs, strict=True):
-        window = max(2, len(part) // 20)
-        ax.plot(part["step"], part["loss"], color=GREY, lw=0.5, alpha=0.5, label="each step")
-        ax.plot(part["step"], part["loss"].rolling(window).mean(), color=COLOURS.get(name), label=f"mean of {window} steps")
-        ax.set(xlabel="step", title=name.replace("_", " "))
-        ax.legend(loc="upper right")
-    fig.axes[0].set_ylabel("loss (error of the noise, weighted)")
-    return fig
-
-
-def sample_strip(fig: Figure, samples: pd.DataFrame, folder: Path, flawed: Mapping[str, bool] | None = None) -> Figure:
-    """Draws samples as training goes on: a row per prompt, the plain prompt at the left, with the identifier at the right.
+    A thin line shows each step. A thick line shows the mean of a twentieth of the steps, from where
+    there are that many steps.
 
     Args:
         fig: where to draw.
-        samples: ``step, index, prompt, file``; an index is ``<prompt's number>-plain`` or ``-weird``.
-        folder: where the files lie.
-        flawed: file -> whether the judge sees a flaw, which is framed; None or empty where no judge was asked.
+        loss: ``run``, ``step``, ``loss``.
     """
-    cells = samples.assign(row=samples["index"].str.partition("-")[0], kind=samples["index"].str.partition("-")[2],
-                           column=samples["step"])
-    columns = {step: f"step {step}" if step else "before" for step in sorted(cells["step"].unique())}
-    names = cells[cells["kind"] == "plain"].drop_duplicates("row").set_index("row")["prompt"]
-    rows = {row: shortened(prompt, 19, 4) for row, prompt in names.items()}
-    if flawed:
-        frame_legend(fig, FLAWED)
-    parts = side_by_side(fig, [len(columns)] * 2, rows.values())
-    for part, kind, title in zip(parts, ("plain", "weird"), ("the prompt", "the identifier and the prompt"), strict=True):
-        here = cells[cells["kind"] == kind]
-        seen = {(row.row, row.column): flawed.get(row.file) for row in here.itertuples()} if flawed else None
-        part.suptitle(title, fontsize=10)
-        lattice(part, here, folder, rows if kind == "plain" else dict.fromkeys(rows, ""), columns, seen)
+    losses_of_run = list(loss.groupby("run", sort=False))
+    axes = fig.subplots(1, len(losses_of_run), sharey=True, squeeze=False)[0]
+    for ax, (run, losses) in zip(axes, losses_of_run, strict=True):
+        _loss_curve(ax, losses, COLOURS.get(run))
+        ax.set_title(run.replace("_", " "))
+    axes[0].set_ylabel("loss (error of the noise, weighted)")
     return fig
+
+
+def _loss_curve(ax: Axes, losses: pd.DataFrame, colour: str | None) -> None:
+    window = max(2, len(losses) // 20)
+    running_mean = losses["loss"].rolling(window).mean()
+    ax.plot(losses["step"], losses["loss"], color=GREY, lw=0.5, alpha=0.5, label="each step")
+    ax.plot(losses["step"], running_mean, color=colour, label=f"mean of {window} steps")
+    ax.set_xlabel("step")
+    ax.legend(loc="upper right")
+
+
+def sample_strip(
+    fig: Figure,
+    samples: pd.DataFrame,
+    folder: Path,
+    flawed: Mapping[str, bool] | None = None,
+) -> Figure:
+    """Draw samples as training goes on, a row per prompt.
+
+    At the left is the prompt as it is, at the right the prompt with the identifier in front.
+
+    Args:
+        fig: where to draw.
+        samples: ``step, index, prompt, file``; an index is ``<prompt's number>-plain`` or
+            ``-weird``.
+        folder: the folder of the files.
+        flawed: file -> whether the judge sees a flaw, which is framed; None or empty where no judge
+            was asked.
+    """
+    index = samples["index"].str.partition("-")
+    cells = samples.assign(row=index[0], kind=index[2], column=samples["step"])
+    columns = {step: _step_title(step) for step in sorted(cells["step"].unique())}
+    first_of_row = cells[cells["kind"] == PLAIN].drop_duplicates("row")
+    prompts = first_of_row.set_index("row")["prompt"]
+    names = {row: shortened(prompt, 19, 4) for row, prompt in prompts.items()}
+    no_names = dict.fromkeys(names, "")
+    verdicts_of_files = flawed or {}
+    if verdicts_of_files:
+        frame_legend(fig, FLAWED_FRAME)
+    panels = side_by_side(fig, [len(columns)] * len(TITLES), names.values())
+    for panel, (kind, title) in zip(panels, TITLES.items(), strict=True):
+        panel.suptitle(title, fontsize=10)
+        cells_of_kind = cells[cells["kind"] == kind]
+        verdicts = {}
+        for cell in cells_of_kind.itertuples():
+            verdicts[cell.row, cell.column] = verdicts_of_files.get(cell.file, False)
+        rows = names if kind == PLAIN else no_names
+        lattice(panel, cells_of_kind, folder, rows, columns, verdicts)
+    return fig
+
+
+def _step_title(step: int) -> str:
+    """Return the title of the samples drawn at a step; step 0 is before the training."""
+    return f"step {step}" if step else "before"

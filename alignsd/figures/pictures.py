@@ -1,7 +1,9 @@
-"""Pictures side by side: one lattice for every figure of generated images, its frames and the legend that explains them."""
+"""Pictures side by side: one lattice for all figures of generated images, with their frames."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,45 +13,76 @@ from matplotlib.patches import Patch
 
 from alignsd.base.colours import BLUE, VERMILLION
 from alignsd.base.images import BadImage, read_image
+from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 
 LABEL = 8  # points; prompts and numbers at pictures
-FRAMES = {"flawed": ("the judge sees a flaw", VERMILLION, "-"), "chosen": ("the image that the person chose", BLUE, "-"),
-          "positive": ("positive", BLUE, "-"), "negative": ("negative", VERMILLION, "--")}
-FLAWED, CHOSEN, POSITIVE, NEGATIVE = FRAMES
+SMALL = 128  # pixels; a PDF holds a picture up to this side as it is, a larger one as it is drawn
+NAME_MARGIN = 0.12  # inches left of the names of rows
+NAME_CHARACTER = 0.062  # inches; about the width of a character in such a name
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame around a picture, and what the frame says about the picture."""
+
+    words: str
+    colour: str
+    line: Literal["-", "--"] = "-"
+
+
+FLAWED_FRAME = Frame("the judge sees a flaw", VERMILLION)
+CHOSEN_FRAME = Frame("the image that the person chose", BLUE)
+POSITIVE_FRAME = Frame("positive", BLUE)
+NEGATIVE_FRAME = Frame("negative", VERMILLION, "--")
 
 
 def column_title(prompt: str) -> str:
-    """Returns a prompt as it stands above one of about eight columns."""
+    """Return a prompt in lines that fit above one of about eight columns."""
     return shortened(prompt, 14, 6)
 
 
-def show(ax: Axes, image: np.ndarray, frame: str | None = None) -> None:
-    """Shows a picture without ticks, framed as ``FRAMES`` says, or not at all."""
-    ax.imshow(image, interpolation="none")
+def show(ax: Axes, image: np.ndarray, frame: Frame | None = None) -> Axes:
+    """Show a picture without ticks, with a frame or without."""
+    # "none" leaves a small picture as it is in a PDF, where "nearest" would store it enlarged.
+    ax.imshow(image, interpolation="none" if max(image.shape[:2]) <= SMALL else "nearest")
     ax.grid(False)
-    ax.set(xticks=[], yticks=[], anchor="N")  # room that a square leaves is below it, where the layout does not need it
+    # A square may leave room in its axes. The room is below, where the layout does not need it.
+    ax.set(xticks=[], yticks=[], anchor="N")
     ax.spines[:].set_visible(frame is not None)
     if frame is not None:
-        _, colour, line = FRAMES[frame]
-        ax.spines[:].set(color=colour, linestyle=line, linewidth=2.8)
+        ax.spines[:].set(color=frame.colour, linestyle=frame.line, linewidth=2.8)
+    return ax
 
 
-def show_file(ax: Axes, path: Path, frame: str | None = None) -> None:
+def show_file(ax: Axes, path: Path, frame: Frame | None = None) -> Axes:
     """Show the picture of a file, or in its place why the picture is missing or damaged."""
     try:
-        show(ax, read_image(path), frame)
+        return show(ax, read_image(path), frame)
     except BadImage as error:
-        show_nothing(ax, error)
+        return show_nothing(ax, error)
 
 
-def show_nothing(ax: Axes, error: BadImage) -> None:
+def show_nothing(ax: Axes, error: BadImage) -> Axes:
     """Say in the place of a picture why there is none."""
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
-    reason = shortened(error.reason, 14, 4)
-    look = {"ha": "center", "va": "center", "fontsize": LABEL}
-    ax.text(0.5, 0.5, reason, transform=ax.transAxes, parse_math=False, **look)
+    ax.text(
+        0.5,
+        0.5,
+        shortened(error.reason, 14, 4),
+        transform=ax.transAxes,
+        parse_math=False,
+        ha="center",
+        va="center",
+        fontsize=LABEL,
+    )
+    return ax
+
+
+def say(fig: Figure | SubFigure, words: str) -> None:
+    """Write a sentence in the middle of a figure that has nothing to show."""
+    fig.text(0.5, 0.5, words, ha="center")
 
 
 def sheet(
@@ -66,79 +99,118 @@ def sheet(
         flawed: name -> the judge's verdict; empty frames nothing.
         columns: pictures side by side.
     """
-    frame_legend(fig, FLAWED)
+    frame_legend(fig, FLAWED_FRAME)
     rows = -(-len(pictures) // columns)
-    places = list(fig.subplots(rows, columns, squeeze=False).flat)
-    for ax in places:
+    axes = list(fig.subplots(rows, columns, squeeze=False).flat)
+    for ax in axes:
         ax.set_axis_off()
-    for ax, (name, pixels) in zip(places, pictures.items(), strict=False):
+    for ax, (name, pixels) in zip(axes, pictures.items(), strict=False):
         ax.set_axis_on()
-        show(ax, pixels, FLAWED if flawed.get(name) else None)
+        show(ax, pixels, FLAWED_FRAME if flawed.get(name) else None)
     return fig
 
 
-def frame_legend(fig: Figure, *frames: str, extra: str = "") -> None:
-    """Says above everything else what the frames mean; ``extra`` is said beside them."""
-    handles = [Patch(facecolor="none", edgecolor=colour, linestyle=line, linewidth=2, label=words)
-               for words, colour, line in (FRAMES[frame] for frame in frames)]
+def frame_legend(fig: Figure, *frames: Frame, extra: str = "") -> None:
+    """Say above everything else what the frames mean, and ``extra`` beside them."""
+    handles = []
+    for frame in frames:
+        look: Look = {"edgecolor": frame.colour, "linestyle": frame.line, "linewidth": 2}
+        handles.append(Patch(facecolor="none", label=frame.words, **look))
     if extra:
         handles.append(Patch(facecolor="none", edgecolor="none", label=extra))
-    fig.legend(handles=handles, loc="outside upper center", ncols=len(handles), handlelength=1.4, handleheight=1.2)
+    fig.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=len(handles),
+        handlelength=1.4,
+        handleheight=1.2,
+    )
 
 
 def side_by_side(fig: Figure, columns: Sequence[int], names: Iterable[str]) -> list[SubFigure]:
-    """Divides a figure into parts whose pictures have one size, given each part's columns and the names left of the first."""
-    label = 0.12 + 0.062 * max((len(line) for name in names for line in name.splitlines()), default=0)  # inches
-    column = (fig.get_figwidth() - label) / sum(columns)
-    widths = [column * count + (label if place == 0 else 0) for place, count in enumerate(columns)]
-    return list(fig.subfigures(1, len(columns), width_ratios=widths, squeeze=False)[0])
+    """Divide a figure into panels whose pictures have one size.
+
+    Args:
+        fig: the figure to divide.
+        columns: the number of pictures side by side in each panel.
+        names: the names of the rows, which stand left of the first panel.
+    """
+    lines = [line for name in names for line in name.splitlines()]
+    longest = max((len(line) for line in lines), default=0)
+    room_for_names = NAME_MARGIN + NAME_CHARACTER * longest
+    width = (fig.get_figwidth() - room_for_names) / sum(columns)
+    widths = [width * count for count in columns]
+    widths[0] += room_for_names
+    panels = fig.subfigures(1, len(columns), width_ratios=widths, squeeze=False)
+    return list(panels[0])
 
 
-def lattice(fig: Figure | SubFigure, cells: pd.DataFrame, folder: Path, rows: Mapping[str, str], columns: Mapping[str, str],
-            flawed: Mapping[tuple[str, str], bool] | None = None) -> np.ndarray:
-    """Draws pictures in rows and columns and returns their axes, ``(rows, columns)``.
+def lattice(
+    fig: Figure | SubFigure,
+    cells: pd.DataFrame,
+    folder: Path,
+    rows: Mapping[str, str],
+    columns: Mapping[str, str],
+    flawed: Mapping[tuple[str, str], bool] | None = None,
+) -> np.ndarray:
+    """Draw pictures in rows and columns and return their axes, ``(rows, columns)``.
 
     Args:
         fig: where to draw.
         cells: ``row, column, file``; a place without a cell stays empty.
-        folder: where the files lie.
+        folder: the folder of the files.
         rows: row -> its name at the left, from top to bottom.
         columns: column -> its title, from left to right.
-        flawed: (row, column) -> whether the judge sees a flaw, which is framed; None frames nothing.
+        flawed: (row, column) -> whether the judge sees a flaw, which is framed; None frames
+            nothing.
     """
     files = cells.set_index(["row", "column"])["file"].to_dict()
+    verdicts = flawed or {}
     axes = fig.subplots(len(rows), len(columns), squeeze=False)
-    for (line, row), (place, column) in ((r, c) for r in enumerate(rows) for c in enumerate(columns)):
-        ax = axes[line, place]
-        if (row, column) not in files:
-            ax.set_axis_off()
-            continue
-        frame = FLAWED if flawed and flawed.get((row, column)) else None
-        show_file(ax, folder / files[row, column], frame)
+    for axes_of_row, row in zip(axes, rows, strict=True):
+        for ax, column in zip(axes_of_row, columns, strict=True):
+            file = files.get((row, column))
+            if file is None:
+                ax.set_axis_off()
+                continue
+            show_file(ax, folder / file, FLAWED_FRAME if verdicts.get((row, column)) else None)
     for ax, title in zip(axes[0], columns.values(), strict=True):
         ax.set_title(title, fontsize=LABEL, va="bottom", parse_math=False)
+    look: Look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
     for ax, name in zip(axes[:, 0], rows.values(), strict=True):
-        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9, parse_math=False)
+        ax.set_ylabel(name, parse_math=False, **look)
     return axes
 
 
-def picture_grid(fig: Figure | SubFigure, images: pd.DataFrame, folder: Path, ids: Sequence[str], arms: Mapping[str, str],
-                 flawed: Mapping[tuple[str, str], bool] | None = None) -> Figure | SubFigure:
-    """Draws the same prompts and seeds in several arms: a row per arm, a column per id, the prompt above its column.
+def picture_grid(
+    fig: Figure | SubFigure,
+    images: pd.DataFrame,
+    folder: Path,
+    ids: Sequence[str],
+    labels: Mapping[str, str],
+    flawed: Mapping[tuple[str, str], bool] | None = None,
+) -> Figure | SubFigure:
+    """Draw the same prompts and seeds in several arms: a row per arm, a column per id.
+
+    The prompt of the first arm that is drawn stands above its column.
 
     Args:
         fig: where to draw.
-        images: rows of notebook 06 (``arm, id, prompt, file``).
-        folder: where the files lie.
-        ids: images to show.
-        arms: arm -> its name, from top to bottom; those without images are left out, the first one's prompts are printed.
-        flawed: ``(arm, id)`` -> whether the judge sees a flaw, which is framed; None frames nothing.
+        images: ``arm, id, prompt, file``.
+        folder: the folder of the files.
+        ids: the images to show.
+        labels: arm -> its label, from top to bottom, from ``arms.labels``. An arm without images
+            is left out.
+        flawed: (arm, id) -> whether the judge sees a flaw, which is framed; None frames nothing.
     """
     if not len(ids):
-        fig.text(0.5, 0.5, "no picture to show", ha="center")
+        say(fig, "no picture to show")
         return fig
-    drawn = {arm: name for arm, name in arms.items() if arm in set(images["arm"])}
-    prompts = images[images["arm"] == next(iter(drawn))].set_index("id")["prompt"]
+    drawn_arms = set(images["arm"])
+    rows = {arm: label for arm, label in labels.items() if arm in drawn_arms}
+    first = next(iter(rows))
+    prompts = images[images["arm"] == first].set_index("id")["prompt"]
+    columns = {key: column_title(prompts[key]) for key in ids}
     cells = images.rename(columns={"arm": "row", "id": "column"})
-    lattice(fig, cells, folder, drawn, {key: column_title(prompts[key]) for key in ids}, flawed)
+    lattice(fig, cells, folder, rows, columns, flawed)
     return fig

@@ -1,4 +1,7 @@
-"""The paper's qualitative figure: the same prompts and seeds in several models, chosen by a rule that the figure states."""
+"""The paper's qualitative figure: the same prompts and seeds in several models.
+
+A rule that the figure states chooses the prompts; nobody picks them by their looks.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,49 +9,82 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from alignsd.figures.comparing import ADAPTED, ARMS, ORIGINAL
+from alignsd.compare.arms import ORIGINAL, PAPERS, Arm, labels
 from alignsd.figures.pictures import (
-    FLAWED,
+    FLAWED_FRAME,
     column_title,
     frame_legend,
     lattice,
     picture_grid,
+    say,
     side_by_side,
 )
 from alignsd.figures.text import shortened
 
 
-def groups_by_original(images: pd.DataFrame, metrics: pd.DataFrame, size: int) -> dict[str, list[str]]:
-    """Chooses pictures by a rule: the first prompts whose original is drawn wrong, and the first whose original is right.
+def groups_by_original(
+    images: pd.DataFrame, metrics: pd.DataFrame, size: int
+) -> dict[str, list[str]]:
+    """Choose the first prompts whose original is drawn wrong, and the first drawn right.
 
     Args:
-        images: rows of notebook 06 (``arm, id, sample``).
-        metrics: rows of notebook 07 (``arm, id, status, flawed``); ids that are not good in every arm do not count.
+        images: ``arm, id, sample``.
+        metrics: ``arm, id, status, flawed``. An id that is not good in every arm does not count.
         size: ids per group, each the first sample of its prompt.
 
     Returns:
-        Words about a group (how many there are, and how many the paper's arm draws right) -> its ids. Without a judge there
-        is one group, the first ids.
+        Words about a group -> its ids. The words say how many pictures the group stands for, and
+        how many of these the paper's arm draws right. Without a judge there is one group, the
+        first ids.
     """
     good = metrics[metrics["status"] == "ok"]
-    everywhere = good.groupby("id")["arm"].nunique().eq(images["arm"].nunique())
-    first = set(images.loc[images["sample"] == 0, "id"])
-    seen = good[good["id"].map(everywhere)].pivot(index="id", columns="arm", values="flawed").sort_index()
-    if seen.empty or seen.isna().any(axis=None):
-        return {"the first prompts": [key for key in seen.index if key in first][:2 * size]}
+    arms = images["arm"].nunique()
+    is_everywhere = good.groupby("id")["arm"].nunique().eq(arms)
+    first_samples = set(images.loc[images["sample"] == 0, "id"])
+    in_all_arms = good[good["id"].map(is_everywhere)]
+    verdicts = in_all_arms.pivot(index="id", columns="arm", values="flawed").sort_index()
+    if verdicts.empty or verdicts.isna().any(axis=None):
+        ids = [key for key in verdicts.index if key in first_samples]
+        return {"the first prompts": ids[: 2 * size]}
+    is_wrong = verdicts[ORIGINAL.name].astype(bool)
     groups = {}
-    for word, part in (("wrong", seen[seen[ORIGINAL].astype(bool)]), ("right", seen[~seen[ORIGINAL].astype(bool)])):
-        ids, right = [key for key in part.index if key in first][:size], int((~part[ADAPTED].astype(bool)).sum())
+    for word, group in (("wrong", verdicts[is_wrong]), ("right", verdicts[~is_wrong])):
+        ids = [key for key in group.index if key in first_samples][:size]
         if ids:
-            groups[f"original drawn {word}: {len(part)} of {len(seen)} pictures ({100 * len(part) / len(seen):.0f} %)\n"
-                   f"adapted, negative prompt: {right} of these are right ({100 * right / len(part):.0f} %)\n"
-                   f"shown: the first {len(ids)} prompts"] = ids
+            groups[_words_about(word, group, len(verdicts), len(ids))] = ids
     return groups or {"the first prompts": []}
 
 
-def qualitative(fig: Figure, images: pd.DataFrame, folder: Path, groups: Mapping[str, Sequence[str]], arms: Sequence[str],
-                flawed: Mapping[tuple[str, str], bool]) -> Figure:
-    """Draws groups of prompts and seeds side by side, a row per arm; pictures in which the judge sees a flaw are framed.
+def _words_about(word: str, group: pd.DataFrame, pictures: int, shown: int) -> str:
+    """Return what a group stands for, in three lines.
+
+    Args:
+        word: ``"wrong"`` or ``"right"``, how the originals are drawn.
+        group: the verdicts on the group's pictures, a column per arm.
+        pictures: the number of pictures in both groups.
+        shown: the number of prompts that the figure shows.
+    """
+    n = len(group)
+    right = int((~group[PAPERS.name].astype(bool)).sum())
+    lines = (
+        f"original drawn {word}: {n} of {pictures} pictures ({100 * n / pictures:.0f} %)",
+        f"adapted, negative prompt: {right} of these are right ({100 * right / n:.0f} %)",
+        f"shown: the first {shown} prompts",
+    )
+    return "\n".join(lines)
+
+
+def qualitative(
+    fig: Figure,
+    images: pd.DataFrame,
+    folder: Path,
+    groups: Mapping[str, Sequence[str]],
+    arms: Sequence[Arm],
+    flawed: Mapping[tuple[str, str], bool],
+) -> Figure:
+    """Draw groups of prompts and seeds side by side, a row per arm.
+
+    A frame marks a picture in which the judge sees a flaw.
 
     Args:
         fig: where to draw.
@@ -57,30 +93,35 @@ def qualitative(fig: Figure, images: pd.DataFrame, folder: Path, groups: Mapping
         arms: rows, from top to bottom.
         flawed: ``(arm, id)`` -> whether the judge sees a flaw.
     """
-    names = {arm: ARMS.get(arm, arm) for arm in arms}
+    names = labels(arms)
+    no_names = dict.fromkeys(names, "")
     if any(flawed.values()):
-        frame_legend(fig, FLAWED)
-    parts = side_by_side(fig, [max(1, len(ids)) for ids in groups.values()], names.values())
-    for place, (part, (title, ids)) in enumerate(zip(parts, groups.items(), strict=True)):
-        part.suptitle(title, fontsize=9.5)
-        picture_grid(part, images, folder, ids, names if place == 0 else dict.fromkeys(names, ""), flawed)
+        frame_legend(fig, FLAWED_FRAME)
+    columns = [max(1, len(ids)) for ids in groups.values()]
+    panels = side_by_side(fig, columns, names.values())
+    for index, (panel, (title, ids)) in enumerate(zip(panels, groups.items(), strict=True)):
+        panel.suptitle(title, fontsize=9.5)
+        picture_grid(panel, images, folder, ids, names if index == 0 else no_names, flawed)
     return fig
 
 
 def failures(fig: Figure, wrong: pd.DataFrame, images: pd.DataFrame, folder: Path) -> Figure:
-    """Draws pictures of the original model in a row, each with its prompt above and what the judge sees beneath.
+    """Draw pictures of the original model in a row.
+
+    The prompt stands above each picture, and what the judge sees beneath.
 
     Args:
         fig: where to draw.
-        wrong: rows of notebook 07 (``id, flaw``) to show; a flaw of None is not named.
+        wrong: ``id, flaw`` of the pictures to show; a flaw of None is not named.
         images, folder: as for ``pictures.picture_grid``.
     """
     if wrong.empty:
-        fig.text(0.5, 0.5, "no picture to show", ha="center")
+        say(fig, "no picture to show")
         return fig
-    rows = images[images["arm"] == ORIGINAL].set_index("id").loc[wrong["id"]]
-    cells = pd.DataFrame({"row": "", "column": rows.index, "file": rows["file"].to_numpy()})
-    titles = {key: column_title(prompt) for key, prompt in rows["prompt"].items()}
+    originals = images[images["arm"] == ORIGINAL.name].set_index("id").loc[wrong["id"]]
+    files = originals["file"].to_numpy()
+    cells = pd.DataFrame({"row": "", "column": originals.index, "file": files})
+    titles = {key: column_title(prompt) for key, prompt in originals["prompt"].items()}
     axes = lattice(fig, cells, folder, {"": ""}, titles)
     for ax, flaw in zip(axes[0], wrong["flaw"], strict=True):
         ax.set_xlabel(shortened(flaw or "", 24, 2), fontsize=9, parse_math=False)

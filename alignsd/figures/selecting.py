@@ -1,4 +1,7 @@
-"""Figures of the scored corpus and of what was selected from it."""
+"""Figures of the scored corpus and of the images that were selected."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -7,182 +10,263 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
-from alignsd.figures import pictures
-from alignsd.figures.pictures import LABEL, frame_legend, show
-from alignsd.figures.predicting import distribution
+from alignsd.figures.intervals import percent
+from alignsd.figures.pictures import (
+    LABEL,
+    NEGATIVE_FRAME,
+    POSITIVE_FRAME,
+    Frame,
+    frame_legend,
+    say,
+    show,
+)
+from alignsd.figures.predicting import Group, distribution
+from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 from alignsd.select.rule import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE, is_blurred
 
+# Bars of the funnel and of the flaw rates; all others are grey.
+COLOURS = {"positives": BLUE, "negatives": VERMILLION, "negatives kept": VERMILLION}
+Row = dict[str, Any]  # of a table: column -> value
+
 
 def corpus_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMIT) -> Axes:
-    """Draws how HPS is distributed over the corpus (``hps``, ``sharpness``, ``status``), without blurred images, and counts those.
+    """Draw how HPS is distributed over the corpus without blurred images, and count these.
 
-    Blurred images match no prompt: their few low scores would stretch the axis and hide how the others differ.
+    Blurred images match no prompt. Their few low scores would stretch the axis and hide how the
+    other images differ.
+
+    Args:
+        ax: where to draw.
+        scores: ``hps``, ``sharpness``, ``status``.
+        limit: of the blur test.
     """
     usable = scores[scores["status"] == "ok"]
-    blurred = is_blurred(usable["sharpness"].astype(float), limit)
-    distribution(ax, {"corpus": (usable.loc[~blurred, "hps"].astype(float), BLUE)}, bins=50)
+    blurred = np.asarray(is_blurred(usable["sharpness"].astype(float), limit))
+    sharp_scores = usable.loc[~blurred, "hps"].astype(float)
+    distribution(ax, {"corpus": Group(sharp_scores, BLUE)}, bins=50)
     ax.set_xlabel(f"HPS (100 × cosine); {int(blurred.sum()):,} blurred images left out")
     return ax
 
 
 def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMIT) -> Axes:
-    """Draws how sharp the images are (``sharpness``, ``status``) and where the blur test cuts."""
-    values = scores.loc[scores["status"] == "ok", "sharpness"].astype(float)
-    ax.hist(values, bins=np.arange(0, 261, 5), color=BLUE, alpha=0.8)
-    ax.axvline(limit, color=VERMILLION, linestyle="--", label=f"limit {limit:g}: {int((values < limit).sum())} images below")
-    ax.set(xlabel="greatest difference of neighbouring pixels, 0-255", ylabel="images", yscale="symlog")
+    """Draw how sharp the images are (``sharpness``, ``status``) and where the blur test cuts."""
+    sharpness = scores.loc[scores["status"] == "ok", "sharpness"].astype(float)
+    below = int((sharpness < limit).sum())
+    ax.hist(sharpness, bins=list(range(0, 261, 5)), color=BLUE, alpha=0.8)
+    words = f"limit {limit:g}: {below} images below"
+    ax.axvline(limit, color=VERMILLION, linestyle="--", label=words)
+    ax.set(xlabel="greatest difference of neighbouring pixels, 0-255", ylabel="images")
+    ax.set_yscale("symlog")
     ax.set_ylim(0, 6 * ax.get_ylim()[1])
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))  # a power of ten is a formula
+    # The usual labels of a logarithmic axis, powers of ten, are formulas.
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.legend(loc="upper left")
     return ax
 
 
-def ranked_pictures(fig: Figure, groups: pd.DataFrame, found: dict[str, np.ndarray]) -> Figure:
-    """Draws one row per prompt: its pictures from the lowest HPS to the highest.
+def ranked_pictures(
+    fig: Figure, groups: pd.DataFrame, pictures: Mapping[str, np.ndarray]
+) -> Figure:
+    """Draw one row per prompt: its pictures from the lowest HPS to the highest.
 
     Args:
         fig: where to draw.
         groups: ``prompt``, ``image``, ``hps``, and ``role`` if known (framed); a few prompts.
-        found: image id to pixels.
+        pictures: image id -> pixels.
     """
-    prompts = _by_prompt(groups)
-    if not prompts:
-        fig.text(0.5, 0.5, "no picture to show", ha="center")
+    images_of_prompt = _by_prompt(groups)
+    if not images_of_prompt:
+        say(fig, "no picture to show")
         return fig
-    axes = fig.subplots(len(prompts), max(len(rows) for rows in prompts.values()), squeeze=False)
-    for line, (prompt, rows) in zip(axes, prompts.items(), strict=True):
-        ranked = sorted(rows, key=lambda row: (row["hps"], row["image"]))
-        for ax, row in zip(line, ranked, strict=False):
-            show(ax, found[row["image"]], _frame(row.get("role", "")))
-            ax.set_title(f"{row['hps']:.2f}", fontsize=LABEL)
-        label = shortened(prompt, 26, 3)
-        look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": LABEL}
-        line[0].set_ylabel(label, parse_math=False, **look)
-        for ax in line[len(rows):]:
+    columns = max(len(images) for images in images_of_prompt.values())
+    axes = fig.subplots(len(images_of_prompt), columns, squeeze=False)
+    look: Look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": LABEL}
+    for axes_of_row, (prompt, images) in zip(axes, images_of_prompt.items(), strict=True):
+        ranked = sorted(images, key=_score_and_id)
+        for ax, image in zip(axes_of_row, ranked, strict=False):
+            show(ax, pictures[image["image"]], _frame(image.get("role", "")))
+            ax.set_title(f"{image['hps']:.2f}", fontsize=LABEL)
+        axes_of_row[0].set_ylabel(shortened(prompt, 26, 3), parse_math=False, **look)
+        for ax in axes_of_row[len(images) :]:
             ax.set_axis_off()
     return fig
 
 
+def _score_and_id(image: Row) -> tuple[float, str]:
+    """Return by what pictures are ordered: HPS, then the id, so that equal scores have an order."""
+    return image["hps"], image["image"]
+
+
 def funnel(ax: Axes, table: pd.DataFrame) -> Axes:
-    """Draws what each step of the selection left (``step``, ``images``, ``prompts``)."""
-    rows = table.iloc[::-1]
-    colours = {"positives": BLUE, "negatives": VERMILLION, "negatives kept": VERMILLION}
-    ax.barh(rows["step"], rows["images"], color=[colours.get(step, GREY) for step in rows["step"]])
+    """Draw what each step of the selection left (``step``, ``images``, ``prompts``)."""
+    upwards = table.iloc[::-1]
+    colours = [COLOURS.get(step, GREY) for step in upwards["step"]]
+    ax.barh(upwards["step"], upwards["images"], color=colours)
     most = max(1, table["images"].max())
-    for y, (images, prompts) in enumerate(zip(rows["images"], rows["prompts"], strict=True)):
-        words, inside = f"{images:,} images of {prompts:,} prompts", images > 0.6 * most
-        ax.annotate(words, (images, y), (-5 if inside else 5, 0), textcoords="offset points", va="center", fontsize=9,
-                    ha="right" if inside else "left", color="white" if inside else BLACK)
+    for y, row in enumerate(upwards.itertuples()):
+        words = f"{row.images:,} images of {row.prompts:,} prompts"
+        _label_of_bar(ax, words, row.images, y, is_long=row.images > 0.6 * most)
     ax.set(xlabel="images", xlim=(0, 1.05 * most))
     ax.grid(axis="y", visible=False)
     return ax
 
 
+def _label_of_bar(ax: Axes, words: str, length: float, y: float, is_long: bool) -> None:
+    """Write words at the end of a horizontal bar: inside a long bar, beside a short one."""
+    ax.annotate(
+        words,
+        (length, y),
+        (-5 if is_long else 5, 0),
+        textcoords="offset points",
+        va="center",
+        ha="right" if is_long else "left",
+        fontsize=9,
+        color="white" if is_long else BLACK,
+    )
+
+
 def sensitivity(ax: Axes, table: pd.DataFrame, alpha: float) -> Axes:
-    """Draws the counts against the threshold (``alpha``, ``positives``, ``negatives``), and this run's alpha."""
-    ax.plot(table["alpha"], table["positives"], marker="o", color=BLUE, label="positives")
-    ax.plot(table["alpha"], table["negatives"], marker="s", color=VERMILLION, label="negatives, all")
+    """Draw the counts against the threshold, and mark this run's threshold.
+
+    Args:
+        ax: where to draw.
+        table: ``alpha``, ``positives``, ``negatives``.
+        alpha: this run's threshold.
+    """
+    thresholds = table["alpha"]
+    ax.plot(thresholds, table["positives"], marker="o", color=BLUE, label="positives")
+    ax.plot(thresholds, table["negatives"], marker="s", color=VERMILLION, label="negatives, all")
     ax.axvline(alpha, color=GREY, linestyle="--", label=f"this run: {alpha:g}")
     ax.set(xlabel="alpha: selected if softmax > alpha / n", ylabel="images", ylim=(0, None))
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0, handletextpad=0.5)
+    look: Look = {"ncols": 3, "columnspacing": 1.0, "handletextpad": 0.5}
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), **look)
     return ax
 
 
 def margin_scatter(ax: Axes, selected: pd.DataFrame, alpha: float) -> Axes:
-    """Draws each prompt's greatest softmax(HPS) and softmax(-HPS), times n, with the threshold.
+    """Draw each prompt's greatest softmax(HPS) and softmax(-HPS), times n, with the threshold.
 
     Args:
         ax: where to draw.
         selected: ``prompt``, ``p_best``, ``p_worst``, ``n``.
         alpha: this run's threshold.
     """
-    most = selected.assign(best=selected["p_best"] * selected["n"], worst=selected["p_worst"] * selected["n"])
-    most = most.groupby("prompt")[["best", "worst"]].max()
-    ax.scatter(most["best"], most["worst"], s=16, alpha=0.5, color=BLUE, linewidths=0)
+    best = selected["p_best"] * selected["n"]
+    worst = selected["p_worst"] * selected["n"]
+    margins = selected.assign(best=best, worst=worst)
+    greatest = margins.groupby("prompt")[["best", "worst"]].max()
+    ax.scatter(greatest["best"], greatest["worst"], s=16, alpha=0.5, color=BLUE, linewidths=0)
+    words = f"alpha = {alpha:g}; n = {len(greatest):,} prompts"
     ax.axvline(alpha, color=GREY, linestyle="--")
-    ax.axhline(alpha, color=GREY, linestyle="--", label=f"alpha = {alpha:g}; n = {len(most):,} prompts")
-    ax.set(xlabel="n × softmax(HPS) of the best image", ylabel="n × softmax(-HPS) of the worst image")
+    ax.axhline(alpha, color=GREY, linestyle="--", label=words)
+    ax.set_xlabel("n × softmax(HPS) of the best image")
+    ax.set_ylabel("n × softmax(-HPS) of the worst image")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))  # above: dots may lie anywhere
     return ax
 
 
 def pair_prompts(selected: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Chooses prompts that gave both a positive and a negative, by seed, and returns those two rows of each.
+    """Choose prompts that gave both a positive and a negative, and return these two rows of each.
 
     Args:
         selected: ``prompt``, ``image``, ``role``.
         n: number of prompts; fewer if there are fewer.
         seed: fixes which.
     """
-    rows = selected[selected["role"].isin((POSITIVE, NEGATIVE, SPARE))].sort_values(["prompt", "image"])
-    both = rows.groupby("prompt").filter(lambda pair: len(pair) == 2)
-    chosen = np.random.default_rng(seed).permutation(both["prompt"].unique())[:n]
-    return both[both["prompt"].isin(chosen)]
+    has_role = selected["role"].isin((POSITIVE, NEGATIVE, SPARE))
+    with_role = selected[has_role].sort_values(["prompt", "image"])
+    pairs = with_role.groupby("prompt").filter(lambda images: len(images) == 2)
+    rng = np.random.default_rng(seed)
+    prompts = rng.permutation(pairs["prompt"].unique())[:n]
+    return pairs[pairs["prompt"].isin(prompts)]
 
 
-def pair_grid(fig: Figure, pairs: pd.DataFrame, found: dict[str, np.ndarray], columns: int = 4) -> Figure:
-    """Draws positives over negatives, one pair per prompt.
+def pair_grid(
+    fig: Figure, pairs: pd.DataFrame, pictures: Mapping[str, np.ndarray], columns: int = 4
+) -> Figure:
+    """Draw positives over negatives, one pair per prompt.
 
     Args:
         fig: where to draw.
-        pairs: from ``pair_prompts``; ``hps`` besides.
-        found: image id to pixels.
+        pairs: from ``pair_prompts``, with ``hps``.
+        pictures: image id -> pixels.
         columns: pairs side by side.
     """
     prompts = sorted(_by_prompt(pairs).items())
     if not prompts:
-        fig.text(0.5, 0.5, "no prompt gave both a positive and a negative", ha="center")
+        say(fig, "no prompt gave both a positive and a negative")
         return fig
-    frame_legend(fig, pictures.POSITIVE, pictures.NEGATIVE, extra="one pair per prompt, chosen by seed")
+    extra = "one pair per prompt, chosen by seed"
+    frame_legend(fig, POSITIVE_FRAME, NEGATIVE_FRAME, extra=extra)
     lines = -(-len(prompts) // columns)
-    for line, block in enumerate(fig.subfigures(lines, 1, squeeze=False)[:, 0]):
-        axes = block.subplots(2, columns, squeeze=False)
-        for place, ax in enumerate(axes.flat):
-            ax.set_visible(line * columns + place % columns < len(prompts))
-        for pair, (prompt, rows) in zip(axes.T, prompts[line * columns:(line + 1) * columns], strict=False):
-            for row in rows:
-                ax = pair[int(row["role"] != POSITIVE)]
-                show(ax, found[row["image"]], _frame(row["role"]))
-                ax.set_xlabel(f"HPS {row['hps']:.2f}", fontsize=LABEL)
-            title = shortened(prompt, 24, 3)
-            pair[0].set_title(title, fontsize=LABEL, va="bottom", parse_math=False)
+    panels = fig.subfigures(lines, 1, squeeze=False)[:, 0]
+    for line, panel in enumerate(panels):
+        prompts_of_line = prompts[line * columns : (line + 1) * columns]
+        axes = panel.subplots(2, columns, squeeze=False)
+        for index in range(columns):
+            if index < len(prompts_of_line):
+                prompt, images = prompts_of_line[index]
+                _pair(axes[0, index], axes[1, index], prompt, images, pictures)
+            else:
+                axes[0, index].set_visible(False)
+                axes[1, index].set_visible(False)
     return fig
 
 
+def _pair(
+    above: Axes,
+    below: Axes,
+    prompt: str,
+    images: Sequence[Row],
+    pictures: Mapping[str, np.ndarray],
+) -> None:
+    """Draw the positive of a prompt above and the negative below, with the prompt on top."""
+    for image in images:
+        ax = above if image["role"] == POSITIVE else below
+        show(ax, pictures[image["image"]], _frame(image["role"]))
+        ax.set_xlabel(f"HPS {image['hps']:.2f}", fontsize=LABEL)
+    above.set_title(shortened(prompt, 24, 3), fontsize=LABEL, va="bottom", parse_math=False)
+
+
 def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
-    """Draws the share of flawed pictures with its 95 % interval, or says that there is none.
+    """Draw the share of flawed pictures with its 95 % interval, or say that there is none.
 
     Args:
         ax: where to draw.
-        rates: ``group``, ``rate``, ``low``, ``high``, ``n``, from ``selection.flaw_rates``; may be empty.
+        rates: ``group``, ``rate``, ``low``, ``high``, ``n``, from ``rule.flaw_rates``; may be
+            empty.
     """
     if rates.empty:
-        ax.text(0.5, 0.5, "not attempted: no judge was given", ha="center", transform=ax.transAxes)
+        words = "not attempted: no judge was given"
+        ax.text(0.5, 0.5, words, ha="center", transform=ax.transAxes)
         ax.set_axis_off()
         return ax
-    value, low, high = (100 * rates[c].to_numpy() for c in ("rate", "low", "high"))
-    colours = [{"positives": BLUE, "negatives": VERMILLION}.get(name, GREY) for name in rates["group"]]
-    names = [f"{name}\nn = {n:,}" for name, n in zip(rates["group"], rates["n"], strict=True)]
-    ax.bar(names, value, yerr=[value - low, high - value], color=colours, capsize=4, width=0.6)
-    for x, (v, h) in enumerate(zip(value, high, strict=True)):
-        ax.text(x, h + 1.5, f"{v:.1f} %", ha="center")
+    values, reach = percent(rates, "rate")
+    high = 100 * rates["high"].to_numpy()
+    colours = [COLOURS.get(group, GREY) for group in rates["group"]]
+    names = [f"{group}\nn = {n:,}" for group, n in zip(rates["group"], rates["n"], strict=True)]
+    ax.bar(names, values, yerr=reach, color=colours, capsize=4, width=0.6)
+    for x, (value, top) in enumerate(zip(values, high, strict=True)):
+        ax.text(x, top + 1.5, f"{value:.1f} %", ha="center")
     ax.set(ylabel="flawed by the judge, %", ylim=(0, min(112, high.max() + 12)))
     ax.grid(axis="x", visible=False)
     return ax
 
 
-def _by_prompt(table: pd.DataFrame) -> dict[str, list[dict]]:
+def _by_prompt(table: pd.DataFrame) -> dict[str, list[Row]]:
     """Return the rows of each prompt, in the table's order.
 
     pandas cannot group by a prompt that no file can hold, such as half of a surrogate pair.
     """
-    rows_of: dict[str, list[dict]] = {}
+    rows_of_prompt: dict[str, list[Row]] = {}
     for row in table.to_dict("records"):
-        rows_of.setdefault(row["prompt"], []).append(row)
-    return rows_of
+        rows_of_prompt.setdefault(row["prompt"], []).append(row)
+    return rows_of_prompt
 
 
-def _frame(role: str) -> str | None:
-    """Returns how a picture of that role is framed; negatives that are not kept look like those that are."""
-    return None if not role else pictures.POSITIVE if role == POSITIVE else pictures.NEGATIVE
+def _frame(role: str) -> Frame | None:
+    """Return the frame of a picture with a role; all negatives have the same, kept or not."""
+    if not role:
+        return None
+    return POSITIVE_FRAME if role == POSITIVE else NEGATIVE_FRAME

@@ -3,20 +3,20 @@
 from typing import Any
 
 import pandas as pd
-from matplotlib import cycler
 from matplotlib import pyplot as plt
 
 from alignsd.base.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 
 DARK_GREY = "#555555"  # for words that should not be the first thing a reader sees
 
+Look = dict[str, Any]  # keyword arguments or settings of matplotlib
 FONT = "DejaVu Sans"  # comes with matplotlib
 
-LOOK: dict[str, Any] = {
+LOOK: Look = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.labelsize": 10,
-    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK]),
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, VERMILLION, SKY, PURPLE, BLACK]),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 11,
@@ -43,5 +43,5 @@ LOOK: dict[str, Any] = {
 
 def use() -> None:
     """Set the look of all figures and tables that follow. A notebook calls this function once."""
-    plt.rcParams.update(LOOK)
+    plt.style.use(LOOK)
     pd.set_option("display.html.use_mathjax", False)  # dollar signs in a table are dollar signs

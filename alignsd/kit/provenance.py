@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from alignsd.base.errors import Problem
-from alignsd.base.paths import shown, user_path
+from alignsd.base.paths import SHIPPED, shown, user_path
 from alignsd.base.reading import is_foreign
 from alignsd.kit.notebook_files import read_cells
 from alignsd.kit.parameters import Value
 
 LOCATION = ("run", "device")  # parameters that say where a stage runs, not what the stage makes
-SHIPPED = "miniature/"  # begins the value of a parameter that names a shipped model
-SHIPPED_MODELS = Path(__file__).parents[1] / "miniature" / "weights"
+MINIATURE = "miniature/"  # begins the value of a parameter that names a shipped model
 KEY = "user.key"  # collecting writes the key beside an export
 PACKAGES = (
     "alignsd",
@@ -103,8 +102,8 @@ def own_inputs(settings: Mapping[str, Value]) -> dict[str, str]:
 
 
 def _outside_input(name: str, value: str) -> OutsideInput | None:
-    shipped = value.startswith(SHIPPED)
-    path = SHIPPED_MODELS / value.removeprefix(SHIPPED) if shipped else user_path(value)
+    shipped = value.startswith(MINIATURE)
+    path = SHIPPED / value.removeprefix(MINIATURE) if shipped else user_path(value)
     if os.path.isfile(path):
         return OutsideInput(Kind.FILE, name, _digits([_content(path, name)]))
     if not os.path.isdir(path):

@@ -193,9 +193,7 @@ class Stage:
         inputs = config_of(folder, run, self.name)["inputs"]
         rechecked = keys_of(self.rechecked)
         return all(
-            inputs.get(key) == digits
-            for key, digits in self.inputs.items()
-            if key not in rechecked
+            inputs.get(key) == digits for key, digits in self.inputs.items() if key not in rechecked
         )
 
     def recorded(self, stage: str, parameter: str, own: Value = "") -> Value:
@@ -256,9 +254,7 @@ class Stage:
         if not self.live:
             return
         changed = [
-            name
-            for name, value in self.settings.items()
-            if not _same(self.live.get(name), value)
+            name for name, value in self.settings.items() if not _same(self.live.get(name), value)
         ]
         if changed:
             raise Problem(

@@ -21,6 +21,8 @@ CLASSES = {name: len(values) for name, values in world.ATTRIBUTES.items()} | {
     "flaw": len(world.FLAWS)
 }
 
+WHOLE = world.FLAWS.index("none")
+
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -39,7 +41,7 @@ class Verdicts:
     @property
     def flawed(self) -> np.ndarray:
         """Return whether each picture has any flaw, ``(n,)`` bool."""
-        return self.flaw != world.FLAWS.index("none")
+        return self.flaw != WHOLE
 
     @property
     def flaw_names(self) -> list[str]:
@@ -82,7 +84,7 @@ class Judge(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
     @torch.no_grad()
-    def judge(self, pictures: Sequence[np.ndarray], batch: int = 256) -> Verdicts:
+    def judge(self, pictures: Sequence[np.ndarray] | np.ndarray, batch: int = 256) -> Verdicts:
         """Return the verdicts on pictures ``(64, 64, 3)``, uint8.
 
         Args:
@@ -95,14 +97,21 @@ class Judge(nn.Module):
         _check_size(pictures)
         outputs = []
         for start in range(0, len(pictures), batch):
-            outputs.append(self(to_tensor(np.stack(pictures[start : start + batch]))))
+            stacked = np.stack(list(pictures[start : start + batch]))
+            outputs.append(self(to_tensor(stacked)))
         joined = {name: torch.cat([output[name] for output in outputs]) for name in self.heads}
-        flaw = joined["flaw"].argmax(1).numpy()
-        attributes = {name: joined[name].argmax(1).numpy() for name in world.ATTRIBUTES}
-        return Verdicts(flaw, attributes, rating=joined["rating"][:, 0].numpy())
+        flaw = _classes(joined["flaw"])
+        attributes = {name: _classes(joined[name]) for name in world.ATTRIBUTES}
+        rating = joined["rating"][:, 0].numpy()
+        return Verdicts(flaw, attributes, rating)
 
 
-def _check_size(pictures: Sequence[np.ndarray]) -> None:
+def _classes(logits: Tensor) -> np.ndarray:
+    """Return the likeliest class ``(n,)`` by logits ``(n, classes)``."""
+    return logits.argmax(1).numpy()
+
+
+def _check_size(pictures: Sequence[np.ndarray] | np.ndarray) -> None:
     other_sizes = {picture.shape for picture in pictures} - {(SIZE, SIZE, 3)}
     if other_sizes:
         raise Problem(

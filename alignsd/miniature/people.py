@@ -13,8 +13,9 @@ import numpy as np
 from alignsd.miniature.judge import Judge
 from alignsd.paper import CHOSEN_POSITIONS
 
-# Utility that a flaw costs, that showing the prompt gains, and that a rating point gains.
-FLAW, MATCH, TASTE = 4.0, 1.5, 0.2
+FLAW = 4.0  # utility that a flaw costs
+MATCH = 1.5  # utility of showing the prompt
+TASTE = 0.2  # utility of a rating point
 CARELESS = 0.12  # share of clicks that mean nothing
 # How often each position is chosen; measured on the real test choices among four images only.
 POSITION = {4: CHOSEN_POSITIONS}
@@ -48,7 +49,13 @@ def careless(n: int) -> np.ndarray:
 
 
 def utilities(judge: Judge, pictures: Sequence[np.ndarray], prompts: list[str]) -> np.ndarray:
-    """Return what each picture ``(64, 64, 3)`` uint8 is worth to people for its prompt, ``(n,)``."""
+    """Return what each picture is worth to people for its prompt, ``(n,)``.
+
+    Args:
+        judge: with whose eyes the people see.
+        pictures: each ``(64, 64, 3)`` uint8.
+        prompts: what was asked for, a prompt per picture.
+    """
     seen = judge.judge(pictures)
     return MATCH * seen.matches(prompts) - FLAW * seen.flawed + TASTE * seen.rating
 

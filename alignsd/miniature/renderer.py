@@ -15,7 +15,9 @@ Angles = tuple[float, float]  # degrees of a limb's upper and lower half
 SIZE = 64
 SCALE = 4  # drawn four times larger and averaged down, for smooth edges
 OUTLINE = (25, 22, 30)
-SHOES, HAT, MOUTH = (70, 44, 30), (60, 30, 20), (150, 40, 40)
+SHOES = (70, 44, 30)
+HAT = (60, 30, 20)
+MOUTH = (150, 40, 40)
 SHIRT_COLOURS = {
     "red": (214, 40, 40),
     "blue": (38, 84, 214),
@@ -46,7 +48,8 @@ LEGS: dict[str, tuple[Angles, Angles]] = {
     "cheering": ((22, 16), (22, 16)),
     "running": ((62, 12), (34, 66)),
 }
-LEFT, RIGHT = -1, 1
+LEFT = -1
+RIGHT = 1
 HEADS = {  # places of the heads; a person without one of these flaws has one head
     "two heads": ((-7.5, 13.0), (7.5, 13.0)),
     "floating head": ((-13.0, 7.5),),
@@ -114,12 +117,14 @@ def draw(scene: Scene, flaw: str, look: Look, rng: np.random.Generator) -> np.nd
     Returns:
         RGB picture, ``(64, 64, 3)``, uint8.
     """
-    picture = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE))
+    side = SIZE * SCALE
+    picture = Image.new("RGB", (side, side))
     pen = ImageDraw.Draw(picture)
     _draw_background(pen, scene.background, rng)
     _draw_person(_Brush(pen, look), scene, flaw, rng)
     picture = picture.resize((SIZE, SIZE), Image.Resampling.BOX)
-    return np.asarray(ImageEnhance.Color(picture).enhance(look.saturation))
+    colours = ImageEnhance.Color(picture)
+    return np.asarray(colours.enhance(look.saturation))
 
 
 def _draw_background(pen: ImageDraw.ImageDraw, name: str, rng: np.random.Generator) -> None:
@@ -159,6 +164,12 @@ class _Brush:
         for end in (placed[0], placed[-1]):
             self._placed_disc(end, width / 2, colour)
 
+    def level_line(self, middle: Point, half: float, width: float, colour: Colour) -> None:
+        """Draw a level line that ends ``half`` to the left and to the right of its middle."""
+        x, y = middle
+        left, right = x - half, x + half
+        self.line([(left, y), (right, y)], width, colour)
+
     def disc(self, centre: Point, radius: float, colour: Colour) -> None:
         """Draw a disc."""
         self._placed_disc(self._placed(centre), radius * self.look.size, colour)
@@ -175,7 +186,8 @@ class _Brush:
     def _placed_disc(self, centre: Point, radius: float, colour: Colour) -> None:
         x, y = centre
         r = radius * SCALE
-        self.pen.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+        box = (x - r, y - r, x + r, y + r)
+        self.pen.ellipse(box, fill=colour)
 
 
 @dataclass(frozen=True)
@@ -191,12 +203,18 @@ class _Limb:
 
 
 def _draw_person(brush: _Brush, scene: Scene, flaw: str, rng: np.random.Generator) -> None:
-    shirt, skin = SHIRT_COLOURS[scene.shirt], SKINS[brush.look.skin]
-    trousers = TROUSERS[brush.look.trousers]
+    look = brush.look
+    shirt = SHIRT_COLOURS[scene.shirt]
+    skin = SKINS[look.skin]
+    trousers = TROUSERS[look.trousers]
     for angles, side in _legs(scene.pose, flaw, rng):
-        _draw_limb(brush, _Limb((side * 4.0, 39.0), angles, side, 9.5, trousers, SHOES))
+        hip = (side * 4.0, 39.0)
+        leg = _Limb(hip, angles, side, 9.5, trousers, SHOES)
+        _draw_limb(brush, leg)
     for angles, side in _arms(scene.pose, flaw, rng):
-        _draw_limb(brush, _Limb((side * 6.5, 24.5), angles, side, 8.2, shirt, skin))
+        shoulder = (side * 6.5, 24.5)
+        arm = _Limb(shoulder, angles, side, 8.2, shirt, skin)
+        _draw_limb(brush, arm)
     for width, colour in ((17.5, OUTLINE), (15.0, shirt)):
         brush.line([(0, 26.5), (0, 36.5)], width, colour)
     for centre in HEADS.get(flaw, ONE_HEAD):
@@ -206,20 +224,25 @@ def _draw_person(brush: _Brush, scene: Scene, flaw: str, rng: np.random.Generato
 def _legs(pose: str, flaw: str, rng: np.random.Generator) -> list[tuple[Angles, int]]:
     """Return the angles and the side of each leg."""
     left, right = LEGS[pose]
-    legs = [(_varied(left, 4, rng), LEFT), (_varied(right, 4, rng), RIGHT)]
+    left = _varied(left, 4, rng)
+    right = _varied(right, 4, rng)
+    legs = [(left, LEFT), (right, RIGHT)]
     if flaw == "missing leg":
         # Without its stretched front leg, running would read as another pose: the back leg goes.
         legs.pop(1 if pose == "running" else int(rng.integers(2)))
     if flaw == "extra leg":
         angles = (-20.0, -14.0) if pose == "running" else (56.0, 44.0)
-        legs.append((angles, _any_side(rng)))
+        side = _any_side(rng)
+        legs.append((angles, side))
     return legs
 
 
 def _arms(pose: str, flaw: str, rng: np.random.Generator) -> list[tuple[Angles, int]]:
     """Return the angles and the side of each arm."""
     left, right = ARMS[pose]
-    arms = [(_varied(left, 7, rng), LEFT), (_varied(right, 7, rng), RIGHT)]
+    left = _varied(left, 7, rng)
+    right = _varied(right, 7, rng)
+    arms = [(left, LEFT), (right, RIGHT)]
     if flaw == "missing arm":
         # Without its raised arm, waving would be standing: the other arm goes.
         arms.pop(0 if pose == "waving" else int(rng.integers(2)))
@@ -245,9 +268,9 @@ def _draw_limb(brush: _Brush, limb: _Limb) -> None:
     points = [limb.root]
     for angle in np.radians(limb.angles):
         x, y = points[-1]
-        x = x + limb.side * np.sin(angle) * limb.length
-        y = y + np.cos(angle) * limb.length
-        points.append((x, y))
+        outwards = limb.side * np.sin(angle) * limb.length
+        down = np.cos(angle) * limb.length
+        points.append((x + outwards, y + down))
     brush.line(points, 6.6, OUTLINE)
     brush.line(points, 4.6, limb.colour)
     brush.disc(points[-1], 2.7, limb.tip)
@@ -259,7 +282,7 @@ def _draw_head(brush: _Brush, centre: Point, skin: Colour, hat: bool) -> None:
     brush.disc(centre, 6.3, skin)
     for eye in (-2.3, 2.3):
         brush.disc((x + eye, y - 0.2), 1.1, OUTLINE)
-    brush.line([(x - 1.8, y + 3.2), (x + 1.8, y + 3.2)], 1.2, MOUTH)
+    brush.level_line((x, y + 3.2), 1.8, 1.2, MOUTH)
     if hat:
-        brush.line([(x - 7.0, y - 4.6), (x + 7.0, y - 4.6)], 3.0, HAT)
-        brush.line([(x - 2.2, y - 7.4), (x + 2.2, y - 7.4)], 6.4, HAT)
+        brush.level_line((x, y - 4.6), 7.0, 3.0, HAT)
+        brush.level_line((x, y - 7.4), 2.2, 6.4, HAT)

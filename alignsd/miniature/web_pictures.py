@@ -69,7 +69,7 @@ def write_regularization(folder: Path, seed: int, wanted: "Wanted") -> dict[str,
 
 @dataclass(frozen=True)
 class _Captioned:
-    """A picture of the web, ``(64, 64, 3)`` uint8, with its number, caption and predicted rating."""
+    """A picture of the web, ``(64, 64, 3)`` uint8, and its number, caption and rating."""
 
     number: int
     picture: np.ndarray
@@ -83,5 +83,6 @@ def _rated_high(seed: int, most: int, wanted: "Wanted") -> Iterator[_Captioned]:
     for start in range(first, first + most, CHUNK):
         web = make_web(CHUNK, WEB_SEED, FLAW_SHARE, first=start)
         ratings = wanted.rater.ratings(list(web.pictures))
-        for i in np.flatnonzero(ratings >= wanted.minimum_rating):
-            yield _Captioned(start + int(i), web.pictures[i], web.captions[i], float(ratings[i]))
+        for i in np.flatnonzero(ratings >= wanted.minimum_rating).tolist():
+            rating = float(ratings[i])
+            yield _Captioned(start + i, web.pictures[i], web.captions[i], rating)

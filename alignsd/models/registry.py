@@ -35,7 +35,7 @@ def resolve(name: str) -> str:
             found="no such name" if path is None else f"no file at {Path(*path.parts[-4:])}",
             cause="a misspelt name, or the weights were deleted",
             fix="git checkout alignsd/miniature/weights, "
-            "or python -m alignsd.miniature.pretraining.pretrain",
+            "or python -m alignsd.miniature.pretraining",
         )
     return str(path)
 

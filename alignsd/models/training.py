@@ -179,17 +179,12 @@ def train(
     changing = _changing(model)
     model, optimizer = accelerator.prepare(model, optimizer)
     average = EMAModel(trainable, decay=optimization.ema) if optimization.ema else None
-    losses: list[float] = []
-    if checkpointing is not None:
-        file, made_from = checkpointing.file, checkpointing.made_from
-        losses = restore(file, optimization.steps, changing, optimizer, average, made_from)
+    writer = _Writer(checkpointing, changing, optimizer, average)
+    losses = writer.losses_so_far(optimization.steps)
     yield from enumerate(list(losses))
     model.train()
-    pace = Pace(checkpointing.clock if checkpointing else time.monotonic)
     for step in range(len(losses), optimization.steps):
-        for group in optimizer.param_groups:
-            factor = optimization.schedule(step, optimization.steps)
-            group["lr"] = optimization.learning_rate * factor
+        _set_learning_rate(optimizer, optimization, step)
         optimizer.zero_grad()
         loss = loss_of_step(model, step)
         parts = _back_propagated(loss, accelerator, step, optimization.learning_rate)
@@ -201,16 +196,57 @@ def train(
         yield step, losses[-1]
         # After the yield: what the caller made of this step, such as a sample, exists wherever a
         # resumed training begins.
-        if checkpointing is None or not accelerator.is_main_process:
-            continue
-        is_last = step + 1 == optimization.steps
-        if is_last or _is_due(pace, checkpointing.every, step):
-            with pace.writing():
-                file, made_from = checkpointing.file, checkpointing.made_from
-                save(file, losses, changing, optimizer, average, made_from)
+        if accelerator.is_main_process:
+            writer.write_if_due(losses, is_last=step + 1 == optimization.steps)
     if average:
         average.copy_to(trainable)
     model.eval()
+
+
+class _Writer:
+    """Resume a training, and write its checkpoints when they are due."""
+
+    def __init__(
+        self,
+        checkpointing: Checkpointing | None,
+        changing: Mapping[str, Tensor],
+        optimizer: torch.optim.Optimizer,
+        average: EMAModel | None,
+    ) -> None:
+        self._checkpointing = checkpointing
+        self._changing = changing
+        self._optimizer = optimizer
+        self._average = average
+        self._pace = Pace(checkpointing.clock if checkpointing else time.monotonic)
+
+    def losses_so_far(self, steps: int) -> list[float]:
+        """Put the checkpoint's state in place, and return the losses of the steps so far."""
+        if self._checkpointing is None:
+            return []
+        file, made_from = self._checkpointing.file, self._checkpointing.made_from
+        return restore(file, steps, self._changing, self._optimizer, self._average, made_from)
+
+    def write_if_due(self, losses: list[float], is_last: bool) -> None:
+        """Write a checkpoint after the last step, and whenever a checkpoint is due."""
+        if self._checkpointing is None or not (is_last or self._is_due(len(losses))):
+            return
+        file, made_from = self._checkpointing.file, self._checkpointing.made_from
+        with self._pace.writing():
+            save(file, losses, self._changing, self._optimizer, self._average, made_from)
+
+    def _is_due(self, steps: int) -> bool:
+        every = self._checkpointing.every if self._checkpointing else None
+        if every is None:
+            return self._pace.is_due()
+        return steps % every == 0
+
+
+def _set_learning_rate(
+    optimizer: torch.optim.Optimizer, optimization: Optimization, step: int
+) -> None:
+    factor = optimization.schedule(step, optimization.steps)
+    for group in optimizer.param_groups:
+        group["lr"] = optimization.learning_rate * factor
 
 
 def _trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -228,12 +264,6 @@ def _changing(model: nn.Module) -> dict[str, Tensor]:
         for name, value in state.items()
         if not isinstance(value, nn.Parameter) or value.requires_grad
     }
-
-
-def _is_due(pace: Pace, every: int | None, step: int) -> bool:
-    if every is None:
-        return pace.is_due()
-    return (step + 1) % every == 0
 
 
 def _back_propagated(

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-import textwrap
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -17,12 +17,15 @@ from alignsd.base.commands import pasteable
 from alignsd.base.errors import Problem
 from alignsd.base.paths import SHIPPED, output, root
 from alignsd.base.reading import read_json, read_text
-from alignsd.kit.notebook_files import notebook_names, notebook_path, read_cells
+from alignsd.kit.notebook_files import notebook_names, notebook_path
 from alignsd.kit.presets import read_preset
 from alignsd.kit.provenance import file_sha256
 from alignsd.kit.records import expected_seconds
+from alignsd.planning.purposes import PURPOSES
 
 INSTALL = "pip install -r requirements.txt, or make demo, which makes an environment of its own"
+PIN = re.compile(r"(?m)^([\w.-]+)==([^\s;]+)")  # a line of requirements.txt
+NAME = re.compile(r"^[\w.-]+")  # begins a requirement in pyproject.toml
 OLDEST_PYTHON = (3, 11)
 
 
@@ -82,7 +85,7 @@ def require(checks: Sequence[Check]) -> None:
 
 
 def notebook_map(preset: str, run: str) -> list[tuple[str, str, str]]:
-    """Return ``(notebook, purpose, minutes:seconds)`` for each notebook, from the notebook itself.
+    """Return ``(notebook, purpose, minutes:seconds)`` for each notebook.
 
     The time is a measured one, or ``"-"`` if none is known.
     """
@@ -93,15 +96,8 @@ def notebook_map(preset: str, run: str) -> list[tuple[str, str, str]]:
         if name in seconds:
             minutes, rest = divmod(round(seconds[name]), 60)
             cost = f"{minutes}:{rest:02d}"
-        listed.append((name, _purpose(name), cost))
+        listed.append((name, PURPOSES.get(name, ""), cost))
     return listed
-
-
-def _purpose(notebook: str) -> str:
-    """Return the first words of a notebook on its purpose, or an empty text."""
-    prose = read_cells(notebook_path(notebook))[0]["source"]
-    match = re.search(r"\*\*Purpose\.\*\* (.*?)(?: Paper:|\n|$)", prose)
-    return textwrap.shorten(match[1], 96, placeholder=" ...") if match else ""
 
 
 def preset_table(preset: str) -> list[tuple[str, str, str]]:
@@ -123,13 +119,30 @@ def _python() -> Check:
 
 
 def _packages() -> list[Check]:
-    """Return one check for all packages that are as pinned, and one for each that is not."""
-    pinned = read_text(root() / "requirements.txt").split("# Theirs")[0]
-    versions = re.findall(r"(?m)^([\w.-]+)==([^\s;]+)", pinned)
-    checks = [_package(name, version) for name, version in versions]
+    """Return one check for all packages that are as pinned, and one for each that is not.
+
+    The packages are the project's direct dependencies.
+    """
+    direct = _direct_dependencies()
+    pins = PIN.findall(read_text(root() / "requirements.txt"))
+    checks = [_package(name, version) for name, version in pins if _canonical(name) in direct]
     wrong = [check for check in checks if check.state != "ok"]
     found = f"{len(checks) - len(wrong)} are"
     return [Check("packages", f"{len(checks)} as pinned", found, "ok"), *wrong]
+
+
+def _direct_dependencies() -> set[str]:
+    """Return the canonical names of the dependencies that pyproject.toml declares."""
+    project = tomllib.loads(read_text(root() / "pyproject.toml"))["project"]
+    requirements = list(project["dependencies"])
+    for extra in project["optional-dependencies"].values():
+        requirements += extra
+    return {_canonical(NAME.findall(requirement)[0]) for requirement in requirements}
+
+
+def _canonical(name: str) -> str:
+    """Return a package's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _package(name: str, pinned: str) -> Check:

@@ -78,7 +78,7 @@ BATCHES = {
     DENOISE: Batch("06", "batch"),
     DECODE: Batch("06", "batch"),
 }
-FIXED_BATCHES = {ENCODE: 32, FEATURES: 128}  # as encode_examples and fid.features have them
+FIXED_BATCHES = {ENCODE: 32, FEATURES: 128}  # as encode_examples and picture_features have them
 Tasks = Iterator[tuple[str, Callable[[], object]]]
 
 

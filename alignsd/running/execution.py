@@ -51,29 +51,29 @@ def execute(
     """
     notebook = read_notebook(source)
     require_loopback()
-    part = target.with_name(f".{target.stem}.running.{os.getpid()}.part.ipynb")
+    unfinished = target.with_name(f".{target.stem}.running.{os.getpid()}.part.ipynb")
     failed = target.with_suffix(".failed.ipynb")
     try:
         made(target.parent)
         with temporary_folder() as folder:
             kernel = Kernel(folder, environment or {})
             with handled(kernel.stop):
-                _run_cells(notebook, part, parameters, kernel)
-        publish(part, target)
+                _run_cells(notebook, unfinished, parameters, kernel)
+        publish(unfinished, target)
         failed.unlink(missing_ok=True)
     except Stopped as stopped:
-        raise Stopped(f"{stopped}\n{_keep(part, failed)}") from stopped.__cause__
+        raise Stopped(f"{stopped}\n{_keep(unfinished, failed)}") from stopped.__cause__
     except OSError as error:
         raise unwritable(target, error) from error
     finally:
         with suppress(OSError):
-            part.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
 
 
 def _run_cells(
-    notebook: nbformat.NotebookNode, part: Path, parameters: Mapping[str, Any], kernel: Kernel
+    notebook: nbformat.NotebookNode, unfinished: Path, parameters: Mapping[str, Any], kernel: Kernel
 ) -> None:
-    """Execute a notebook into the file ``part``.
+    """Execute a notebook into the file ``unfinished``.
 
     Raises:
         Stopped: if a cell raises or the kernel dies.
@@ -86,7 +86,7 @@ def _run_cells(
     # papermill's own error, a TimeoutError of a kernel that lives but does not answer, and a
     # RuntimeError of a kernel that died or did not start.
     failures = (papermill.PapermillExecutionError, TimeoutError, RuntimeError)
-    braces_doubled = re.sub(r"[{}]", r"\g<0>\g<0>", str(part))
+    braces_doubled = re.sub(r"[{}]", r"\g<0>\g<0>", str(unfinished))
     try:
         papermill.execute_notebook(
             notebook,
@@ -128,10 +128,10 @@ def _explained(error: Any, kernel: Kernel) -> Stopped | Problem:
     return Stopped(f"{error.ename} in cell {error.exec_count}: {error.evalue}")
 
 
-def _keep(part: Path, failed: Path) -> str:
+def _keep(unfinished: Path, failed: Path) -> str:
     """Keep the notebook so far, and return the line that says where."""
     try:
-        publish(part, failed)
+        publish(unfinished, failed)
     except (OSError, Problem) as error:
         return f"The notebook so far could not be kept: {str(error).splitlines()[0]}"
     return f"The notebook so far: {shown(failed)}"

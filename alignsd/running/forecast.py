@@ -51,7 +51,8 @@ class Forecast:
             return None
         whole = self._whole(name, seconds, bars)
         later = sum(expected[notebook] for notebook in rest[1:])
-        used, planned = self.used, self.planned
+        used = self.used
+        planned = self.planned
         if expected[name] >= SHORT:
             used += whole
             planned += expected[name]

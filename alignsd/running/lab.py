@@ -1,4 +1,4 @@
-"""Start JupyterLab on working copies of the notebooks, so that a session leaves the sources alone.
+"""Start JupyterLab on working copies of the notebooks, so that the sources stay as they are.
 
 The copies lie in ``lab/``, which git ignores, beside ``docs/`` and ``notebooks/``: a link leads
 to the same place from a copy as from its source. The copies write into a run of their own.
@@ -6,7 +6,6 @@ to the same place from a copy as from its source. The copies write into a run of
 
 import hashlib
 import importlib.util
-import itertools
 import json
 import os
 import re
@@ -26,14 +25,14 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import output, root, run_dir, shown
 from alignsd.base.reading import read_json
 from alignsd.kit.notebook_files import notebook_names, notebook_path, read_parameters
+from alignsd.running.kernels.environment import THREADS
 
 RUN = "lab"  # the run into which the working copies write
-PARENT = "mini"  # the run from which run lab reads what run lab has not made itself
+PARENT = "mini"  # the run whose stages run lab reads until run lab makes its own
 FIRST = "00_start_here"
 ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses one option under two names
 ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy was given
-SPINCOUNT = "1000"  # kernels of several notebooks share the cores; waiting threads soon sleep
-# Defaults of JupyterLab here; what a reader has chosen in JupyterLab's settings holds.
+# Defaults of JupyterLab here; the reader's own settings of JupyterLab come first.
 LAB_SETTINGS = {
     # A long line of code is wrapped where the window is narrow, so that no code is cut off.
     "@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": True}},
@@ -61,7 +60,7 @@ class OwnKernels(KernelSpecManager):
 
 @dataclass(frozen=True)
 class Copies:
-    """What was done with the working copies.
+    """What happened to the working copies.
 
     Attributes:
         made: names of the notebooks that were copied, or whose copy was renewed.
@@ -80,9 +79,9 @@ def folder() -> Path:
 
 
 def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
-    """Prepare the working copies, say what was done, and become JupyterLab.
+    """Prepare the working copies, print what happened to them, and become JupyterLab.
 
-    In a terminal of the JupyterLab that serves this repository only the copies are prepared.
+    In a terminal of the JupyterLab that serves this repository, only the copies are prepared.
 
     Args:
         fresh: numbers or names of the notebooks of which the reader wants a fresh copy.
@@ -108,7 +107,7 @@ def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
 
 
 def prepare(fresh: Sequence[str] = ()) -> Copies:
-    """Bring the working copies and the run that the copies write into up to date.
+    """Bring the working copies up to date, and the run into which the copies write.
 
     A copy that the reader has not edited follows its source. An edited copy stays, unless the
     reader asks for a fresh copy; then the old copy is renamed. Outputs are no edit.
@@ -178,20 +177,26 @@ def working_copy(name: str) -> dict[str, Any]:
 
 def set_aside(name: str) -> Path:
     """Rename the working copy of a notebook and return its new path; no file is replaced."""
-    places = (folder() / f"{name}-old{number}.ipynb" for number in itertools.count(1))
-    free = next(place for place in places if not place.exists())
-    return copy_path(name).rename(free)
+    number = 1
+    while _aside(name, number).exists():
+        number += 1
+    return copy_path(name).rename(_aside(name, number))
+
+
+def _aside(name: str, number: int) -> Path:
+    """Return where the old working copy of a notebook is kept."""
+    return folder() / f"{name}-old{number}.ipynb"
 
 
 def note_run() -> None:
-    """Note from which run the copies read what their own run lacks, unless that is noted."""
+    """Note the parent of the copies' run, whose stages the run reads, unless it has a parent."""
     noted = run_dir(RUN) / "run.json"
     if not noted.exists():
         write_json(noted, {"preset": "mini", "parent": PARENT})
 
 
 def report(copies: Copies) -> str:
-    """Return what was done with the working copies, in words."""
+    """Return what happened to the working copies, in words."""
     lines = [f"Working copies of the notebooks: {shown(folder())}/ (git ignores them)"]
     lines += [f"Set aside: {shown(path)}" for path in copies.aside]
     if copies.made:
@@ -207,7 +212,7 @@ def command(arguments: Sequence[str]) -> list[str]:
     """Return the command line that starts JupyterLab on the repository.
 
     Args:
-        arguments: of the reader; where the reader sets what the kit sets, the reader's value holds.
+        arguments: the reader's own options, which come before those of the kit.
     """
     options = {
         "--ServerApp.root_dir": str(root()),
@@ -218,9 +223,11 @@ def command(arguments: Sequence[str]) -> list[str]:
     }
     given = {argument.split("=")[0].replace(*ALIAS) for argument in arguments}
     line = [sys.executable, "-m", "jupyterlab"]
-    line += [f"{name}={value}" for name, value in options.items() if name not in given]
+    for name, value in options.items():
+        if name not in given:
+            line.append(f"{name}={value}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        line.append("--allow-root")  # containers and codespaces, where nobody else is there
+        line.append("--allow-root")  # in containers and codespaces, which have no other user
     return [*line, *arguments]
 
 
@@ -232,22 +239,24 @@ def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
     """
     own = dict(environment)
     own.pop(READER_FOLDER, None)  # the reader of the kernels' messages sits at a notebook
-    for name, place in (("ALIGNSD_ROOT", root), ("ALIGNSD_OUTPUT", output)):
+    for name, absolute in (("ALIGNSD_ROOT", root), ("ALIGNSD_OUTPUT", output)):
         if own.get(name):
-            own[name] = str(place())  # kernels and terminals start in other folders
-    folders = [*map(str, scripts()), *own.get("PATH", os.defpath).split(os.pathsep)]
-    own["PATH"] = os.pathsep.join(dict.fromkeys(folders))
-    own.setdefault("GOMP_SPINCOUNT", SPINCOUNT)
+            own[name] = str(absolute())  # kernels and terminals start in other folders
+    search_path = [str(scripts_folder) for scripts_folder in scripts()]
+    search_path += own.get("PATH", os.defpath).split(os.pathsep)
+    own["PATH"] = os.pathsep.join(dict.fromkeys(search_path))
+    for name, value in THREADS.items():
+        own.setdefault(name, value)  # kernels of several notebooks share the cores
     own["HOME"] = str(_home())
-    settings = _jupyter_settings()
-    own["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
-        [str(settings), *filter(None, [own.get("JUPYTER_CONFIG_PATH")])]
-    )
+    settings = [str(_jupyter_settings())]
+    if own.get("JUPYTER_CONFIG_PATH"):
+        settings.append(own["JUPYTER_CONFIG_PATH"])
+    own["JUPYTER_CONFIG_PATH"] = os.pathsep.join(settings)
     return own
 
 
 def _origins() -> dict[str, str]:
-    """Return the cells that each working copy was given, as far as that is known."""
+    """Return the fingerprint of the cells that each working copy was given, as far as known."""
     try:
         origins = read_json(folder() / ORIGINS)
     except Problem:  # nothing was copied yet, or the record is damaged: copies then count as edited
@@ -294,7 +303,7 @@ def _shell() -> str:
 
 
 def _home() -> Path:
-    """Return the reader's home, or a folder in its place where the reader has none to write to."""
+    """Return the reader's home, or another folder where the reader has no home to write to."""
     try:
         home = Path.home()
     except RuntimeError:  # a user without a name and without HOME
@@ -307,7 +316,7 @@ def _home() -> Path:
 
 
 def _jupyter_settings() -> Path:
-    """Return a folder of JupyterLab's settings that hold unless the reader has others."""
+    """Return a folder with settings of JupyterLab, after which the reader's own settings come."""
     settings = folder() / ".jupyter"
     write_json(settings / "labconfig" / "default_setting_overrides.json", LAB_SETTINGS)
     return settings

@@ -32,7 +32,7 @@ def publish(executed: Path, target: Path) -> None:
     """Move an executed notebook to its place in a run, without traces of the machine.
 
     Args:
-        executed: the notebook as papermill wrote it; nothing happens if there is none.
+        executed: the notebook as papermill wrote it; nothing happens if the file is missing.
         target: the executed copy. The copies beside it then link to this copy.
     """
     if not executed.exists():

@@ -81,7 +81,7 @@ def _carry_out(task: Task) -> dict[str, Any]:
 
 
 def _make_room(task: Task) -> None:
-    """Delete what an earlier attempt left and a new one must not find.
+    """Delete the files of an earlier attempt that the new attempt must not find.
 
     Raises:
         Problem: if another process has the stage open.
@@ -99,7 +99,7 @@ def _make_room(task: Task) -> None:
 
 
 def _execute(task: Task, bars: Path) -> None:
-    """Execute a task's notebook; the kernel tells in the file ``bars`` how far it is."""
+    """Execute a task's notebook; the kernel writes into the file ``bars`` how far its bars are."""
     from alignsd.running.execution import execute  # takes seconds: not for a plan
 
     source = notebook_path(task.name)

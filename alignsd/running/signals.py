@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: one exception for all three."""
+"""Ctrl-C, SIGTERM and SIGHUP: one exception for all three signals."""
 
 import signal
 import threading
@@ -15,14 +15,16 @@ class Interrupted(BaseException):
         number: the signal's number.
     """
 
-    def __init__(self, number: int):
+    def __init__(self, number: int) -> None:
         self.number = number
         super().__init__(f"stopped by {self.name}")
 
     @property
     def name(self) -> str:
         """Return what the reader calls the signal."""
-        return "Ctrl-C" if self.number == signal.SIGINT else signal.Signals(self.number).name
+        if self.number == signal.SIGINT:
+            return "Ctrl-C"
+        return signal.Signals(self.number).name
 
     @property
     def exit_code(self) -> int:
@@ -45,9 +47,9 @@ def handled(handler: Callable[[int, object], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    known = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     untouched = (signal.SIG_IGN, None)  # None: handled by another library, in C
-    numbers = [number for number in numbers if signal.getsignal(number) not in untouched]
+    numbers = [number for number in known if signal.getsignal(number) not in untouched]
     before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield

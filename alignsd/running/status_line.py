@@ -91,7 +91,7 @@ class StatusLine:
 
 
 def _aged(bar: Work, now: float) -> Work:
-    """Return how far a bar is if it went on at the same pace since it was last heard of."""
+    """Return how far a bar is now if the work went on at the same pace since the last report."""
     age = min(max(0.0, now - bar.at), bar.left)
     return Work(bar.what, bar.seconds + age, bar.fraction, bar.left - age, bar.at)
 
@@ -108,7 +108,7 @@ def _say(text: str, end: str = "\n") -> None:
 def _is_terminal() -> bool:
     try:
         return sys.stdout.isatty()
-    except (AttributeError, ValueError):  # no standard output, or a closed one
+    except (AttributeError, ValueError):  # standard output is missing or closed
         return False
 
 

@@ -216,7 +216,7 @@ def _is_finished(run: str, name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Planner:
-    """Decides for one notebook after the other whether a run executes the notebook.
+    """Decide for one notebook after the other whether a run executes the notebook.
 
     Attributes:
         preset: the preset that the values come from.
@@ -301,7 +301,7 @@ class _Planner:
         return self._look_at_finished(name, known)
 
     def _look_at_finished(self, name: str, known: Mapping[str, str]) -> Decision:
-        """Return the decision about a finished stage; ``known`` are the inputs it was made from."""
+        """Return the decision about a finished stage, which was made from the inputs ``known``."""
         source = notebook_path(name)
         record = read_record(self.run, name)
         if record is None or not (run_dir(self.run) / source.name).exists():

@@ -1,27 +1,43 @@
-"""Fine-tuning as on a GPU: frozen weights in bfloat16, trained ones in single precision; and at Stable Diffusion's own size."""
+"""Fine-tuning as on a GPU, with frozen weights in bfloat16, and at Stable Diffusion's own size."""
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
+from jaxtyping import Float, jaxtyped
 
 from alignsd.adapt import lora
+from alignsd.adapt.examples import Examples
 from alignsd.base.errors import Problem
 from alignsd.models.registry import training_precision
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 
 PROMPT = "a person in a red shirt standing on the beach"
-RECIPE = dict(identifier="Weird image. ", identifier_alone=0.5, steps=2, batch=4, micro_batch=2, learning_rate=1e-3,
-              schedule="constant", weight_decay=1e-2, snr_gamma=0.0, seed=0)
+RECIPE = lora.LoraRecipe(
+    identifier="Weird image. ",
+    identifier_alone=0.5,
+    steps=2,
+    batch=4,
+    micro_batch=2,
+    learning_rate=1e-3,
+    schedule="constant",
+    weight_decay=1e-2,
+    snr_gamma=0.0,
+    rank=4,
+    seed=0,
+)
 
 
 @pytest.fixture
 def examples():
-    """Four examples with latents of the miniature's size, as half precision leaves them on the disk."""
+    """Four examples with half-precision latents of the miniature's size."""
     moments = np.random.default_rng(0).random((4, 8, 16, 16)).astype(np.float16)
-    return lora.Examples([moments], np.arange(4), [PROMPT] * 4, np.array([True, False, True, False]))
+    negative = np.array([True, False, True, False])
+    return Examples([moments], np.arange(4), [PROMPT] * 4, negative)
 
 
 @pytest.fixture
@@ -34,32 +50,38 @@ def pipeline():
 
 def test_a_gpu_trains_in_bfloat16_if_it_has_it(monkeypatch):
     assert training_precision(torch.device("cpu")) == torch.float32
-    for able, precision in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, able=able: able)
-        assert training_precision(torch.device("cuda")) == precision
+    gpu = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert training_precision(gpu) == torch.bfloat16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert training_precision(gpu) == torch.float32
 
 
-def test_frozen_weights_in_bfloat16_train_matrices_in_single_precision(pipeline, examples, monkeypatch):
-    """If it failed, training on a GPU would lose its smallest gradients, or move what is to stay."""
+def test_frozen_weights_in_bfloat16_train_matrices_in_single_precision(
+    pipeline, examples, monkeypatch
+):
+    """If it failed, a training on a GPU would lose small gradients, or move frozen weights."""
     monkeypatch.setattr(lora, "training_precision", lambda device: torch.bfloat16)
     before = {name: value.detach().clone() for name, value in pipeline.unet.named_parameters()}
-    losses = [loss for _, loss in lora.finetune(pipeline, examples, **RECIPE)]
+    losses = [loss for _, loss in lora.finetune(pipeline, examples, RECIPE)]
     assert np.isfinite(losses).all() and len(losses) == 2
     for name, value in pipeline.unet.named_parameters():
         if "lora_" in name:
             assert value.dtype == torch.float32 and (value != before[name]).any(), name
         else:
-            assert value.dtype == torch.bfloat16 and torch.equal(value, before[name].bfloat16()), name
+            assert value.dtype == torch.bfloat16, name
+            assert torch.equal(value, before[name].bfloat16()), name
+    # Samples are drawn in the middle of a training.
     _, image = next(generate(pipeline, [Job("a", PROMPT, 1)], Drawing(2, 3.0)))
-    assert image.shape == (64, 64, 3) and image.std() > 0, "samples are drawn in the middle of a training"
+    assert image.shape == (64, 64, 3) and image.std() > 0
 
 
 def test_the_training_stays_on_the_device_asked_for(pipeline, examples, monkeypatch):
-    """If it failed, ``device="cpu"`` on a machine with a GPU would end in tensors on two devices."""
+    """If it failed, ``device="cpu"`` beside a GPU would end in tensors on two devices."""
     from accelerate import Accelerator
 
     monkeypatch.setattr(Accelerator, "device", property(lambda self: torch.device("meta")))
-    next(lora.finetune(pipeline, examples, **RECIPE))
+    next(lora.finetune(pipeline, examples, RECIPE))
     assert {value.device.type for value in pipeline.unet.parameters()} == {"cpu"}
 
 
@@ -69,75 +91,89 @@ import numpy as np, torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from alignsd.adapt import lora
+from alignsd.adapt.examples import Examples
 from alignsd.models import registry
 from alignsd.models.stable_diffusion import Drawing, Job, generate
 from alignsd.planning.throughput import UNET
 torch.manual_seed(0)
 torch.set_default_dtype(torch.bfloat16)
 unet = UNet2DConditionModel(**UNET | {"sample_size": 8})
-text = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=1, num_attention_heads=12, vocab_size=1000))
-vae = AutoencoderKL(block_out_channels=(32,) * 4, latent_channels=4, down_block_types=("DownEncoderBlock2D",) * 4,
-                    up_block_types=("UpDecoderBlock2D",) * 4)
+text = CLIPTextModel(CLIPTextConfig(
+    hidden_size=768, num_hidden_layers=1, num_attention_heads=12, vocab_size=1000))
+vae = AutoencoderKL(
+    block_out_channels=(32,) * 4, latent_channels=4,
+    down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4)
 torch.set_default_dtype(torch.float32)
-tokenizer = CLIPTokenizer.from_pretrained(registry.resolve("miniature/stable-diffusion") + "/tokenizer")
-pipeline = StableDiffusionPipeline(vae, text, tokenizer, unet, DDPMScheduler(), None, None, requires_safety_checker=False)
+folder = registry.resolve("miniature/stable-diffusion")
+tokenizer = CLIPTokenizer.from_pretrained(folder + "/tokenizer")
+pipeline = StableDiffusionPipeline(
+    vae, text, tokenizer, unet, DDPMScheduler(), None, None, requires_safety_checker=False)
 pipeline.set_progress_bar_config(disable=True)
 lora.training_precision = lambda device: torch.bfloat16
 lora.add_lora(unet, 32, 0)
 second = next(p for n, p in unet.named_parameters() if "lora_B" in n)
 first = next(iter(unet.parameters())).clone()
-examples = lora.Examples([np.random.default_rng(0).random((2, 8, 8, 8))], np.arange(2), ["a person", "a hat"], np.array([True, False]))
-((_, loss),) = lora.finetune(pipeline, examples, identifier="Weird image. ", identifier_alone=0.0, steps=1, batch=2, micro_batch=1,
-                             learning_rate=1e-2, schedule="constant", weight_decay=1e-2, snr_gamma=0.0, seed=0)
+moments = np.random.default_rng(0).random((2, 8, 8, 8))
+examples = Examples([moments], np.arange(2), ["a person", "a hat"], np.array([True, False]))
+recipe = lora.LoraRecipe(
+    identifier="Weird image. ", identifier_alone=0.0, steps=1, batch=2, micro_batch=1,
+    learning_rate=1e-2, schedule="constant", weight_decay=1e-2, snr_gamma=0.0, rank=32, seed=0)
+((_, loss),) = lora.finetune(pipeline, examples, recipe)
 ((_, image),) = generate(pipeline, [Job("a", "a person", 0, "Weird image. ")], Drawing(1, 7.5))
 still = bool((first == next(iter(unet.parameters()))).all())
-print(loss, float(second.abs().max() > 0 and second.dtype == torch.float32), float(still), image.shape[0],
-      resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+learned = bool(second.abs().max() > 0) and second.dtype == torch.float32
+gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+print(loss, float(learned), float(still), image.shape[0], gigabytes)
 """
 
 
 def test_a_training_step_and_a_sampling_step_of_stable_diffusion_s_own_size():
-    out = subprocess.run([sys.executable, "-c", FULL_SIZE], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", FULL_SIZE]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
     loss, learned, still, side, gigabytes = map(float, out.stdout.split())
     assert 0 < loss < float("inf") and learned and still and side == 64 and gigabytes < 6
 
 
+NAN, INFINITE = float("nan"), float("inf")
+
+
 @pytest.mark.parametrize("change", [
-    {"steps": 0}, {"steps": -1}, {"batch": 0}, {"micro_batch": 0}, {"learning_rate": -1.0}, {"learning_rate": float("nan")},
-    {"weight_decay": float("inf")}, {"snr_gamma": -1.0}, {"snr_gamma": float("nan")}, {"identifier_alone": -0.1},
-    {"identifier_alone": 1.5}, {"identifier_alone": float("nan")}, {"seed": -1}, {"seed": 2**32}, {"schedule": "linear"},
-    {"identifier": "\ud800"}], ids=ascii)
+    {"steps": 0}, {"steps": -1}, {"batch": 0}, {"micro_batch": 0}, {"rank": 0},
+    {"learning_rate": -1.0}, {"learning_rate": NAN}, {"weight_decay": INFINITE},
+    {"snr_gamma": -1.0}, {"snr_gamma": NAN},
+    {"identifier_alone": -0.1}, {"identifier_alone": 1.5}, {"identifier_alone": NAN},
+    {"seed": -1}, {"seed": 2**32}, {"schedule": "linear"}, {"identifier": "\ud800"},
+], ids=ascii)
 def test_settings_out_of_their_range_are_named(change):
     (name,) = change
-    lora.check_settings(**RECIPE)
     with pytest.raises(Problem, match=name):
-        next(lora.finetune(None, None, **RECIPE | change))
+        replace(RECIPE, **change)
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "text", "pickled", "one picture", "whole numbers", "archive", "odd channels"])
-def test_damaged_latents_are_named(tmp_path, damage):
-    path = tmp_path / "00000.npy"
-    good = np.zeros((2, 8, 16, 16), np.float32)
-    arrays = {"one picture": good[:1], "whole numbers": good.astype(int), "odd channels": good[:, :7]}
-    np.save(path, arrays.get(damage, good))
-    if damage == "pickled":
-        np.save(path, np.array([{}, {}], dtype=object))
-    elif damage == "archive":
-        np.savez(tmp_path / "a.npz", good)
-        (tmp_path / "a.npz").replace(path)
-    elif damage in ("empty", "cut", "text"):
-        path.write_bytes({"empty": b"", "cut": path.read_bytes()[:500], "text": b"<html>" * 99}[damage])
-    with pytest.raises(Problem, match="(?s)latents 00000.npy.*delete"):
-        lora._read_latents(path, 2)
+@jaxtyped(typechecker=None)
+def test_a_batch_has_a_caption_and_moments_per_example(examples):
+    index = np.array([3, 0, 0])
+    captions = lora.captions_of(examples, index, RECIPE, np.random.default_rng(0))
+    moments = examples.moments(index)
+    assert isinstance(moments, Float[torch.Tensor, "batch=3 moments height width"])
+    assert len(captions) == len(moments)
+    mean, std = moments.chunk(2, dim=1)
+    assert isinstance(mean, Float[torch.Tensor, "batch channels height width"])
+    assert isinstance(std, Float[torch.Tensor, "batch channels height width"])
+    times = torch.tensor([0, 500, 999])
+    weight = lora.snr_weight(DDPMScheduler(), times, gamma=1.0)
+    assert isinstance(weight, Float[torch.Tensor, " batch"])
 
 
-def test_latents_that_are_not_finite_are_no_matter_of_the_learning_rate(pipeline, examples):
-    examples.files[0][:] = np.nan
-    with pytest.raises(Problem, match="latents of a picture are no finite"):
-        next(lora.finetune(pipeline, examples, **RECIPE))
+def test_no_examples_are_named(pipeline, examples):
+    with pytest.raises(Problem, match="no examples to train on"):
+        next(lora.finetune(pipeline, examples.take(0, 0), RECIPE))
 
 
-@pytest.mark.parametrize("size", [-1, 0, 1, 7, 1_000_000])
-def test_a_resolution_out_of_its_range_is_told(pipeline, tmp_path, size):
-    with pytest.raises(Problem, match="resolution is"):
-        lora.encode_examples(pipeline, None, size, 0, tmp_path)
+def test_time_steps_are_weighted_by_their_signal_to_noise_ratio():
+    schedule, times = DDPMScheduler(), torch.tensor([0, 500, 999])
+    signal = schedule.alphas_cumprod[times]
+    ratio = signal / (1 - signal)
+    expected = torch.minimum(ratio, torch.tensor(1.0)) / ratio
+    assert lora.snr_weight(schedule, times, gamma=1.0).tolist() == pytest.approx(expected.tolist())
+    assert lora.snr_weight(schedule, times, gamma=0.0).tolist() == [1, 1, 1]

@@ -1,4 +1,4 @@
-"""Webdataset shards as img2dataset writes them become an imagefolder, and what is missing is counted."""
+"""Webdataset shards of img2dataset become an imagefolder; what is missing is counted."""
 
 import io
 import json
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alignsd.adapt.regularization import regularization_pictures
+from alignsd import sources
+from alignsd.adapt.regularization import Rater, Wanted, regularization_pictures
 from alignsd.adapt.webshards import unpack_shards
 from alignsd.base.errors import Problem
 from alignsd.select import imagefolder
@@ -22,31 +23,56 @@ def jpeg(value):
 
 @pytest.fixture
 def shards(tmp_path):
-    """Two shards: four good pictures, a damaged one, one without caption, one caption alone, three dead links."""
+    """Two shards: four good pictures, and what img2dataset leaves behind of others.
+
+    A damaged picture, a picture without caption, a caption without picture, three dead links.
+    """
     folder = tmp_path / "laion"
     folder.mkdir()
-    samples = {"00000": {"000000000": ("a cat", jpeg(10)), "000000001": ("a dog é", jpeg(20)), "000000002": ("cut", jpeg(30)[:200])},
-               "00001": {"000010000": ("a house", jpeg(40)), "000010001": (None, jpeg(50)), "000010002": ("gone", None),
-                         "000010003": ("a tree", jpeg(60))}}
-    for shard, rows in samples.items():
-        with tarfile.open(folder / f"{shard}.tar", "w") as archive:
-            for key, (caption, picture) in rows.items():
-                for suffix, content in (("jpg", picture), ("json", b"{}"), ("txt", caption and caption.encode())):
-                    if content is not None:
-                        member = tarfile.TarInfo(f"{key}.{suffix}")
-                        member.size = len(content)
-                        archive.addfile(member, io.BytesIO(content))
-    (folder / "00000_stats.json").write_text(json.dumps({"count": 6, "successes": 3, "failed_to_download": 3, "failed_to_resize": 0}))
+    write_shard(folder / "00000.tar", {
+        "000000000": ("a cat", jpeg(10)),
+        "000000001": ("a dog é", jpeg(20)),
+        "000000002": ("cut", jpeg(30)[:200]),
+    })
+    write_shard(folder / "00001.tar", {
+        "000010000": ("a house", jpeg(40)),
+        "000010001": (None, jpeg(50)),
+        "000010002": ("gone", None),
+        "000010003": ("a tree", jpeg(60)),
+    })
+    stats = {"count": 6, "successes": 3, "failed_to_download": 3, "failed_to_resize": 0}
+    (folder / "00000_stats.json").write_text(json.dumps(stats))
     return folder
 
 
-EXPECTED = {"unpacked": 5, "dead link": 3, "picture without caption": 1, "caption without picture": 1}
+def write_shard(path, samples):
+    """Write a shard of ``key -> (caption, picture)``; None is left out."""
+    with tarfile.open(path, "w") as archive:
+        for key, (caption, picture) in samples.items():
+            encoded = None if caption is None else caption.encode()
+            for suffix, content in (("jpg", picture), ("json", b"{}"), ("txt", encoded)):
+                if content is not None:
+                    add(archive, f"{key}.{suffix}", content)
+
+
+def add(archive, name, content):
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
+
+
+EXPECTED = {
+    "unpacked": 5,
+    "dead link": 3,
+    "picture without caption": 1,
+    "caption without picture": 1,
+}
 
 
 def test_pictures_captions_and_losses(shards, tmp_path):
     assert unpack_shards(shards, tmp_path / "out") == EXPECTED
     with pytest.warns(UserWarning, match="1 x picture is damaged"):
-        table = imagefolder.read_table(tmp_path / "out")
+        table = imagefolder.read_imagefolder(tmp_path / "out")
     assert list(table["text"]) == ["a cat", "a dog é", "a house", "a tree"]
     assert (tmp_path / "out" / table["file_name"][0]).read_bytes() == jpeg(10)
 
@@ -69,20 +95,28 @@ def test_a_stopped_unpacking_goes_on_and_ends_the_same(shards, tmp_path):
     assert unpack_shards(shards, tmp_path / "out") == EXPECTED
 
 
-def test_notebook_05_takes_shards_and_says_what_is_missing(shards, tmp_path):
+def test_regularization_takes_shards_and_says_what_is_missing(shards, tmp_path):
+    wanted = Wanted(4, rater=Rater(aesthetic=""))
     with pytest.warns(UserWarning, match="5 pictures unpacked; left out: 3 x dead link"):
-        rows, left = regularization_pictures(str(shards), 4, tmp_path / "own", 0, aesthetic="")
+        folder = sources.regularization(str(shards), tmp_path / "own", 0, wanted)
+    rows, left = regularization_pictures(folder, wanted)
     assert len(rows) == 4 and left == {"picture is damaged": 1}
 
 
 @pytest.mark.parametrize(("described", "rating"), [
-    (b'{"AESTHETIC_SCORE": 6.75}', 6.75), (b'{"aesthetic": 7}', 7), (b'{"rating": 6.5, "aesthetic": 9}', 6.5),
-    (b'{"aesthetic": null}', None), (b'{"aesthetic": NaN}', None), (b'{"aesthetic": "7"}', None), (b'[]', None), (b'{', None)])
+    (b'{"AESTHETIC_SCORE": 6.75}', 6.75),
+    (b'{"aesthetic": 7}', 7),
+    (b'{"rating": 6.5, "aesthetic": 9}', 6.5),
+    (b'{"aesthetic": null}', None),
+    (b'{"aesthetic": NaN}', None),
+    (b'{"aesthetic": "7"}', None),
+    (b"[]", None),
+    (b"{", None),
+])
 def test_a_rating_in_a_picture_s_json_is_kept(tmp_path, described, rating):
     with tarfile.open(tmp_path / "00000.tar", "w") as archive:
-        for name, content in (("0.jpg", jpeg(10)), ("0.json", described), ("0.txt", b"a cat")):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+        add(archive, "0.jpg", jpeg(10))
+        add(archive, "0.json", described)
+        add(archive, "0.txt", b"a cat")
     unpack_shards(tmp_path, tmp_path / "out")
-    assert imagefolder.read_table(tmp_path / "out").iloc[0].get("rating") == rating
+    assert imagefolder.read_imagefolder(tmp_path / "out").iloc[0].get("rating") == rating

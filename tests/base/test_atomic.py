@@ -145,8 +145,14 @@ def dead() -> int:
 
 
 def test_temporary_files_of_dead_processes_are_swept(tmp_path, dead):
-    names = [f".part-000003.{dead}.part.zip", f"deep/er/.a b.{dead}.part.png",
-             f".no_suffix.{dead}.part", f".x.y.{dead}.part.tar.gz", f".huge.{10**30}.part.txt", f".line\nbreak.{dead}.part.txt"]
+    names = [
+        f".part-000003.{dead}.part.zip",
+        f"deep/er/.a b.{dead}.part.png",
+        f".no_suffix.{dead}.part",
+        f".x.y.{dead}.part.tar.gz",
+        f".huge.{10**30}.part.txt",
+        f".line\nbreak.{dead}.part.txt",
+    ]
     kept = [f".living.{os.getpid()}.part.zip", "part-000003.zip", f"visible.{dead}.part.zip",
             ".hidden", f".a.{dead}.parts.zip", ".a.part.zip", f".a.{dead}x.part.zip", "deep/b.txt"]
     for name in names + kept:

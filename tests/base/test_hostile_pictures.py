@@ -181,9 +181,12 @@ def test_the_longest_name_that_a_disk_takes_is_written(tmp_path):
 def test_a_picture_one_pixel_wide_is_cropped_without_being_blown_up(monkeypatch, shape, size):
     asked = []
     scaled = examples._scaled
-    monkeypatch.setattr(
-        examples, "_scaled", lambda image, new, box=None: asked.append(new) or scaled(image, new, box)
-    )
+
+    def noted(image, new, box=None):
+        asked.append(new)
+        return scaled(image, new, box)
+
+    monkeypatch.setattr(examples, "_scaled", noted)
     picture = np.full((*shape, 3), 7, np.uint8)
     square = examples.crop(picture, size, np.random.default_rng(0))
     assert square.shape == (size, size, 3) and (square == 7).all()

@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+from jaxtyping import UInt8
 from PIL import Image
 
 from alignsd.base import images
@@ -26,19 +27,26 @@ def noise(kind: str) -> bytes:
 
 def test_png_is_exact_and_leaves_no_other_file(tmp_path):
     save_png(tmp_path / "new" / "a.png", RAMP)
-    assert np.array_equal(read_image(tmp_path / "new" / "a.png"), RAMP)
+    pixels = read_image(tmp_path / "new" / "a.png")
+    assert isinstance(pixels, UInt8[np.ndarray, "height width 3"])
+    assert np.array_equal(pixels, RAMP)
     assert np.array_equal(read_image((tmp_path / "new" / "a.png").read_bytes()), RAMP)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
 
 
 def test_jpeg_keeps_sharp_colours(tmp_path):
     stripes = np.zeros((16, 16, 3), dtype=np.uint8)
-    stripes[:, ::2, 0], stripes[:, 1::2, 2] = 255, 255  # red and blue columns: half-resolution colour would mix them
+    # Red and blue columns: colour of half the resolution would mix them.
+    stripes[:, ::2, 0] = 255
+    stripes[:, 1::2, 2] = 255
     save_jpeg(tmp_path / "a.jpg", stripes)
     assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - stripes).max() < 12
 
 
-@pytest.mark.parametrize("bad", [RAMP.astype(float), RAMP[..., 0], np.zeros((3, 5, 7), dtype=np.uint8)])
+CHANNELS_FIRST = np.zeros((3, 5, 7), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("bad", [RAMP.astype(float), RAMP[..., 0], CHANNELS_FIRST])
 def test_only_rgb_bytes_are_written(tmp_path, bad):
     with pytest.raises(ValueError, match="uint8"):
         save_png(tmp_path / "a.png", bad)
@@ -81,8 +89,14 @@ def test_reasons(tmp_path, monkeypatch):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "page.png").write_text("<html>404</html>")
     (tmp_path / "moving.gif").write_bytes(encoded(Image.new("RGB", (2, 2)), "GIF"))
-    reasons = {"gone.png": images.MISSING, ".": images.MISSING, "a\0b": images.MISSING, "empty.png": images.EMPTY,
-               "page.png": images.FOREIGN, "moving.gif": images.FOREIGN}
+    reasons = {
+        "gone.png": images.MISSING,
+        ".": images.MISSING,
+        "a\0b": images.MISSING,
+        "empty.png": images.EMPTY,
+        "page.png": images.FOREIGN,
+        "moving.gif": images.FOREIGN,
+    }
     for name, reason in reasons.items():
         with pytest.raises(BadImage) as caught:
             read_image(tmp_path / name)

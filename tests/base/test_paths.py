@@ -44,8 +44,8 @@ def test_without_notebooks_the_message_tells_how_to_install(monkeypatch, tmp_pat
 
 
 @pytest.mark.parametrize("where", [".", "notebooks", "elsewhere"])
-def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebook, monkeypatch, where):
-    """If it failed, JupyterLab, whose kernels start in notebooks/, would not find what ``alignsd run`` finds."""
+def test_a_parameter_means_the_same_file_in_each_folder(kit, notebook, monkeypatch, where):
+    """JupyterLab's kernels start in notebooks/, and those of ``alignsd run`` in the repository."""
     notebook("01_first", "seed = 0  # seed")
     (kit / "elsewhere").mkdir()
     own = kit / "data"
@@ -55,20 +55,23 @@ def test_a_parameter_means_the_same_file_wherever_the_kernel_started(kit, notebo
     for name in ("a.png", "b.png"):
         save_png(own / name, np.zeros((8, 8, 3), np.uint8))
     monkeypatch.chdir(kit / where)
-    assert paths.user_path("data/a") == own / "a" and paths.user_path("/a") == Path("/a")
+    assert paths.user_path("data/a") == own / "a"
+    assert paths.user_path("/a") == Path("/a")
     stage = begin("01_first", {"run": "mini", "seed": 0})
     assert stage.input("00_none", instead="data") == own
-    assert sources.prompts("data/names.txt", 2, seed=0) == ["one", "two"]
-    assert privacy.read_names("data/names.txt") == ["one", "two"]
+    names = "data/names.txt"
+    assert sources.prompts(names, 2, seed=0) == ["one", "two"]
+    assert privacy.read_names(names) == ["one", "two"]
     assert exports.export_files("data/channel.json") == [own / "channel.json"]
     assert diffusiondb.parts_folder("data") == own
     assert sources.regularization("data", own, 0, Wanted(1)) == own
     pictures, _ = sources.fid_reference("data", [], seed=0)
     assert len(list(pictures)) == 2
-    assert registry.resolve("data/names.txt") == str(own / "names.txt") and registry.resolve("ViT-L-14") == "ViT-L-14"
-    assert file_sha256("data/names.txt") == file_sha256(own / "names.txt")
+    assert registry.resolve(names) == str(own / "names.txt")
+    assert registry.resolve("ViT-L-14") == "ViT-L-14"
+    assert file_sha256(names) == file_sha256(own / "names.txt")
     with pytest.raises(Problem, match="(?s)names.txt cannot be read as weights"):
-        clip.load_clip("miniature/clip", weights="data/names.txt", device="cpu")
+        clip.load_clip("miniature/clip", weights=names, device="cpu")
 
 
 def test_a_home_folder_is_known_or_said_to_be_missing(kit, monkeypatch, tmp_path):

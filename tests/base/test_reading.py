@@ -21,10 +21,16 @@ def test_only_line_ends_end_a_line(tmp_path):
     assert reading.read_lines(tmp_path / "a.txt") == ["a cat\u2028b\x0bc", "d"]
 
 
-@pytest.mark.parametrize(("encoding", "named"), [
-    ("utf-16", "UTF-16"), ("utf-16-le", "UTF-16LE"), ("utf-16-be", "UTF-16BE"), ("utf-32", "UTF-32"),
-    ("cp1252", "WINDOWS-1252"),
-])
+ENCODINGS = {
+    "utf-16": "UTF-16",
+    "utf-16-le": "UTF-16LE",
+    "utf-16-be": "UTF-16BE",
+    "utf-32": "UTF-32",
+    "cp1252": "WINDOWS-1252",
+}
+
+
+@pytest.mark.parametrize(("encoding", "named"), ENCODINGS.items())
 def test_another_encoding_is_named(tmp_path, encoding, named):
     (tmp_path / "a.txt").write_bytes("caf\xe9 au lait\n".encode(encoding))
     with pytest.raises(Problem, match=f"(?s)UTF-8.*{named}"):
@@ -37,10 +43,18 @@ def test_bytes_that_are_no_text(tmp_path):
         reading.read_text(tmp_path / "a.txt")
 
 
-@pytest.mark.parametrize(("text", "words"), [
-    ("", "empty"), ("<html></html>", "web page"), ("version https://git-lfs.github.com/spec/v1", "LFS"),
-    ("[" * 100_000, "deep"), ("1" * 5000, "digits"), ('{"a": 1', "cut off"), ("<<<<<<< HEAD\n{}", "merge"),
-])
+DAMAGED = {
+    "": "empty",
+    "<html></html>": "web page",
+    "version https://git-lfs.github.com/spec/v1": "LFS",
+    "[" * 100_000: "deep",
+    "1" * 5000: "digits",
+    '{"a": 1': "cut off",
+    "<<<<<<< HEAD\n{}": "merge",
+}
+
+
+@pytest.mark.parametrize(("text", "words"), DAMAGED.items(), ids=DAMAGED.values())
 def test_damaged_json_names_its_cause(tmp_path, text, words):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(Problem, match=words):
@@ -49,10 +63,11 @@ def test_damaged_json_names_its_cause(tmp_path, text, words):
 
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path, words in ((tmp_path, "folder"), (tmp_path / "pipe", "pipe"), (tmp_path / "none", "no such"),
-                        (tmp_path / ("x" * 5000), "long"), (tmp_path / "a\0b", "null")):
+    messages = {".": "folder", "pipe": "pipe", "none": "no such", "a\0b": "null"}
+    messages["x" * 5000] = "long"
+    for name, words in messages.items():
         with pytest.raises(Problem, match=words):
-            reading.read_bytes(path)
+            reading.read_bytes(tmp_path / name)
 
 
 def test_too_large_a_file_is_refused_unread(tmp_path):
@@ -63,7 +78,9 @@ def test_too_large_a_file_is_refused_unread(tmp_path):
 
 
 def test_listing_skips_what_systems_put_there_and_counts_naturally(tmp_path):
-    for name in ("p10.json", "p2.json", "p1.JSON", "._p1.json", ".p3.json", "Thumbs.db", "__MACOSX/p4.json", "deep/p5.json"):
+    ours = ("p10.json", "p2.json", "p1.JSON", "deep/p5.json")
+    foreign = ("._p1.json", ".p3.json", "Thumbs.db", "__MACOSX/p4.json")
+    for name in ours + foreign:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     (tmp_path / "p6.json").mkdir()

@@ -9,8 +9,7 @@ import pytest
 from alignsd.base import images
 from alignsd.base.errors import Problem
 from alignsd.base.images import read_image, save_png
-from alignsd.base.intervals import wilson
-from alignsd.collect import hpd, hpd_checks, privacy
+from alignsd.collect import hpd, hpd_checks
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import File
 
@@ -29,9 +28,16 @@ def choice(tmp_path, name, prompt="a cat", urls=None, chosen=0):
 
 def rows(prompts):
     n = len(prompts)
-    return pd.DataFrame({"human_preference": [i % 2 for i in range(n)], "prompt": prompts, "id": range(n),
-                         "file_path": [[hpd.image_path(i, 0), hpd.image_path(i, 1)] for i in range(n)],
-                         "user_hash": ["0" * 64] * n, "contain_name": [False] * n})
+    return pd.DataFrame(
+        {
+            "human_preference": [i % 2 for i in range(n)],
+            "prompt": prompts,
+            "id": range(n),
+            "file_path": [[hpd.image_path(i, 0), hpd.image_path(i, 1)] for i in range(n)],
+            "user_hash": ["0" * 64] * n,
+            "contain_name": [False] * n,
+        }
+    )
 
 
 @pytest.fixture
@@ -49,24 +55,45 @@ def test_pictures_are_copied_and_bad_choices_are_left_out_whole(tmp_path):
     gone = choice(tmp_path, "m", urls=["media/g0.png", "media/gone.png"])
     (tmp_path / "media" / "cut.png").write_bytes((tmp_path / "media" / "g0.png").read_bytes()[:50])
     cut = choice(tmp_path, "c", urls=["media/g0.png", "media/cut.png"])
-    table, origin, left = hpd.write_pictures([good, gone, cut, late], tmp_path / "hpd", names=["ada"])
+    table, origin, left = hpd.write_pictures(
+        [good, gone, cut, late], tmp_path / "hpd", names=["ada"]
+    )
     assert left == {images.MISSING: 1, images.DAMAGED: 1}
     assert list(table) == list(hpd.KEYS) and table["id"].tolist() == [0, 3]
-    assert table["human_preference"].tolist() == [1, 0] and table["contain_name"].tolist() == [False, True]
-    assert origin.to_dict("records")[1] == {"id": 3, "message_id": "answer l", "file_names": ["l0.png", "l1.png"]}
+    assert table["human_preference"].tolist() == [1, 0] and table["contain_name"].tolist() == [
+        False,
+        True,
+    ]
+    assert origin.to_dict("records")[1] == {
+        "id": 3,
+        "message_id": "answer l",
+        "file_names": ["l0.png", "l1.png"],
+    }
     written = sorted(path.name for path in (tmp_path / "hpd" / "preference_images").iterdir())
     assert written == ["0_0.jpg", "0_1.jpg", "3_0.jpg", "3_1.jpg"]
-    assert np.abs(read_image(tmp_path / "hpd" / "preference_images" / "3_1.jpg").astype(int) - 50).max() <= 2
+    assert (
+        np.abs(
+            read_image(tmp_path / "hpd" / "preference_images" / "3_1.jpg").astype(int) - 50
+        ).max()
+        <= 2
+    )
 
 
-@pytest.mark.parametrize("url", ["ftp://example/a.png", "../media/g0.png", "/media/g0.png", "C:\\a.png", "..\\g0.png", ""])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://example/a.png", "../media/g0.png", "/media/g0.png", "C:\\a.png", "..\\g0.png", ""],
+)
 def test_places_outside_the_export_are_not_followed(tmp_path, url):
-    _, _, left = hpd.write_pictures([choice(tmp_path, "g", urls=["media/g0.png", url])], tmp_path / "hpd")
+    _, _, left = hpd.write_pictures(
+        [choice(tmp_path, "g", urls=["media/g0.png", url])], tmp_path / "hpd"
+    )
     assert left == {images.MISSING: 1}
 
 
 def test_exports_made_on_windows(tmp_path):
-    table, _, left = hpd.write_pictures([choice(tmp_path, "g", urls=["media\\g0.png", "media\\g1.png"])], tmp_path / "hpd")
+    table, _, left = hpd.write_pictures(
+        [choice(tmp_path, "g", urls=["media\\g0.png", "media\\g1.png"])], tmp_path / "hpd"
+    )
     assert len(table) == 1 and not left
 
 
@@ -77,19 +104,36 @@ def test_no_choices_give_empty_tables(tmp_path):
 
 def test_written_as_released_and_read_back(folder):
     records = json.loads((folder / "preference_train.json").read_text())
-    assert records[1] == {"human_preference": 1, "prompt": "a dog", "id": 1, "user_hash": "0" * 64, "contain_name": False,
-                          "file_path": ["preference_images/1_0.jpg", "preference_images/1_1.jpg"]}
+    assert records[1] == {
+        "human_preference": 1,
+        "prompt": "a dog",
+        "id": 1,
+        "user_hash": "0" * 64,
+        "contain_name": False,
+        "file_path": ["preference_images/1_0.jpg", "preference_images/1_1.jpg"],
+    }
     assert hpd.read_choices(folder, "train").to_dict("records") == records
 
 
 FAULTS = {
-    "human_preference": [2, -1, "0", True, 0.0, None], "prompt": ["", " ", 5, None], "id": ["1", 1.0, None, 0],
-    "file_path": [[], ["preference_images/1_0.jpg"], ["preference_images/1_0.jpg"] * 5, "ab", [1, 2], ["no.jpg", "no.jpg"],
-                  ["../a.jpg", "/b.jpg"]],
+    "human_preference": [2, -1, "0", True, 0.0, None],
+    "prompt": ["", " ", 5, None],
+    "id": ["1", 1.0, None, 0],
+    "file_path": [
+        [],
+        ["preference_images/1_0.jpg"],
+        ["preference_images/1_0.jpg"] * 5,
+        "ab",
+        [1, 2],
+        ["no.jpg", "no.jpg"],
+        ["../a.jpg", "/b.jpg"],
+    ],
 }
 
 
-@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in FAULTS.items() for value in values])
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in FAULTS.items() for value in values]
+)
 def test_each_fault_is_found_and_named(folder, key, value):
     records = json.loads((folder / "preference_train.json").read_text())
     records[1][key] = value
@@ -100,7 +144,9 @@ def test_each_fault_is_found_and_named(folder, key, value):
 def test_missing_keys_and_foreign_rows(folder):
     records = json.loads((folder / "preference_train.json").read_text())
     for key in set(hpd.KEYS) - set(hpd_checks.OPTIONAL):
-        assert hpd_checks.validate([{k: v for k, v in records[0].items() if k != key}], folder) == [(0, f"no {key}")]
+        assert hpd_checks.validate([{k: v for k, v in records[0].items() if k != key}], folder) == [
+            (0, f"no {key}")
+        ]
     assert [row for row, _ in hpd_checks.validate([None, [], records[0]], folder)] == [0, 1]
     assert hpd_checks.validate([records[0] | {"extra": 1}], folder) == []
 
@@ -110,7 +156,9 @@ def test_reading_lists_the_first_faults(folder):
     (folder / "preference_train.json").write_text(json.dumps(records))
     with pytest.raises(Problem, match="6 faulty rows of 9") as caught:
         hpd.read_choices(folder, "train")
-    assert "row 3: id 0 stands in row 0 too" in str(caught.value) and "row 6" not in str(caught.value)
+    assert "row 3: id 0 stands in row 0 too" in str(caught.value) and "row 6" not in str(
+        caught.value
+    )
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", "3", "\x00"])
@@ -133,48 +181,23 @@ def test_positions_by_hand():
     table["file_path"] = [["a"] * 4, ["a"] * 4, ["a"] * 2]
     table["human_preference"] = [3, 3, 1]
     found = hpd.positions(table)
-    assert found["share"].tolist() == [0, 0, 0, 1] and found["n"].tolist() == [2] * 4 and found["high"].iloc[3] == 1
+    assert (
+        found["share"].tolist() == [0, 0, 0, 1]
+        and found["n"].tolist() == [2] * 4
+        and found["high"].iloc[3] == 1
+    )
 
 
-def test_names(tmp_path):
-    (tmp_path / "names.txt").write_text("Ada Lovelace\n\n Bo \n")
-    names = privacy.read_names(str(tmp_path / "names.txt"))
-    assert names == ["Ada Lovelace", "Bo"] and privacy.read_names("") == []
-    has_name = privacy.name_finder(names)
-    assert has_name("portrait of ada lovelace, oil") and not has_name("a boat")
-    with pytest.raises(Problem, match="list of names"):
-        privacy.read_names(str(tmp_path / "gone.txt"))
-
-
-@pytest.mark.parametrize(("prompt", "name", "found"), [
-    ("portrait of ADA LOVELACE, oil", "Ada Lovelace", True), ("ada and lovelace", "Ada Lovelace", False),
-    ("canada", "Ada", False), ("ada's cat", "Ada", True), ("miles o'neill", "O'Neill", True), ("o neill", "O’Neill", True),
-    ("jean luc at sea", "Jean-Luc", True), ("café rené", "René", True), ("a cat", "", False), ("a cat", "...", False)])
-def test_a_name_is_found_as_whole_words_whatever_stands_between_them(prompt, name, found):
-    assert privacy.name_finder([name])(prompt) is found
-
-
-def test_the_quality_of_a_list_by_hand():
-    prompts = ["ada at sea", "ada at home", "bo and ada", "a boat", "cyd", "ada sleeps"]
-    table = rows(prompts).assign(contain_name=[True, True, True, False, True, False])
-    found = privacy.name_quality(table, ["Ada"])  # flags 4 prompts, 3 of them rightly, and misses cyd
-    assert found["value"].tolist() == [3 / 4, 3 / 4] and found["n"].tolist() == [4, 4]
-    assert found.loc["precision", ["low", "high"]].tolist() == list(wilson(3, 4))
-    table = table.assign(contain_name=[True, True, True, True, True, False])
-    assert privacy.name_quality(table, ["Ada"]).loc["recall", "value"] == 3 / 5
-    assert privacy.name_quality(table, []).loc["recall", ["value", "n"]].tolist() == [0, 5]
-
-
-def test_a_quality_that_cannot_be_known_is_no_number():
-    nothing = privacy.name_quality(rows(["a cat"]), [])
-    assert nothing["value"].isna().all() and nothing[["low", "high", "n"]].to_numpy().tolist() == [[0, 1, 0], [0, 1, 0]]
-
-
-@pytest.mark.parametrize(("shape", "count"), [((8, 8), 4), ((2, 16), 4), ((16, 2), 4), ((4, 8), 2), ((8, 4), 2)])
+@pytest.mark.parametrize(
+    ("shape", "count"), [((8, 8), 4), ((2, 16), 4), ((16, 2), 4), ((4, 8), 2), ((8, 4), 2)]
+)
 def test_a_grid_is_cut_into_its_pictures(tmp_path, shape, count):
     cells = [np.full((4, 4, 3), 60 * k, dtype=np.uint8) for k in range(count)]
     across = {(8, 8): 2, (2, 16): 4, (16, 2): 1, (4, 8): 2, (8, 4): 1}[shape]
-    save_png(tmp_path / "grid.png", np.vstack([np.hstack(cells[i:i + across]) for i in range(0, count, across)]))
+    save_png(
+        tmp_path / "grid.png",
+        np.vstack([np.hstack(cells[i : i + across]) for i in range(0, count, across)]),
+    )
     files = tuple(File("grid.png", "grid.png", tmp_path, (k, count)) for k in range(count))
     rows, _, left = hpd.write_pictures([Choice("1", "", "a cat", files, 0)], tmp_path / "hpd")
     found = [read_image(tmp_path / "hpd" / path) for path in rows["file_path"][0]]
@@ -183,5 +206,9 @@ def test_a_grid_is_cut_into_its_pictures(tmp_path, shape, count):
 
 
 def test_pictures_that_were_only_linked_have_a_reason_of_their_own(tmp_path):
-    files = tuple(File(name, f"https://cdn.example/{name}", tmp_path) for name in ("a.png", "b.png"))
-    assert hpd.write_pictures([Choice("1", "", "a cat", files, 0)], tmp_path / "hpd")[2] == {images.LINKED: 1}
+    files = tuple(
+        File(name, f"https://cdn.example/{name}", tmp_path) for name in ("a.png", "b.png")
+    )
+    assert hpd.write_pictures([Choice("1", "", "a cat", files, 0)], tmp_path / "hpd")[2] == {
+        images.LINKED: 1
+    }

@@ -173,32 +173,13 @@ def test_keys_that_no_computation_needs_refuse_no_file(release, user, named):
     assert read["contain_name"].tolist() == [True if named is True else None, False]
 
 
+# --- HPD v2 ---
+
+
 def test_flags_that_are_not_known_measure_no_list_of_names(release):
     write(release, "train", [row(0), {k: v for k, v in row(1).items() if k != "contain_name"}])
     with pytest.raises(Problem, match="(?s)cannot be compared.*1 of 2 rows"):
         privacy.name_quality(hpd.read_choices(release, "train"), ["ada"])
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "is empty"),
-        (b"\n \n", "is empty"),
-        ("Ren\xe9".encode("cp1252"), "cannot be read.*another encoding"),
-    ],
-)
-def test_a_list_of_names_that_names_nobody_is_told(tmp_path, content, words):
-    (tmp_path / "names.txt").write_bytes(content)
-    with pytest.raises(Problem, match=f"(?s)list of names {words}"):
-        privacy.read_names(str(tmp_path / "names.txt"))
-
-
-def test_names_are_read_with_a_byte_order_mark(tmp_path):
-    (tmp_path / "names.txt").write_bytes("\ufeffAda\r\nRené\r\n".encode())
-    assert privacy.read_names(str(tmp_path / "names.txt")) == ["Ada", "René"]
-
-
-# --- HPD v2 ---
 
 
 @pytest.fixture

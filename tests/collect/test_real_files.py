@@ -45,7 +45,7 @@ def imported(folder, content, name="table.csv"):
     return dict(counts), pd.concat(parts).sort_values("id")
 
 
-# --- tables of choices ---------------------------------------------------------------------------
+# --- tables of choices --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prompt", ["007", "1e5", "TRUE", "2024-01-05", "0x10", "1_000", "=SUM(1)"])
@@ -66,7 +66,9 @@ def test_one_picture_in_two_spellings_is_named_twice(folder):
     assert counts == {"choices": 4, own_rows.TWICE: 2}
 
 
-@pytest.mark.parametrize(("images", "choice"), [("0.png;1.png", "./1.png"), ("./0.png;./1.png", "1.png")])
+@pytest.mark.parametrize(
+    ("images", "choice"), [("0.png;1.png", "./1.png"), ("./0.png;./1.png", "1.png")]
+)
 def test_a_choice_may_spell_its_path_otherwise(folder, images, choice):
     _, rows = imported(folder, HEADER + f"a,{images},{choice}\n" + ROWS)
     assert rows["human_preference"].tolist() == [1, 0, 1, 0, 1]
@@ -80,7 +82,9 @@ def test_a_list_as_pandas_writes_it(folder):
     assert imported(folder, written)[0] == {"choices": 4}
 
 
-@pytest.mark.parametrize("cell", ["['0.png' '1.png']", "[0, 1]", "[__import__('os')]", "[" * 5000 + "]"])
+@pytest.mark.parametrize(
+    "cell", ["['0.png' '1.png']", "[0, 1]", "[__import__('os')]", "[" * 5000 + "]"]
+)
 def test_other_brackets_are_counted(folder, cell):
     counts, _ = imported(folder, HEADER + f'a,"{cell}",1\n' + ROWS)
     assert counts["choices"] == 4 and sum(counts.values()) == 5
@@ -112,7 +116,7 @@ def test_json_that_is_no_list_of_choices_is_told(folder, content, words):
         imported(folder, json.dumps(content), "table.json")
 
 
-# --- lists of lines --------------------------------------------------------------------------------
+# --- lists of lines -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -142,7 +146,7 @@ def test_a_prompt_may_start_with_an_angle_bracket(tmp_path):
     assert sources.prompts(str(tmp_path / "p.txt"), 1, 0) == ["<lora:x:1> a cat"]
 
 
-# --- image folders and shards ------------------------------------------------------------------------
+# --- image folders and shards -------------------------------------------------------------------
 
 
 def metadata(folder, *lines, end="\n"):
@@ -209,7 +213,7 @@ def test_no_usable_line_names_its_own_cause(folder):
         imagefolder.read_rows(folder)
 
 
-# --- HPD, exports, weights, presets, results ---------------------------------------------------------
+# --- HPD, exports, weights, presets, results ----------------------------------------------------
 
 
 def choice(folder, names):

@@ -15,7 +15,9 @@ def rows(prompts):
 def test_random_split_has_the_size_and_follows_the_seed():
     table = rows([f"prompt {i}" for i in range(100)])
     train, test = splits.split_random(table, 0.2, seed=0)
-    assert (len(train), len(test)) == (80, 20) and sorted([*train["id"], *test["id"]]) == list(range(100))
+    assert (len(train), len(test)) == (80, 20) and sorted([*train["id"], *test["id"]]) == list(
+        range(100)
+    )
     assert splits.split_random(table, 0.2, seed=0)[1].equals(test)
     assert not splits.split_random(table, 0.2, seed=1)[1].equals(test)
 
@@ -23,7 +25,12 @@ def test_random_split_has_the_size_and_follows_the_seed():
 @pytest.mark.parametrize("seed", range(5))
 def test_grouped_split_has_no_leak_and_nearly_the_size(seed):
     rng = np.random.default_rng(seed)
-    table = rows([f"Prompt {rng.integers(40)}".swapcase() if i % 2 else f"prompt  {rng.integers(40)}" for i in range(100)])
+    table = rows(
+        [
+            f"Prompt {rng.integers(40)}".swapcase() if i % 2 else f"prompt  {rng.integers(40)}"
+            for i in range(100)
+        ]
+    )
     train, test = splits.split_by_prompt(table, 0.3, seed)
     assert splits.prompt_leak(train, test)["leaked"] == 0 and 27 <= len(test) <= 30
     assert sorted([*train["id"], *test["id"]]) == list(range(100))
@@ -31,7 +38,12 @@ def test_grouped_split_has_no_leak_and_nearly_the_size(seed):
 
 def test_leak_by_hand():
     leak = splits.prompt_leak(rows(["A  Cat", "a dog"]), rows(["a cat", "a cat", "a cow", "a hen"]))
-    assert leak["leaked"] == 2 and leak["share"] == 0.5 and leak["n"] == 4 and 0 < leak["low"] < 0.5 < leak["high"] < 1
+    assert (
+        leak["leaked"] == 2
+        and leak["share"] == 0.5
+        and leak["n"] == 4
+        and 0 < leak["low"] < 0.5 < leak["high"] < 1
+    )
 
 
 @pytest.mark.parametrize(("n", "share"), [(1, 0.5), (0, 0.5), (10, 0.0), (10, 1.0), (10, 0.04)])

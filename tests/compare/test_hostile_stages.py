@@ -1,6 +1,5 @@
 """Stages that were changed by hand and odd parameters: our own error, or counted rows."""
 
-import json
 import math
 import shutil
 import warnings
@@ -9,8 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from stand_ins import Mean, OddIsWrong
-from test_rule import scored
-from test_scoring import embeddings, folder  # noqa: F401
 
 from alignsd import sources
 from alignsd.base import atomic
@@ -20,12 +17,8 @@ from alignsd.compare import arm_metrics, fid, generation, image_metrics, user_st
 from alignsd.compare.features import picture_features
 from alignsd.miniature.corpus import CorpusRecipe
 from alignsd.models.stable_diffusion import Drawing, image_seed
-from alignsd.select import diffusiondb, rule, scoring
-from alignsd.select.sharpness import sharpness
 
 pytest_plugins = ["measured_arms"]  # the fixtures plan and scorers
-
-# ---------------------------------------------------------------- pictures and tables of 06
 
 
 def test_rows_twice_no_rows_and_a_missing_column_are_told(plan, scorers):
@@ -167,76 +160,7 @@ def test_features_that_are_no_numbers_are_told(value):
         fid.table(features, np.random.default_rng(1).normal(size=(6, 4)), 0, 10)
 
 
-# ---------------------------------------------------------------- scores of 03
-
-
-@pytest.fixture
-def tables_of_scores(tmp_path):
-    def write(frame: pd.DataFrame):
-        place = tmp_path / scoring.STAGE / "scores"
-        place.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(place / "part-000001.parquet", index=False)
-        return place
-
-    return write
-
-
-ROWS = scored([1.0, 2.0, 3.0, 4.0])
-
-
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        (ROWS.assign(hps="x"), "column hps"),
-        (ROWS.assign(sharpness="x"), "column sharpness"),
-        (ROWS.assign(image=7), "column image"),
-        (ROWS.assign(status=None), "column status"),
-        (ROWS.drop(columns="hps"), "hps"),
-        (ROWS.assign(prompt=5.5), "column prompt"),
-        (ROWS.assign(part="part-000002"), "rows of another part"),
-        (ROWS.assign(prompt=None), "without a prompt"),
-        (ROWS.assign(sharpness=np.nan), "without a sharpness"),
-    ],
-)
-def test_scores_that_were_changed_are_told(tables_of_scores, changed, words):
-    with pytest.raises(Problem, match=f"(?s)part-000001.parquet.*{words}.*--force 03"):
-        scoring.read_scores(tables_of_scores(changed))
-
-
-def test_scores_as_they_were_written_are_read_and_foreign_files_are_not(tables_of_scores):
-    place = tables_of_scores(ROWS)
-    for name in ("._part-000001.parquet", "part-000001 (1).parquet", "part-1.parquet"):
-        (place / name).write_bytes(b"x")
-    assert len(scoring.read_scores(place)) == 4
-
-
-def test_scores_of_no_picture_at_all_say_why(tables_of_scores):
-    nothing = ROWS.assign(status=diffusiondb.DAMAGED, hps=np.nan, sharpness=np.nan)
-    with pytest.raises(Problem, match="(?s)No picture of the parts.*4 x damaged image"):
-        scoring.read_scores(tables_of_scores(nothing))
-    with pytest.raises(Problem, match="empty parts"):
-        scoring.read_scores(tables_of_scores(ROWS.head(0)))
-
-
-def test_scores_twice_name_their_cause():
-    with pytest.raises(Problem, match="(?s)more than one score.*edited by hand"):
-        rule.group(pd.concat([ROWS, ROWS.head(1)]))
-    with pytest.raises(Problem, match="(?s)more than one score.*under two numbers"):
-        rule.group(pd.concat([ROWS, ROWS.head(1).assign(part="part-000002")]))
-
-
-@pytest.mark.parametrize(
-    "content", ["", "[", "[]", "5", "{}", '{"parts": 5}', '{"parts": ""}', "null", "[" * 100_000]
-)
-def test_a_record_of_the_parts_that_was_changed_is_told(tmp_path, content):
-    (tmp_path / "parts.json").write_text(content)
-    with pytest.raises(Problem, match=r"(?s)parts\.json does not say.*--force 03"):
-        scoring.recall_parts(tmp_path / "parts.json")
-
-
-# ---------------------------------------------------------------- parameters
-
-NAN, INF = math.nan, math.inf
+NAN = math.nan
 IMAGES = pd.DataFrame(
     [
         ("original", "p0-0", "p0", 0, "x", "a.png"),
@@ -268,26 +192,6 @@ IMAGES = pd.DataFrame(
         (lambda: Drawing(-5, 1.0), "steps is"),
         (lambda: Drawing(1, -1.0), "guidance is"),
         (lambda: Drawing(1, NAN), "guidance is"),
-        (
-            lambda: diffusiondb.parts_folder("miniature", None, steps=0, guidance=1.0),
-            "steps is",
-        ),
-        (
-            lambda: diffusiondb.parts_folder("miniature", None, steps=1, guidance=-1.0),
-            "guidance is",
-        ),
-        (lambda: scoring.score_part(None, None, batch=0), "batch is"),
-        (lambda: scoring.score_part(None, None, batch=-1), "batch is"),
-        (lambda: rule.select(rule.group(ROWS), NAN), "alpha is too small"),
-        (lambda: rule.select(rule.group(ROWS), -INF), "alpha is too small"),
-        (lambda: rule.select(rule.group(ROWS), INF), "alpha is too large"),
-        (lambda: rule.sensitivity(rule.group(ROWS), [1.0, NAN]), "alpha is too small"),
-        (lambda: rule.sensitivity(rule.group(ROWS), ["x"]), "alpha is too small, or no number"),
-        (lambda: rule.sensitivity(rule.group(ROWS), [[2.0]]), "alpha is too small, or no number"),
-        (lambda: rule.group(ROWS, NAN), "blur_limit is"),
-        (lambda: rule.group(ROWS, 10.0, 0), "minimum_images is"),
-        (lambda: rule.keep_negatives(rule.group(ROWS), NAN, 0), "no share"),
-        (lambda: rule.keep_negatives(rule.group(ROWS), 0.5, -1), "(?i)seed"),
         (lambda: picture_features(Mean(), [], batch=0), "batch is"),
         (
             lambda: fid.table(features_of(original=3), np.ones((3, 4)), 0, 0),
@@ -321,12 +225,8 @@ def test_an_odd_value_is_named(call, words):
     ],
 )
 def test_pictures_of_other_kinds_are_refused(picture):
-    for call in (
-        lambda: sharpness(picture),
-        lambda: picture_features(Mean(), [picture], device="cpu"),
-    ):
-        with pytest.raises(ValueError, match="uint8"):
-            call()
+    with pytest.raises(ValueError, match="uint8"):
+        picture_features(Mean(), [picture], device="cpu")
 
 
 def test_a_pair_of_two_sizes_is_not_voted_on(tmp_path):
@@ -337,16 +237,6 @@ def test_a_pair_of_two_sizes_is_not_voted_on(tmp_path):
     )
     assert votes["status"].tolist() == [user_study.TWO_SIZES] and votes["voters"].tolist() == [0]
     assert user_study.majorities(votes, 0).empty
-
-
-def test_a_part_without_any_usable_prompt_is_counted(tmp_path, embeddings):  # noqa: F811
-    from test_diffusiondb import encoded, write_zip
-
-    write_zip(tmp_path / "part-000001.zip", {"a.png": encoded(1)}, {"a.png": {"p": ""}})
-    table = scoring.score_part(tmp_path / "part-000001.zip", None)
-    assert table["status"].tolist() == [diffusiondb.BAD_ENTRY] and table["hps"].isna().all()
-    assert rule.group(table).empty
-    json.dumps(table["status"].value_counts().to_dict())
 
 
 def test_the_judge_of_these_tests_sees_what_it_should():

@@ -1,4 +1,7 @@
-"""Figures with prompts of every kind: whatever a prompt holds is drawn as text, never as a formula, and without a warning."""
+"""Figures with prompts of every kind.
+
+Whatever a prompt holds is drawn as text, never as a formula, and without a warning.
+"""
 
 import warnings
 
@@ -96,7 +99,15 @@ def draw(kind: str, prompt: str, folder) -> plt.Figure:
     elif kind == "offered":
         collecting.offered(
             fig,
-            [Choice("1", "u", prompt, (File("0.png", "0.png", folder), File("1.png", "1.png", folder)), 1)],
+            [
+                Choice(
+                    "1",
+                    "u",
+                    prompt,
+                    (File("0.png", "0.png", folder), File("1.png", "1.png", folder)),
+                    1,
+                )
+            ],
         )
     elif kind == "failures":
         qualitative.failures(

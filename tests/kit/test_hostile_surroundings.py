@@ -1,4 +1,4 @@
-"""Damaged and hostile presets, settings, records and scorecards: our own error, or a right value."""
+"""Damaged and hostile presets, settings, records, scorecards: our own error, or a right value."""
 
 import json
 import string
@@ -28,7 +28,8 @@ PRESETS = {
     "indents": "".join(" " * depth + "a:\n" for depth in range(500)),
     "dashes": "- " * DEEP,
     "question marks": "? " * DEEP,
-    "laughs": '"05":\n  a: &a [1, 1]\n' + "".join(f"  {b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopqrstu")),
+    "laughs": '"05":\n  a: &a [1, 1]\n'
+    + "".join(f"  {b}: &{b} [*{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnopqrstu")),
     "merges": '"04": &a {alpha: 2.0}\n"05":\n  <<: *a\n',
     "itself": "&a [*a]",
     "itself as a value": '"05": &a {steps: *a}',
@@ -68,7 +69,17 @@ def test_a_hostile_preset_is_told_by_name(tmp_path, kind):
     assert "mine.yaml" in text or "base" in text or "no preset" in text
 
 
-NO_PRESETS = ["x" * 5000, "x" * 5000 + ".yaml", "../mini", "/etc/passwd", "", "a\0.yaml", "\ud800.yaml", "presets/smoke", "."]
+NO_PRESETS = [
+    "x" * 5000,
+    "x" * 5000 + ".yaml",
+    "../mini",
+    "/etc/passwd",
+    "",
+    "a\0.yaml",
+    "\ud800.yaml",
+    "presets/smoke",
+    ".",
+]
 
 
 @pytest.mark.parametrize("name", NO_PRESETS)
@@ -87,13 +98,28 @@ def test_any_text_as_a_preset(tmp_path_factory, text):
         sections = read_preset(str(path))
     except Problem:
         return
-    assert all(isinstance(key, str) and isinstance(section, dict) for key, section in sections.items())
+    assert all(
+        isinstance(key, str) and isinstance(section, dict) for key, section in sections.items()
+    )
 
 
 VALUES = {
-    "minus signs": "-" * DEEP + "1", "brackets": "(" * DEEP, "list in a set": "{[]}", "digits": "9" * 5000,
-    "nested": "[" * 300 + "]" * 300, "complex": "1j", "none": "None", "bytes": "b'a'", "dots": "...", "set": "{1}",
-    "call": "__import__('os').getcwd()", "power": "9**9**9", "tuple": "(1, 2)", "zero byte": "\0", "indent": "  1\n 2"}
+    "minus signs": "-" * DEEP + "1",
+    "brackets": "(" * DEEP,
+    "list in a set": "{[]}",
+    "digits": "9" * 5000,
+    "nested": "[" * 300 + "]" * 300,
+    "complex": "1j",
+    "none": "None",
+    "bytes": "b'a'",
+    "dots": "...",
+    "set": "{1}",
+    "call": "__import__('os').getcwd()",
+    "power": "9**9**9",
+    "tuple": "(1, 2)",
+    "zero byte": "\0",
+    "indent": "  1\n 2",
+}
 
 
 @pytest.mark.parametrize("kind", VALUES)
@@ -104,17 +130,37 @@ def test_a_hostile_value_is_no_number(name, kind):
     assert len(str(told.value)) < 1500
 
 
-@pytest.mark.parametrize("setting", ["", "=", "=1", ".=1", "05.=1", "05..steps=1", "k" * 10_000 + "=1", "run=x", "99.seed=1", "\ud800=1"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "",
+        "=",
+        "=1",
+        ".=1",
+        "05.=1",
+        "05..steps=1",
+        "k" * 10_000 + "=1",
+        "run=x",
+        "99.seed=1",
+        "\ud800=1",
+    ],
+)
 def test_a_hostile_setting_is_told(setting):
     with pytest.raises(Problem) as told:
         resolve("mini", "trial", [setting])
     assert len(str(told.value)) < 3000
 
 
-@given(number=st.one_of(st.integers(), st.floats(), st.integers(min_value=10**300, max_value=10**400)))
+@given(
+    number=st.one_of(st.integers(), st.floats(), st.integers(min_value=10**300, max_value=10**400))
+)
 def test_a_number_is_refused_or_kept_as_it_is(number):
-    for parameter in (parameters.Parameter("steps", 1, ""), parameters.Parameter("learning_rate", 0.5, ""),
-                      parameters.Parameter("seed", 0, ""), parameters.Parameter("guidance", 1.0, "")):
+    for parameter in (
+        parameters.Parameter("steps", 1, ""),
+        parameters.Parameter("learning_rate", 0.5, ""),
+        parameters.Parameter("seed", 0, ""),
+        parameters.Parameter("guidance", 1.0, ""),
+    ):
         try:
             value = parameters.checked(parameter, number, "test")
         except Problem:
@@ -133,11 +179,23 @@ def test_text_is_refused_or_kept_as_it_is(text):
 
 
 SHAPES = {
-    "null": b"null", "list": b"[]", "number": b"5", "text": b'"text"', "NaN": b"NaN", "empty object": b"{}",
-    "empty": b"", "cut": b'{"a": ', "deep": b"[" * DEEP, "latin-1": b'{"a": "\xe9"}', "UTF-16": '{"a": 1}'.encode("utf-16"),
-    "zero byte": b"\0", "digits": b'{"a": ' + b"9" * 5000 + b"}",
-    "wrong kinds": b'{"stage": 1, "settings": 5, "inputs": [], "fingerprint": 3, "preset": [], "notebook": {}, "seconds": "x", '
-                   b'"code_sha256": 5, "source_sha256": [], "parent": 5, "parameters": 7, "work": 3}'}
+    "null": b"null",
+    "list": b"[]",
+    "number": b"5",
+    "text": b'"text"',
+    "NaN": b"NaN",
+    "empty object": b"{}",
+    "empty": b"",
+    "cut": b'{"a": ',
+    "deep": b"[" * DEEP,
+    "latin-1": b'{"a": "\xe9"}',
+    "UTF-16": '{"a": 1}'.encode("utf-16"),
+    "zero byte": b"\0",
+    "digits": b'{"a": ' + b"9" * 5000 + b"}",
+    "wrong kinds": b'{"stage": 1, "settings": 5, "inputs": [], "fingerprint": 3, "preset": [], '
+    b'"notebook": {}, "seconds": "x", '
+    b'"code_sha256": 5, "source_sha256": [], "parent": 5, "parameters": 7, "work": 3}',
+}
 FILES = ["config.json", "metrics.json", "record", "run.json"]
 
 
@@ -153,14 +211,18 @@ def finished(notebook, kit):
     (kit / "papermill_runs/trial/01_first.ipynb").write_text(source.read_text())
     write_json(kit / "papermill_runs/trial/run.json", {"preset": "mini"})
     folder = kit / "papermill_runs/trial"
-    return {"config.json": folder / "stages/01_first/config.json", "metrics.json": folder / "stages/01_first/metrics.json",
-            "record": record_path("trial", "01_first"), "run.json": folder / "run.json"}
+    return {
+        "config.json": folder / "stages/01_first/config.json",
+        "metrics.json": folder / "stages/01_first/metrics.json",
+        "record": record_path("trial", "01_first"),
+        "run.json": folder / "run.json",
+    }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file_of_a_run_is_named_or_made_anew(finished, name, shape):
-    """Each reader of a run's files gives our own error that names a file, or goes on with a right value."""
+    """Each reader of a run's files names the file in our own error, or has a right value."""
     finished[name].write_bytes(SHAPES[shape])
     calls = [
         lambda: prepare(Request("trial", "mini")),
@@ -176,7 +238,9 @@ def test_a_damaged_file_of_a_run_is_named_or_made_anew(finished, name, shape):
             assert ".json" in str(told) and told.fix
     assert preset_of("trial") == "mini"
     assert expected_seconds("mini", "other") in ({"01_first": 2.0}, {})
-    assert finished[name].read_bytes() == SHAPES[shape], "a damaged file is never changed by being read"
+    assert finished[name].read_bytes() == SHAPES[shape], (
+        "a damaged file is never changed by being read"
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -190,8 +254,17 @@ def test_a_folder_in_place_of_a_file_of_a_run_is_told(finished, name):
     assert expected_seconds("mini", "other") in ({"01_first": 2.0}, {})
 
 
-ROW = {"id": "a", "claim": "A is more than B", "paper": 1.5, "source": "Table 1", "value": 2.0, "low": 1.0, "high": None, "n": 7,
-       "verdict": "reproduced"}
+ROW = {
+    "id": "a",
+    "claim": "A is more than B",
+    "paper": 1.5,
+    "source": "Table 1",
+    "value": 2.0,
+    "low": 1.0,
+    "high": None,
+    "n": 7,
+    "verdict": "reproduced",
+}
 
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "list"])
@@ -202,7 +275,9 @@ def test_a_file_that_is_no_scorecard_is_told(tmp_path, shape):
 
 
 @pytest.mark.parametrize("key", scorecard.KEYS)
-@pytest.mark.parametrize("value", [[], {}, True, "", "\ud800", "x", 5, None, float("nan"), 10**400], ids=repr)
+@pytest.mark.parametrize(
+    "value", [[], {}, True, "", "\ud800", "x", 5, None, float("nan"), 10**400], ids=repr
+)
 def test_a_row_of_a_scorecard_is_refused_or_printed(tmp_path, key, value):
     path = tmp_path / "scorecard.json"
     path.write_text(json.dumps([ROW | {key: value}]))

@@ -16,9 +16,18 @@ from alignsd.running.tasks import Request, prepare
 
 BEGIN = "from alignsd.kit.stage import begin\nstage = begin({name!r}, globals(), needs={needs})"
 BODIES = {
-    "01_first": ("rate = 0.5  # rate", [], 'stage.path("a.txt").write_text(str(rate))', 'stage.finish({"rate": rate})'),
-    "02_second": ("steps = 10  # steps", ["01_first"],
-                  'text = stage.input("01_first", "a.txt").read_text()', 'stage.finish({"read": text, "steps": steps})'),
+    "01_first": (
+        "rate = 0.5  # rate",
+        [],
+        'stage.path("a.txt").write_text(str(rate))',
+        'stage.finish({"rate": rate})',
+    ),
+    "02_second": (
+        "steps = 10  # steps",
+        ["01_first"],
+        'text = stage.input("01_first", "a.txt").read_text()',
+        'stage.finish({"read": text, "steps": steps})',
+    ),
     "03_third": ("size = 1  # size", ["02_second"], "size", 'stage.finish({"size": size})'),
 }
 
@@ -39,7 +48,11 @@ def run(name: str = "mini", **options) -> list[str]:
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        str(p): (p.stat().st_mtime_ns, p.read_bytes())
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def test_a_variation_makes_only_what_a_changed_value_touches(three, kit):
@@ -48,11 +61,17 @@ def test_a_variation_makes_only_what_a_changed_value_touches(three, kit):
     assert run("trial", parent="mini", settings=["02.steps=20"]) == ["02_second", "03_third"]
     assert files(kit / "papermill_runs/mini") == before, "the parent is neither copied nor changed"
     assert read_metrics("trial", "02_second") | {"seconds": 0, "peak_memory_mib": 0} == {
-        "read": "0.5", "steps": 20, "seconds": 0, "peak_memory_mib": 0}
+        "read": "0.5",
+        "steps": 20,
+        "seconds": 0,
+        "peak_memory_mib": 0,
+    }
     assert read_metrics("trial", "01_first") == read_metrics("mini", "01_first")
     assert not (kit / "papermill_runs/trial/stages/01_first").exists()
     record = read_json(kit / "papermill_runs/trial/run.json")
-    assert record["preset"] == "mini" and record["parent"] == "mini" and record["settings"] == ["02.steps=20"]
+    assert record["preset"] == "mini"
+    assert record["parent"] == "mini"
+    assert record["settings"] == ["02.steps=20"]
     assert record["parent_stages"] == {name: input_state("mini", name) for name in BODIES}
     assert run("trial") == [], "run.json remembers parent and settings"
     with pytest.raises(Problem, match="(?s)steps = 30.*--from-run trial"):
@@ -63,8 +82,10 @@ def test_a_variation_of_a_variation_adds_up(three, kit):
     run()
     run("one", parent="mini", settings=["02.steps=20"])
     assert run("two", parent="one", settings=["03.size=2"]) == ["03_third"]
-    assert read_metrics("two", "02_second")["steps"] == 20 and read_metrics("two", "03_third")["size"] == 2
-    assert lineage.in_words("two") == "mini with 02.steps=20, 03.size=2" and lineage.in_words("mini") == ""
+    assert read_metrics("two", "02_second")["steps"] == 20
+    assert read_metrics("two", "03_third")["size"] == 2
+    assert lineage.in_words("two") == "mini with 02.steps=20, 03.size=2"
+    assert lineage.in_words("mini") == ""
     origin = publish.origin("two", "03_third", ["02_second/a.parquet"])
     assert origin["variation"] == "mini with 02.steps=20, 03.size=2"
     assert origin["stages"] == {"02_second": input_state("one", "02_second")}
@@ -83,7 +104,9 @@ def test_one_notebook_of_a_variation(three):
 
 
 def test_a_run_without_earlier_stages_is_told_whose_it_can_read(three):
-    with pytest.raises(Stopped, match=r"(?s)01_first of run 'trial' is not finished(?!.*--from-run)"):
+    with pytest.raises(
+        Stopped, match=r"(?s)01_first of run 'trial' is not finished(?!.*--from-run)"
+    ):
         run("trial", only=["02"], preset="mini")
     run()
     with pytest.raises(Stopped, match="alignsd run --run trial --from-run mini"):
@@ -105,12 +128,15 @@ def test_a_parent_that_ran_again_is_noticed(three, kit):
     assert [t.reason for t in prepare(Request("trial", "mini")).tasks][1] == "its inputs changed"
 
 
-@pytest.mark.parametrize(("name", "parent", "words"), [
-    ("trial", "none", "no run 'none'"),
-    ("mini", "mini", "exists already, without"),
-    ("new", "new", "no run 'new'"),
-    ("other", "mini", "exists already, without"),
-])
+@pytest.mark.parametrize(
+    ("name", "parent", "words"),
+    [
+        ("trial", "none", "no run 'none'"),
+        ("mini", "mini", "exists already, without"),
+        ("new", "new", "no run 'new'"),
+        ("other", "mini", "exists already, without"),
+    ],
+)
 def test_impossible_parents_are_told(three, kit, name, parent, words):
     run()
     (kit / "papermill_runs/other/stages/01_first").mkdir(parents=True)
@@ -130,7 +156,9 @@ def test_another_parent_and_a_circle_are_told(three, kit):
         lineage.lineage("one")
 
 
-@pytest.mark.parametrize("content", ["[]", "3", '{"parent": 3}', '{"settings": [1]}', "{", "", '{"preset": null}'])
+@pytest.mark.parametrize(
+    "content", ["[]", "3", '{"parent": 3}', '{"settings": [1]}', "{", "", '{"preset": null}']
+)
 def test_a_damaged_run_record_is_told(three, kit, content):
     (kit / "papermill_runs/mini").mkdir(parents=True)
     (kit / "papermill_runs/mini/run.json").write_text(content)
@@ -144,7 +172,8 @@ def test_a_changed_value_in_a_notebook_makes_a_variation(three, kit, capsys):
     before = files(kit / "papermill_runs/mini")
     live = {"run": "mini", "steps": 25}
     opened = begin("02_second", live, needs=["01_first"])
-    assert opened.run == "mini-02-steps-25" and "variation of run mini: steps = 25 instead of 10" in capsys.readouterr().out
+    assert opened.run == "mini-02-steps-25"
+    assert "variation of run mini: steps = 25 instead of 10" in capsys.readouterr().out
     assert opened.input("01_first", "a.txt").read_text() == "0.5"
     opened.finish({"steps": 25})
     assert files(kit / "papermill_runs/mini") == before
@@ -155,22 +184,39 @@ def test_a_changed_value_in_a_notebook_makes_a_variation(three, kit, capsys):
     unchanged = begin("02_second", {"run": "mini", "steps": 10}, needs=["01_first"])
     assert unchanged.run == "mini" and capsys.readouterr().out == ""
     assert lineage.in_words("mini-02-steps-25") == "mini with 02.steps=25"
-    assert run("mini-02-steps-25") == ["02_second", "03_third"], "the executed copy of 02 is missing; 03 follows"
+    assert run("mini-02-steps-25") == ["02_second", "03_third"], (
+        "the executed copy of 02 is missing; 03 follows"
+    )
 
 
 def test_a_run_that_reads_its_parent_varies_too(three, kit):
     """Run lab reads run mini; a change in lab must not mix with what mini made of the old value."""
     run()
     variations.note_run("lab", "mini", "mini")
-    begin("02_second", {"run": "lab", "steps": 10}, needs=["01_first"]).finish({"read": "0.5", "steps": 10})
+    begin("02_second", {"run": "lab", "steps": 10}, needs=["01_first"]).finish(
+        {"read": "0.5", "steps": 10}
+    )
     assert (kit / "papermill_runs/lab/stages/02_second/metrics.json").exists()
     assert begin("03_third", {"run": "lab", "size": 5}, needs=["02_second"]).run == "lab-03-size-5"
     assert lineage.in_words("lab-03-size-5") == "mini with 03.size=5"
 
 
 def test_names_of_variations_can_name_folders_and_differ():
-    names = [variations.variation_name("mini", "02", changes) for changes in (
-        {"a": 1}, {"a": 1.5}, {"a": "x/y"}, {"a": "x y"}, {"a": [1, 2]}, {"a": "x" * 200}, {"a": "x" * 201}, {"a": ""},
-        {"a": -1}, {"a": 1, "b": True}, {"a": "\u00fc"})]
+    names = [
+        variations.variation_name("mini", "02", changes)
+        for changes in (
+            {"a": 1},
+            {"a": 1.5},
+            {"a": "x/y"},
+            {"a": "x y"},
+            {"a": [1, 2]},
+            {"a": "x" * 200},
+            {"a": "x" * 201},
+            {"a": ""},
+            {"a": -1},
+            {"a": 1, "b": True},
+            {"a": "\u00fc"},
+        )
+    ]
     assert len(set(names)) == len(names)
     assert all(lineage.run_dir(name) and len(name) <= 60 for name in names)

@@ -1,4 +1,4 @@
-"""What a stage takes from outside its run is told apart by its content, or a folder by its files' names and sizes."""
+"""What a stage takes from outside its run: files count by content, folders by names and sizes."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from alignsd.kit.provenance import own_inputs
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """A shipped model of the test's own."""
-    monkeypatch.setattr(provenance, "SHIPPED_MODELS", tmp_path / "weights")
+    monkeypatch.setattr(provenance, "SHIPPED", tmp_path / "weights")
     (tmp_path / "weights/clip").mkdir(parents=True)
     (tmp_path / "weights/clip/model.safetensors").write_bytes(b"first")
     return tmp_path / "weights"
@@ -19,7 +19,8 @@ def weights(tmp_path, monkeypatch):
 def test_a_shipped_model_counts_with_its_content(kit, weights):
     """If it failed, new weights would leave the stages of the old ones in place."""
     before = own_inputs({"clip": "miniature/clip", "judge": "miniature/judge"})
-    assert list(before) == ["model of clip"] and len(before["model of clip"]) == 16
+    assert list(before) == ["model of clip"]
+    assert len(before["model of clip"]) == 16
     (weights / "clip/model.safetensors").write_bytes(b"other")
     assert own_inputs({"clip": "miniature/clip"}) != before
 
@@ -27,12 +28,20 @@ def test_a_shipped_model_counts_with_its_content(kit, weights):
 def test_a_file_counts_with_its_content_and_a_folder_with_names_and_sizes(kit):
     (kit / "data").mkdir()
     (kit / "data/prompts.txt").write_text("a cat")
-    settings = {"prompts": "data/prompts.txt", "parts": "data", "seed": 0, "words": ["data"], "run": "data", "device": "data"}
+    settings = {
+        "prompts": "data/prompts.txt",
+        "parts": "data",
+        "seed": 0,
+        "words": ["data"],
+        "run": "data",
+        "device": "data",
+    }
     first = own_inputs(settings)
     assert set(first) == {"file of prompts", "folder of parts"}
     (kit / "data/prompts.txt").write_text("a dog")
     same_size = own_inputs(settings)
-    assert same_size["file of prompts"] != first["file of prompts"] and same_size["folder of parts"] == first["folder of parts"]
+    assert same_size["file of prompts"] != first["file of prompts"]
+    assert same_size["folder of parts"] == first["folder of parts"]
     (kit / "data/deep").mkdir()
     (kit / "data/deep/part-000002.zip").write_bytes(b"12")
     more = own_inputs(settings)
@@ -51,7 +60,13 @@ def test_what_a_notebook_writes_beside_its_input_does_not_count(kit):
 
 
 def test_words_that_are_no_path_do_not_count(kit):
-    words = {"identifier": "Weird image. ", "model": "CompVis/stable-diffusion-v1-4", "odd": "~none", "zero": "\0", "no": ""}
+    words = {
+        "identifier": "Weird image. ",
+        "model": "CompVis/stable-diffusion-v1-4",
+        "odd": "~none",
+        "zero": "\0",
+        "no": "",
+    }
     assert own_inputs(words) == {}
 
 

@@ -23,7 +23,8 @@ def test_expected_time_is_the_runs_own_or_that_of_another_run_of_the_preset(kit)
 def test_records_are_read_back_and_damage_is_told(kit):
     assert read_record("mini", "01_a") is None and preset_of("mini") == "mini"
     put("quick", "01_a", "smoke", 1)
-    assert read_record("quick", "01_a")["seconds"] == 1 and preset_of("quick") == "smoke"
+    assert read_record("quick", "01_a")["seconds"] == 1
+    assert preset_of("quick") == "smoke"
     note_run("fresh", "smoke")
     assert preset_of("fresh") == "smoke", "known before the first notebook ends"
     record_path("quick", "01_a").write_text("{")
@@ -117,7 +118,9 @@ def test_a_record_of_another_shape_is_named(notebook, kit, content):
     assert preset_of("trial") == "mini"
 
 
-@pytest.mark.parametrize("content", ["null", "[]", "5", "{", "{}", '{"preset": null}', '{"preset": ["a"]}', "[" * 9999])
+@pytest.mark.parametrize(
+    "content", ["null", "[]", "5", "{", "{}", '{"preset": null}', '{"preset": ["a"]}', "[" * 9999]
+)
 def test_a_run_json_of_any_shape_leaves_the_records_to_tell_the_preset(notebook, kit, content):
     notebook("01_a", "seed = 0  # seed")
     put("trial", "01_a", "smoke", 1)

@@ -19,7 +19,9 @@ def two(notebook):
 
 
 def second(**changes):
-    return begin("02_second", {"run": "mini", "steps": 10, "device": "auto", **changes}, needs=["01_first"])
+    return begin(
+        "02_second", {"run": "mini", "steps": 10, "device": "auto", **changes}, needs=["01_first"]
+    )
 
 
 def test_a_stage_keeps_its_settings_and_reports_its_cost(two, kit):
@@ -28,9 +30,11 @@ def test_a_stage_keeps_its_settings_and_reports_its_cost(two, kit):
     first.path("deep", "a.txt").write_text("x")
     first.finish({"loss": 0.25})
     assert read_metrics("mini", "01_first")["loss"] == 0.25
-    assert read_metrics("mini", "01_first")["peak_memory_mib"] > 10 and read_metrics("mini", "01_first")["seconds"] >= 0
+    assert read_metrics("mini", "01_first")["peak_memory_mib"] > 10
+    assert read_metrics("mini", "01_first")["seconds"] >= 0
     config = json.loads((kit / "papermill_runs/mini/stages/01_first/config.json").read_text())
-    assert config["settings"] == {"seed": 0, "rate": 1.0} and config["versions"]["torch"]
+    assert config["settings"] == {"seed": 0, "rate": 1.0}
+    assert config["versions"]["torch"]
 
 
 def test_inputs_are_found_and_missed_ones_are_named(two):
@@ -38,7 +42,10 @@ def test_inputs_are_found_and_missed_ones_are_named(two):
     first.path("a.txt").write_text("x")
     first.finish({})
     assert second().input("01_first", "a.txt").read_text() == "x"
-    with pytest.raises(Problem, match="(?s)b.txt of 01_first is missing.*alignsd run --preset mini --run mini --force 01"):
+    with pytest.raises(
+        Problem,
+        match="(?s)b.txt of 01_first is missing.*alignsd run --preset mini --run mini --force 01",
+    ):
         second().input("01_first", "b.txt")
     with pytest.raises(Problem, match="without saying so"):
         first.input("02_second", "a.txt")
@@ -46,7 +53,10 @@ def test_inputs_are_found_and_missed_ones_are_named(two):
 
 def test_an_unfinished_input_is_refused_with_the_command_that_makes_it(two):
     begin("01_first", FIRST)
-    with pytest.raises(Problem, match="(?s)01_first of run 'mini' is not finished.*alignsd run --preset mini --run mini 01"):
+    with pytest.raises(
+        Problem,
+        match="(?s)01_first of run 'mini' is not finished.*alignsd run --preset mini --run mini 01",
+    ):
         second()
 
 
@@ -69,7 +79,9 @@ def test_a_folder_made_from_other_results_is_refused(two, kit):
     file.write_text(json.dumps(metrics | {"seconds": 1e6, "peak_memory_mib": 1}))
     second()  # as before: what was measured of the machine is no result
     begin("01_first", FIRST).finish({"loss": 0.5})
-    with pytest.raises(Problem, match="(?s)other settings or from other inputs.*01_first.*--from 02"):
+    with pytest.raises(
+        Problem, match="(?s)other settings or from other inputs.*01_first.*--from 02"
+    ):
         second()
 
 
@@ -82,16 +94,20 @@ def test_a_result_counts_whatever_its_name_is(two):
 
 
 @pytest.mark.parametrize("act", [lambda s: s.path("a.txt"), lambda s: s.finish({})])
-@pytest.mark.parametrize("changed", [{"rate": 0.25}, {"rate": True}, {"seed": "0"}, {"run": "other"}])
+@pytest.mark.parametrize(
+    "changed", [{"rate": 0.25}, {"rate": True}, {"seed": "0"}, {"run": "other"}]
+)
 def test_a_value_that_is_changed_after_begin_is_refused(two, kit, act, changed):
-    """If it failed, a finished stage would be overwritten while its config.json keeps the old value."""
+    """Otherwise a finished stage would be overwritten, and config.json would keep the old value."""
     begin("01_first", FIRST).finish({"loss": 1})
     metrics = kit / "papermill_runs/mini/stages/01_first/metrics.json"
     before = metrics.read_text()
     live = dict(FIRST)
     opened = begin("01_first", live)
     live.update(changed)
-    with pytest.raises(Problem, match="(?s)changed after 01_first had begun.*run the cell with begin"):
+    with pytest.raises(
+        Problem, match="(?s)changed after 01_first had begun.*run the cell with begin"
+    ):
         act(opened)
     assert metrics.read_text() == before
     live.update(FIRST | {"rate": 0.5, "more": 1})
@@ -128,12 +144,20 @@ def test_a_stage_that_was_made_from_an_older_result_is_refused_as_an_input(two, 
     second().finish({})
     begin("03_third", {"run": "mini", "size": 1}, needs=["02_second"])
     begin("01_first", FIRST).finish({"loss": 2})
-    with pytest.raises(Problem, match="(?s)02_second does not belong to the present stage 01_first.*--from 02"):
+    with pytest.raises(
+        Problem, match="(?s)02_second does not belong to the present stage 01_first.*--from 02"
+    ):
         begin("03_third", {"run": "mini", "size": 1}, needs=["02_second"])
 
 
-@pytest.mark.parametrize("hurt", [
-    lambda path: path.write_text('{"rows": 2}'), lambda path: path.unlink(), lambda path: path.write_bytes(b"")])
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        lambda path: path.write_text('{"rows": 2}'),
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+    ],
+)
 @pytest.mark.parametrize("asked", ["tables", "tables/rows.json"])
 def test_a_table_that_was_edited_by_hand_is_noticed_where_it_is_read(two, hurt, asked):
     first = begin("01_first", FIRST)
@@ -144,7 +168,9 @@ def test_a_table_that_was_edited_by_hand_is_noticed_where_it_is_read(two, hurt, 
     assert later.input("01_first", *asked.split("/")).exists()
     first.path("picture.png").write_text("redrawn")
     hurt(first.path("tables", "rows.json"))
-    with pytest.raises(Problem, match="(?s)(rows.json of 01_first is not as|is missing).*--force 01"):
+    with pytest.raises(
+        Problem, match="(?s)(rows.json of 01_first is not as|is missing).*--force 01"
+    ):
         later.input("01_first", *asked.split("/"))
     assert later.input("01_first", "note.json").exists(), "other tables can still be read"
     first.path("tables", "rows.json").write_text('{"rows": 1}')
@@ -186,7 +212,8 @@ def test_hashes_see_code_and_prose_but_no_outputs(notebook):
     path.write_text(json.dumps(cells))
     assert (provenance.code_sha256(path), provenance.source_sha256(path)) == (code, source)
     notebook("01_first", "seed = 0  # seed", "print(1)", prose="b")
-    assert provenance.code_sha256(path) == code and provenance.source_sha256(path) != source
+    assert provenance.code_sha256(path) == code
+    assert provenance.source_sha256(path) != source
     notebook("01_first", "seed = 0  # seed", "print(2)", prose="a")
     assert provenance.code_sha256(path) != code
 
@@ -202,7 +229,7 @@ def test_the_package_s_hash_sees_its_code(tmp_path, monkeypatch):
 
 
 def test_a_variation_reuses_work_that_fits(notebook, kit):
-    notebook("01_first", "rate = 0.5  # rate\ncolour = \"red\"  # colour")
+    notebook("01_first", 'rate = 0.5  # rate\ncolour = "red"  # colour')
     first = begin("01_first", {"run": "mini", "rate": 0.5, "colour": "red"})
     first.path("checkpoint.pt").write_text("made with 0.5")
     first.finish({})
@@ -210,14 +237,19 @@ def test_a_variation_reuses_work_that_fits(notebook, kit):
     def reused(**changes):
         values = {"run": "mini", "rate": 0.5, "colour": "red"} | changes
         opened = begin("01_first", values)
-        return opened.reused("checkpoint.pt", lambda file: file.read_text() == f"made with {values['rate']}")
+        return opened.reused(
+            "checkpoint.pt", lambda file: file.read_text() == f"made with {values['rate']}"
+        )
 
     variation = reused(colour="blue")
-    assert "mini-01-colour-blue" in str(variation) and variation.read_text() == "made with 0.5"
+    assert "mini-01-colour-blue" in str(variation)
+    assert variation.read_text() == "made with 0.5"
     assert not reused(rate=0.25).exists()
     assert first.path("checkpoint.pt").read_text() == "made with 0.5"
     variation.write_text("made with another")
-    assert reused(colour="blue").read_text() == "made with another", "its own file is never replaced"
+    assert reused(colour="blue").read_text() == "made with another", (
+        "its own file is never replaced"
+    )
 
 
 def test_a_stage_that_could_not_begin_is_not_held(two, kit, monkeypatch):
@@ -225,7 +257,10 @@ def test_a_stage_that_could_not_begin_is_not_held(two, kit, monkeypatch):
     begin("01_first", FIRST).finish({})
     with pytest.raises(Problem, match="other settings"):
         begin("01_first", FIRST | {"seed": 1})
-    hold = "import sys; from alignsd.kit import locks; locks.hold(sys.argv[1], 'another process', patience=0)"
+    hold = (
+        "import sys; from alignsd.kit import locks; "
+        "locks.hold(sys.argv[1], 'another process', patience=0)"
+    )
     path = locks.stage_lock("mini", "01_first")
     done = subprocess.run([sys.executable, "-c", hold, str(path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What lies around a run: another system, no home folder, an ASCII terminal, a folder named from elsewhere."""
+"""What lies around a run: another system, no home folder, an ASCII terminal, another folder."""
 
 import errno
 import os
@@ -20,7 +20,9 @@ from alignsd.running.publishing import _without_paths
 COMMAND = "from alignsd.cli import main; main()"
 
 
-def command(*arguments: str, before: str = "", cwd=None, **variables: str) -> subprocess.CompletedProcess:
+def command(
+    *arguments: str, before: str = "", cwd=None, **variables: str
+) -> subprocess.CompletedProcess:
     """Run the command in a process of its own; an empty variable is removed."""
     environment = os.environ | {"PYTHONPATH": str(root()), "OMP_NUM_THREADS": "1"} | variables
     kept = {name: value for name, value in environment.items() if value != ""}
@@ -44,38 +46,56 @@ def test_memory_is_measured_without_the_module_resource(monkeypatch):
 def test_python_without_docstrings_is_refused_in_words():
     done = command("run", "--dry-run", PYTHONOPTIMIZE="2")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[0].startswith("Python drops docstrings here") and "unset PYTHONOPTIMIZE" in done.stderr
+    assert done.stderr.splitlines()[0].startswith("Python drops docstrings here")
+    assert "unset PYTHONOPTIMIZE" in done.stderr
 
 
 def test_a_terminal_that_is_ascii_only_prints_everything():
     done = command("scorecard", "--run", "mini", PYTHONIOENCODING="ascii")
-    assert done.returncode == 0 and "reproduced" in done.stdout and "\\x" not in done.stdout, done.stderr
+    assert done.returncode == 0 and "reproduced" in done.stdout and "\\x" not in done.stdout, (
+        done.stderr
+    )
     refused = command("run", "--set", "séed=1", "--dry-run", PYTHONIOENCODING="ascii")
-    assert refused.returncode == 1 and "s\\xe9ed" in refused.stderr and "Traceback" not in refused.stderr
+    assert refused.returncode == 1
+    assert "s\\xe9ed" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 BEGIN = 'from alignsd.kit.stage import begin\nstage = begin("01_first", globals())'
 
 
 def test_the_command_and_its_kernel_mean_one_folder(notebook, kit, tmp_path_factory, monkeypatch):
-    """A relative ALIGNSD_OUTPUT starts where the command was typed; the kernel starts in the repository."""
+    """A relative ALIGNSD_OUTPUT starts where the command was typed, not where the kernel starts."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     notebook("01_first", "n = 1  # number", BEGIN, "stage.finish({})")
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("ALIGNSD_OUTPUT", "out")
     monkeypatch.setenv("ALIGNSD_ROOT", os.path.relpath(kit))
-    execute(kit / "notebooks" / "01_first.ipynb", elsewhere / "out" / "papermill_runs" / "mini" / "01_first.ipynb", {})
+    execute(
+        kit / "notebooks" / "01_first.ipynb",
+        elsewhere / "out" / "papermill_runs" / "mini" / "01_first.ipynb",
+        {},
+    )
     assert (elsewhere / "out/papermill_runs/mini/stages/01_first/metrics.json").exists()
     assert not (kit / "out").exists()
 
 
 def test_a_kernel_without_a_home_folder_gets_one(notebook, kit, monkeypatch):
-    code = "import os, pathlib\nprint(pathlib.Path.home().is_dir(), os.access(pathlib.Path.home(), os.W_OK))\nimport matplotlib.pyplot"
+    code = (
+        "import os, pathlib\n"
+        "print(pathlib.Path.home().is_dir(), os.access(pathlib.Path.home(), os.W_OK))\n"
+        "import matplotlib.pyplot"
+    )
     source = notebook("01_first", "n = 1  # number", code, BEGIN, "stage.finish({})")
     monkeypatch.setenv("HOME", "/nonexistent")
     target = kit / "papermill_runs" / "mini" / "01_first.ipynb"
     execute(source, target, {})
-    outputs = [output for cell in nbformat.read(target, 4).cells if cell.cell_type == "code" for output in cell.outputs]
+    outputs = [
+        output
+        for cell in nbformat.read(target, 4).cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
     assert [output.text for output in outputs] == ["True True\n"], "no warning either"
 
 
@@ -84,10 +104,12 @@ def test_a_home_folder_that_can_only_be_read_stays(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("MPLCONFIGDIR", raising=False)
     folder = Path("/somewhere")
-    assert kernel_environment(folder)["HOME"] == str(tmp_path) and "MPLCONFIGDIR" not in kernel_environment(folder)
+    assert kernel_environment(folder)["HOME"] == str(tmp_path)
+    assert "MPLCONFIGDIR" not in kernel_environment(folder)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     environment = kernel_environment(folder)
-    assert environment["HOME"] == str(tmp_path) and environment["MPLCONFIGDIR"] == str(folder)
+    assert environment["HOME"] == str(tmp_path)
+    assert environment["MPLCONFIGDIR"] == str(folder)
     monkeypatch.setenv("MPLCONFIGDIR", "/mine")
     assert kernel_environment(folder)["MPLCONFIGDIR"] == "/mine"
     monkeypatch.setenv("HOME", "/nonexistent")
@@ -114,7 +136,10 @@ def test_outputs_of_a_user_without_a_home_folder_stay(monkeypatch):
 def test_only_whole_paths_are_shortened(kit, monkeypatch):
     monkeypatch.setenv("HOME", "/data")
     text = "/data/a '/data' (/data) file:///data/b /data2 /data-x /mnt/data/c https://example.org/data/d"
-    assert _without_paths(text) == "~/a '~' (~) file://~/b /data2 /data-x /mnt/data/c https://example.org/data/d"
+    assert (
+        _without_paths(text)
+        == "~/a '~' (~) file://~/b /data2 /data-x /mnt/data/c https://example.org/data/d"
+    )
     monkeypatch.setenv("ALIGNSD_OUTPUT", "/")
     assert _without_paths("3 / 4 of /x") == "3 / 4 of /x"
 

@@ -168,10 +168,8 @@ def test_a_table_that_is_none_is_told_with_the_command(kit, content):
     path = place(kit, "images")
     path.parent.mkdir(parents=True)
     path.mkdir() if content is None else path.write_bytes(content)
-    with pytest.raises(
-        Problem,
-        match=r"(?s)images\.parquet cannot be read.*alignsd run --preset mini --run trial --force 06",
-    ):
+    command = "alignsd run --preset mini --run trial --force 06"
+    with pytest.raises(Problem, match=rf"(?s)images\.parquet cannot be read.*{command}"):
         read_table(path)
 
 

@@ -8,9 +8,9 @@ import pytest
 from alignsd.kit.views import NO_BREAK_SPACE, REPLACEMENT, Table, readable
 
 LONG = (
-    "a person standing in the meadow with a hat in a purple shirt, by a famous artist, soft light, highly detailed "
-    * 2
-)
+    "a person standing in the meadow with a hat in a purple shirt, "
+    "by a famous artist, soft light, highly detailed "
+) * 2
 ODD = [
     "<b>bold</b>",
     "a | b",
@@ -82,7 +82,8 @@ def test_html_has_no_colour_of_its_own_so_that_both_themes_can_be_read():
 def test_an_empty_table_has_its_headings():
     table = Table([], ["who", "prompt"], below="nothing yet")
     assert str(table).splitlines() == ["who  prompt", "-----------", "", "nothing yet"]
-    assert "<th" in table._repr_html_() and table._repr_markdown_().startswith("| who | prompt |")
+    assert "<th" in table._repr_html_()
+    assert table._repr_markdown_().startswith("| who | prompt |")
 
 
 def test_a_row_with_a_cell_too_few_is_refused():

@@ -8,7 +8,8 @@ from alignsd.paper import CHOSEN_POSITIONS
 
 
 def test_equal_pictures_are_chosen_as_often_as_in_the_real_data():
-    assert people.luce(np.zeros(4)) == pytest.approx(CHOSEN_POSITIONS, abs=1e-3)  # the published shares sum to 1.001
+    # The published shares sum to 1.001.
+    assert people.luce(np.zeros(4)) == pytest.approx(CHOSEN_POSITIONS, abs=1e-3)
     assert people.luce(np.zeros(2)) == pytest.approx([0.5, 0.5])
 
 
@@ -19,7 +20,8 @@ def test_careless_clicks_are_a_distribution():
 
 def test_luce_by_hand():
     liked = np.array([np.e**2, 1.0]) / (np.e**2 + 1)
-    assert people.luce(np.array([2.0, 0.0])) == pytest.approx((1 - people.CARELESS) * liked + people.CARELESS * 0.5)
+    expected = (1 - people.CARELESS) * liked + people.CARELESS * 0.5
+    assert people.luce(np.array([2.0, 0.0])) == pytest.approx(expected)
 
 
 def test_chances_sum_to_one_and_never_vanish():

@@ -11,6 +11,7 @@ from alignsd.base.errors import Problem
 from alignsd.miniature import WEIGHTS, world
 from alignsd.miniature.judge import load_judge
 from alignsd.miniature.pretraining import architectures, pretrain
+from alignsd.miniature.pretraining.__main__ import main
 from alignsd.miniature.web import make_web
 
 CARD = json.loads((WEIGHTS / "model_card.json").read_text())
@@ -39,7 +40,13 @@ def test_every_word_of_the_world_is_one_token(tmp_path):
     assert tokenizer.eos_token_id == len(tokenizer) - 1
 
 
-EARLIER = {"vae": [], "clip": ["vae"], "aesthetic": ["vae", "clip"], "judge": ["vae"], "diffusion": ["vae"]}
+EARLIER = {
+    "vae": [],
+    "clip": ["vae"],
+    "aesthetic": ["vae", "clip"],
+    "judge": ["vae"],
+    "diffusion": ["vae"],
+}
 
 
 @pytest.mark.parametrize("stage", pretrain.STAGES)
@@ -47,7 +54,8 @@ def test_stages_run_and_are_recorded(tmp_path, stage):
     torch.manual_seed(0)
     pretrain.pretrain(tmp_path / "out", tmp_path / "work", [*EARLIER[stage], stage], shorten=0.002)
     card = json.loads((tmp_path / "out" / "model_card.json").read_text())
-    assert np.isfinite(card["stages"][stage]["loss"]) and card["sha256"] == pretrain.hashes(tmp_path / "out")
+    assert np.isfinite(card["stages"][stage]["loss"])
+    assert card["sha256"] == pretrain.hashes(tmp_path / "out")
 
 
 def test_a_recorded_stage_is_not_made_again(tmp_path):
@@ -56,7 +64,7 @@ def test_a_recorded_stage_is_not_made_again(tmp_path):
     with pytest.raises(Problem, match="(?s)nothing to pretrain.*--fresh"):
         pretrain.pretrain(tmp_path / "out", tmp_path / "work", ["vae"], shorten=0.002)
     with pytest.raises(typer.Exit):
-        pretrain.main(out=tmp_path / "out", work=tmp_path / "work", stage=["vae"])
+        main(out=tmp_path / "out", work=tmp_path / "work", stage=["vae"])
     assert (tmp_path / "out" / "model_card.json").read_bytes() == made
     with pytest.raises(typer.BadParameter, match="unknown stage"):
-        pretrain.main(out=tmp_path / "out", stage=["painter"])
+        main(out=tmp_path / "out", stage=["painter"])

@@ -14,18 +14,27 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import DAMAGED, MISSING, read_image
 from alignsd.collect import channel, choices, hpd
 from alignsd.miniature import server
+from alignsd.miniature.conversations import NOISE_FROM, simulate_requests
 
 DRAWN = []
-BOT = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=8)), vae_scale_factor=8)
+BOT = SimpleNamespace(
+    unet=SimpleNamespace(config=SimpleNamespace(sample_size=8)), vae_scale_factor=8
+)
 
 
-def draw(pipeline, jobs, steps, guidance, done=()):
+def draw(pipeline, jobs, drawing, done=()):
     """Stands in for Stable Diffusion: one colour per seed."""
     for job in jobs:
         if job.id in done:
             continue
         DRAWN.append(job.id)
-        yield job, np.random.default_rng(job.seed).integers(0, 256, (1, 1, 3), dtype=np.uint8).repeat(64, 0).repeat(64, 1)
+        yield (
+            job,
+            np.random.default_rng(job.seed)
+            .integers(0, 256, (1, 1, 3), dtype=np.uint8)
+            .repeat(64, 0)
+            .repeat(64, 1),
+        )
 
 
 def worth(judge, pictures, prompts):
@@ -57,7 +66,7 @@ def write(folder, **changes):
 def test_the_parser_finds_every_choice_and_no_other(simulated, tmp_path):
     parsed = channel.parse([write(tmp_path, requests=120, noise=1.0)], nsfw_words="nsfw")
     table, origin, unread = hpd.write_pictures(parsed.choices, tmp_path / "hpd")
-    asked = {request.files[0]: request for request in server.simulate_requests(120, 4, 0)}
+    asked = {request.files[0]: request for request in simulate_requests(120, 4, 0)}
     assert len(table) == 120
     for row, files in zip(table.to_dict("records"), origin["file_names"], strict=True):
         assert row["prompt"] == asked[files[0]].prompt and files == asked[files[0]].files
@@ -67,17 +76,26 @@ def test_the_parser_finds_every_choice_and_no_other(simulated, tmp_path):
     assert len(joined) == len(truth) == table["file_path"].map(len).sum()
     assert np.allclose(truth.groupby("message_id")["p"].sum(), 1)
     assert unread[MISSING] > 0 and unread[DAMAGED] > 0
-    assert set(parsed.left_out) == {choices.CHATTER, choices.ABANDONED, choices.CONDITIONED, choices.NSFW, choices.AMBIGUOUS,
-                                    choices.MALFORMED}
-    assert parsed.left_out.total() + unread.total() == 120  # each noisy conversation is counted once
+    assert set(parsed.left_out) == {
+        choices.CHATTER,
+        choices.ABANDONED,
+        choices.CONDITIONED,
+        choices.NSFW,
+        choices.AMBIGUOUS,
+        choices.MALFORMED,
+    }
+    assert (
+        parsed.left_out.total() + unread.total() == 120
+    )  # each noisy conversation is counted once
 
 
 def test_a_cut_off_export_is_continued_and_comes_out_the_same(simulated, tmp_path, monkeypatch):
     whole = write(tmp_path / "whole").parent
 
-    def cut_off(pipeline, jobs, steps, guidance, done):
-        yield from draw(pipeline, jobs[:7], steps, guidance)
+    def cut_off(pipeline, jobs, drawing, done):
+        yield from draw(pipeline, jobs[:7], drawing)
         raise KeyboardInterrupt
+
     monkeypatch.setattr(server, "generate", cut_off)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "cut")
@@ -86,9 +104,15 @@ def test_a_cut_off_export_is_continued_and_comes_out_the_same(simulated, tmp_pat
     DRAWN.clear()
     write(tmp_path / "cut")
     files = [path.relative_to(whole) for path in sorted(whole.rglob("*")) if path.is_file()]
-    assert files == [path.relative_to(tmp_path / "cut") for path in sorted((tmp_path / "cut").rglob("*")) if path.is_file()]
-    assert all((whole / file).read_bytes() == (tmp_path / "cut" / file).read_bytes() for file in files)
-    kept = [file for file in files if file.suffix == ".png" and int(file.name[:6]) < server.NOISE_FROM]
+    assert files == [
+        path.relative_to(tmp_path / "cut")
+        for path in sorted((tmp_path / "cut").rglob("*"))
+        if path.is_file()
+    ]
+    assert all(
+        (whole / file).read_bytes() == (tmp_path / "cut" / file).read_bytes() for file in files
+    )
+    kept = [file for file in files if file.suffix == ".png" and int(file.name[:6]) < NOISE_FROM]
     assert len(DRAWN) == len(kept) - 7
 
 
@@ -123,24 +147,33 @@ def test_an_export_named_miniature_is_simulated_and_a_path_is_read(simulated, tm
 
 
 def test_the_seed_changes_pictures_and_prompts(simulated, tmp_path):
-    one, two = (write(tmp_path / str(seed), requests=5, seed=seed).parent / "media" / "000000_0.png" for seed in (0, 1))
+    one, two = (
+        write(tmp_path / str(seed), requests=5, seed=seed).parent / "media" / "000000_0.png"
+        for seed in (0, 1)
+    )
     assert not np.array_equal(read_image(one), read_image(two))
-    assert [r.prompt for r in server.simulate_requests(5, 4, 0)] != [r.prompt for r in server.simulate_requests(5, 4, 1)]
+    assert [r.prompt for r in simulate_requests(5, 4, 0)] != [
+        r.prompt for r in simulate_requests(5, 4, 1)
+    ]
 
 
 def test_more_requests_begin_with_the_same(simulated):
-    few, many = server.simulate_requests(50, 4, 3), server.simulate_requests(500, 4, 3)
+    few, many = simulate_requests(50, 4, 3), simulate_requests(500, 4, 3)
     assert [(r.prompt, r.count) for r in few] == [(r.prompt, r.count) for r in many[:50]]
 
 
 def test_sizes_and_users_are_like_the_real_ones():
-    asked = server.simulate_requests(1500, 4, 0)
+    asked = simulate_requests(1500, 4, 0)
     shares = Counter(request.count for request in asked)
-    assert abs(shares[2] / 1500 - 0.0194) < 0.012 and abs(shares[3] / 1500 - 0.0332) < 0.015 and set(shares) == {2, 3, 4}
+    assert (
+        abs(shares[2] / 1500 - 0.0194) < 0.012
+        and abs(shares[3] / 1500 - 0.0332) < 0.015
+        and set(shares) == {2, 3, 4}
+    )
     assert abs(len({request.user for request in asked}) - 1500 / 9.5) < 10
     assert len({request.prompt for request in asked}) < 1500
-    assert {request.count for request in server.simulate_requests(50, 2, 0)} == {2}
-    assert max(Counter(r.count for r in server.simulate_requests(500, 3, 0)), key=lambda n: n) == 3
+    assert {request.count for request in simulate_requests(50, 2, 0)} == {2}
+    assert max(Counter(r.count for r in simulate_requests(500, 3, 0)), key=lambda n: n) == 3
 
 
 def test_people_mostly_pick_what_they_like(simulated, tmp_path):
@@ -153,11 +186,20 @@ def test_people_mostly_pick_what_they_like(simulated, tmp_path):
 
 def test_messages_have_the_exporters_fields_and_order(simulated, tmp_path):
     export = json.loads(write(tmp_path, requests=20, noise=0.5).read_text())
-    assert set(export) == {"guild", "channel", "dateRange", "exportedAt", "messages", "messageCount"}
+    assert set(export) == {
+        "guild",
+        "channel",
+        "dateRange",
+        "exportedAt",
+        "messages",
+        "messageCount",
+    }
     ids = [int(message["id"]) for message in export["messages"]]
     assert ids == sorted(ids) and len(set(ids)) == len(ids) == export["messageCount"]
     assert {message["type"] for message in export["messages"]} == {"Default", "Reply"}
-    pictures = [a for m in export["messages"] for a in m["attachments"] if (tmp_path / a["url"]).exists()]
+    pictures = [
+        a for m in export["messages"] for a in m["attachments"] if (tmp_path / a["url"]).exists()
+    ]
     assert all(a["fileSizeBytes"] == (tmp_path / a["url"]).stat().st_size for a in pictures)
     assert len({message["author"]["id"] for message in export["messages"] if message["author"]}) > 2
 
@@ -171,8 +213,12 @@ def test_shipped_models_write_an_export(tmp_path):
 
 def test_a_model_of_another_size_is_refused_before_it_draws(simulated, tmp_path, monkeypatch):
     """If it failed, ten thousand pictures would be drawn that nobody can judge."""
-    large = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(sample_size=64)), vae_scale_factor=8)
+    large = SimpleNamespace(
+        unet=SimpleNamespace(config=SimpleNamespace(sample_size=64)), vae_scale_factor=8
+    )
     monkeypatch.setattr(server, "load_pipeline", lambda *args: large)
-    with pytest.raises(Problem, match="(?s)cannot judge this model's pictures.*draws 64 pixels.*512 pixels"):
+    with pytest.raises(
+        Problem, match="(?s)cannot judge this model's pictures.*draws 64 pixels.*512 pixels"
+    ):
         write(tmp_path)
     assert DRAWN == []

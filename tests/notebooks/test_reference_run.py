@@ -71,6 +71,18 @@ def test_figures_are_of_this_run_and_of_the_present_notebook():
         )
 
 
+def test_committed_pdfs_hold_drawings_and_no_pictures():
+    """Pictures make a PDF heavy, and no sharper than the PNG beside the PDF."""
+    listed = subprocess.run(
+        ["git", "ls-files", "figures/mini/*.pdf"], cwd=root(), capture_output=True, text=True
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a clone")
+    files = [root() / name for name in listed.stdout.split()]
+    heavy = [file.name for file in files if b"/Subtype /Image" in file.read_bytes()]
+    assert heavy == [], "name these in .gitignore, and git rm --cached them"
+
+
 def test_scorecard_is_of_this_run():
     rows = read(RUN / "scorecard.json")
     assert len({row["id"] for row in rows}) == len(rows) > 0
@@ -133,5 +145,5 @@ def test_simulated_people_are_like_the_paper_s():
     )
     for row in read(FIGURES / "data_set.json")["data"]["positions"]:
         real = paper.CHOSEN_POSITIONS[row["position"] - 1]
-        position = f"position {row['position']}"
-        assert row["low"] <= real <= row["high"], f"{position} is chosen more or less than in the data"
+        is_like_real = row["low"] <= real <= row["high"]
+        assert is_like_real, f"position {row['position']} is chosen more or less than in the data"

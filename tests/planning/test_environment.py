@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from alignsd.base.errors import Problem
-from alignsd.base.paths import SHIPPED
+from alignsd.base.paths import SHIPPED, root
+from alignsd.kit.notebook_files import notebook_names, notebook_path, read_cells
 from alignsd.planning import environment
 from alignsd.planning.environment import (
     Check,
@@ -13,6 +14,15 @@ from alignsd.planning.environment import (
     preset_table,
     require,
 )
+from alignsd.planning.purposes import PURPOSES
+
+
+def write_pins(kit, pins):
+    """Write a project that depends on numpy, and with an extra on no_such_package."""
+    project = '[project]\ndependencies = ["numpy>=2.0"]\n'
+    project += '[project.optional-dependencies]\ntest = ["No.Such-Package>=1  ; x"]\n'
+    (kit / "pyproject.toml").write_text(project)
+    (kit / "requirements.txt").write_text(pins)
 
 
 def checks_by_name(*needs, **more_needs):
@@ -28,8 +38,7 @@ def test_this_machine_can_run_the_notebooks():
 
 
 def test_what_is_missing_is_named_with_its_command(kit, monkeypatch):
-    pinned = "numpy==0.0.1\nno_such_package==1.0  ; x\n# Theirs:\nother==1\n"
-    (kit / "requirements.txt").write_text(pinned)
+    write_pins(kit, "numpy==0.0.1\nno_such_package==1.0  ; x\nother==1\n")
     checks = checks_by_name(memory=1e6, disk=1e9)
     assert checks["numpy"].state == "note"
     assert checks["no_such_package"].state == "missing"
@@ -43,14 +52,14 @@ def test_what_is_missing_is_named_with_its_command(kit, monkeypatch):
 
 
 def test_a_disk_is_looked_at_before_the_folder_on_it_is_made(kit, monkeypatch, tmp_path):
-    (kit / "requirements.txt").write_text("")
+    write_pins(kit, "")
     monkeypatch.setenv("ALIGNSD_OUTPUT", str(tmp_path / "not" / "yet"))
     assert checks_by_name(memory=1, disk=0)["free disk"].state == "ok"
     assert not (tmp_path / "not").exists()
 
 
 def test_every_complaint_comes_with_a_fix(kit, monkeypatch, tmp_path):
-    (kit / "requirements.txt").write_text("no_such_package==1.0\n")
+    write_pins(kit, "no_such_package==1.0\n")
     monkeypatch.setattr(environment, "SHIPPED", tmp_path / "none")
     checks = checks_by_name(memory=1e6, disk=1e9)
     for check in checks.values():
@@ -70,9 +79,10 @@ def test_a_shipped_model_that_is_missing_or_another_is_named(monkeypatch, tmp_pa
 
 
 def test_map_and_presets_come_from_the_notebooks_themselves(notebook):
-    prose = "# 01\n\n**Purpose.** Do it. Paper: section 3."
-    notebook("01_first", "seed = 0  # seed", prose=prose)
-    assert notebook_map("mini", "mini") == [("01_first", "Do it.", "-")]
+    notebook("01_first", "seed = 0  # seed")
+    notebook("06_generate", "seed = 0  # seed")
+    purpose = PURPOSES["06_generate"]
+    assert notebook_map("mini", "mini") == [("01_first", "", "-"), ("06_generate", purpose, "-")]
 
 
 def test_preset_table_lists_what_differs():
@@ -113,3 +123,16 @@ def test_memory_is_measured_on_every_system(monkeypatch):
     memory = checks_by_name(0.1, 0.1)["memory"]
     assert memory.state == "ok"
     assert float(memory.found.removesuffix(" GiB")) > 0.1
+
+
+def test_every_notebook_opens_with_its_purpose():
+    assert list(PURPOSES) == notebook_names()
+    for name, purpose in PURPOSES.items():
+        assert f"**Purpose.** {purpose}" in read_cells(notebook_path(name))[0]["source"]
+
+
+def test_the_packages_are_the_direct_dependencies():
+    """requirements.txt lists the direct dependencies first, and then what these depend on."""
+    direct = (root() / "requirements.txt").read_text().split("# Theirs")[0]
+    needed = checks_by_name(1, 0.1)["packages"].needed
+    assert needed == f"{direct.count('==')} as pinned"

@@ -16,7 +16,7 @@ PACKAGE = root() / "alignsd"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 CODE = [*MODULES, *sorted((root() / "tests").rglob("*.py"))]
 # typer makes each parameter of a command an option of the command line.
-COMMANDS = ("cli.py", "miniature/pretraining/pretrain.py")
+COMMANDS = ("cli.py", "miniature/pretraining/__main__.py")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from alignsd.miniature import WEIGHTS
 from alignsd.reward import other_scores
 from alignsd.reward.hps import score
 
-IMAGES = [np.random.default_rng(i).integers(256, size=(32, 32, 3), dtype=np.uint8) for i in range(2)]
+IMAGES = [np.random.default_rng(i).integers(256, size=(32, 32, 3), dtype=np.uint8) for i in (0, 1)]
 PROMPTS = ["a person in a red shirt", "a person in a red shirt waving on the beach"]
 
 
@@ -29,8 +30,13 @@ def pickscore(tmp_path_factory):
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     layers = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2)
-    text = dict(layers, vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, max_position_embeddings=77)
-    config = CLIPConfig(text_config=text, vision_config=dict(layers, image_size=32, patch_size=8), projection_dim=16)
+    text = layers | dict(
+        vocab_size=len(tokenizer),
+        eos_token_id=tokenizer.eos_token_id,
+        max_position_embeddings=77,
+    )
+    vision = layers | dict(image_size=32, patch_size=8)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
     CLIPModel(config).save_pretrained(folder)
     return folder
 
@@ -40,10 +46,12 @@ def test_pickscore_is_transformers_own_logit(pickscore):
     tokenizer = AutoTokenizer.from_pretrained(pickscore)
     mean, std = torch.tensor(other_scores.OPENAI_MEAN), torch.tensor(other_scores.OPENAI_STD)
     pixels = ((torch.from_numpy(np.stack(IMAGES)) / 255 - mean) / std).permute(0, 3, 1, 2)
+    tokens = tokenizer(PROMPTS, padding=True, return_tensors="pt")
     with torch.no_grad():
-        logits = model(**tokenizer(PROMPTS, padding=True, return_tensors="pt"), pixel_values=pixels).logits_per_image
-    found = score(other_scores.load_scorers([f"PickScore={pickscore}"], "cpu")["PickScore"], IMAGES, PROMPTS)
-    assert np.allclose(found, logits.diagonal().numpy(), atol=1e-4)
+        logits = model(**tokens, pixel_values=pixels).logits_per_image
+    scorers = other_scores.load_scorers([f"PickScore={pickscore}"], "cpu")
+    scores = score(scorers["PickScore"], IMAGES, PROMPTS)
+    assert np.allclose(scores, logits.diagonal().numpy(), atol=1e-4)
 
 
 def test_an_unknown_score_lists_the_known_ones():
@@ -81,7 +89,8 @@ def test_weights_that_would_give_made_up_scores_are_refused(pickscore, tmp_path,
     shutil.copytree(pickscore, tmp_path / "p")
     file = tmp_path / "p" / "model.safetensors"
     changed = {name: change(name, value) for name, value in load_file(file).items()}
-    save_file({name: value for name, value in changed.items() if value is not None}, file, {"format": "pt"})
+    kept = {name: value for name, value in changed.items() if value is not None}
+    save_file(kept, file, {"format": "pt"})
     with pytest.raises(Problem, match=words):
         other_scores.load_scorer(f"PickScore={tmp_path / 'p'}", "cpu")
 
@@ -94,7 +103,8 @@ def test_without_network_the_message_names_file_and_repository(monkeypatch, erro
     monkeypatch.setattr(other_scores, "hf_hub_download", unreachable)
     with pytest.raises(Problem, match=r"HPS_v2.1_compressed.pt of xswu/HPSv2") as problem:
         other_scores.load_scorer("HPS v2.1")
-    assert "no route to host" in str(problem.value) and "HPS v2.1=data/HPS_v2.1_compressed.pt" in str(problem.value)
+    assert "no route to host" in str(problem.value)
+    assert "HPS v2.1=data/HPS_v2.1_compressed.pt" in str(problem.value)
 
 
 @pytest.mark.parametrize("name", ["HPS v1", "HPS v2", "HPS v2.1", "CLIP score"])
@@ -112,9 +122,9 @@ def test_a_folder_that_is_no_pickscore_says_so(tmp_path):
 
 def test_the_table_of_scores_in_the_documents_is_the_code_s():
     text = (root() / "docs" / "scorers.md").read_text(encoding="utf-8")
-    for name, recipe in other_scores.RECIPES.items():
+    for name, known in other_scores.SCORES.items():
         row = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
-        assert all(part in row for part in (recipe.model, recipe.repository, recipe.file, recipe.fit, recipe.unit, recipe.source))
+        assert all(entry in row for entry in asdict(known).values())
 
 
 VIT_H_14 = """
@@ -123,31 +133,37 @@ import numpy as np, open_clip, torch
 from PIL import Image
 from alignsd.reward.hps import score
 from alignsd.reward.other_scores import load_scorer
+# Every value is overwritten below, and drawing the values takes a minute.
 for name in ("normal_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_", "uniform_"):
-    setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)  # every value is overwritten, and drawing them takes a minute
+    setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
 torch.randn, randn = torch.empty, torch.randn
 block = 0.02 * randn(1_000_003, generator=torch.Generator().manual_seed(0)).repeat(60)
 reference, start = open_clip.create_model("ViT-H-14", pretrained=None).eval(), 0
-for name, value in reference.state_dict().items():  # each tensor goes on in the block where the one before it ended
+# Each tensor takes its numbers from the block, from where the tensor before ended.
+for name, value in reference.state_dict().items():
     numbers = block[start:start + value.numel()].view(value.shape)
-    value.copy_((numbers + (".ln_" in name and name.endswith("weight"))).half())  # half precision, as the release has it
+    is_scale = ".ln_" in name and name.endswith("weight")
+    value.copy_((numbers + 1 if is_scale else numbers).half())  # half precision, as released
     start = (start + value.numel()) % 1_000_003
-torch.save({"state_dict": {key: value.half() for key, value in reference.state_dict().items()}}, sys.argv[1])
+halves = {key: value.half() for key, value in reference.state_dict().items()}
+torch.save({"state_dict": halves}, sys.argv[1])
 image = np.random.default_rng(0).integers(256, size=(224, 224, 3), dtype=np.uint8)
 with torch.no_grad():
-    pixels = open_clip.image_transform(224, is_train=False, mean=reference.visual.image_mean, std=reference.visual.image_std)
+    visual = reference.visual
+    pixels = open_clip.image_transform(
+        224, is_train=False, mean=visual.image_mean, std=visual.image_std)
     encoded = reference.encode_image(pixels(Image.fromarray(image))[None], normalize=True)
     text = reference.encode_text(open_clip.get_tokenizer("ViT-H-14")(["a cat"]), normalize=True)
 expected = float(100 * (encoded * text).sum())
-del reference, block, numbers, value
+del reference, visual, block, numbers, value, halves
 found = score(load_scorer(f"HPS v2.1={sys.argv[1]}", "cpu"), [image], ["a cat"])[0]
 print(expected, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 
 def test_hps_v2_1_of_full_size_scores_as_open_clip_s_own_encode(full_size_weights):
-    out = subprocess.run([sys.executable, "-c", VIT_H_14, str(full_size_weights)], capture_output=True, text=True, check=True,
-                         timeout=300)
+    command = [sys.executable, "-c", VIT_H_14, str(full_size_weights)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     expected, found, gigabytes = map(float, out.stdout.split())
     assert found == pytest.approx(expected, abs=1e-3) and abs(expected) > 0.1
     assert gigabytes < 7

@@ -104,11 +104,11 @@ def test_new_weights_of_a_shipped_model_start_its_stages_anew(kit, notebook, mon
     model = kit / "weights" / "clip" / "model.safetensors"
     model.parent.mkdir(parents=True)
     model.write_text("first")
-    monkeypatch.setattr(provenance, "SHIPPED_MODELS", kit / "weights")
+    monkeypatch.setattr(provenance, "SHIPPED", kit / "weights")
     notebook("02_second", "steps = 10  # steps", *SECOND)
     own_weights = (
         "from alignsd.base import paths\nfrom alignsd.kit import provenance\n"
-        "provenance.SHIPPED_MODELS = paths.root() / 'weights'\n"
+        "provenance.SHIPPED = paths.root() / 'weights'\n"
     )
     code = (own_weights + FIRST[0], 'stage.finish({"clip": clip})')
     notebook("01_first", 'clip = "miniature/clip"  # model', *code)

@@ -97,6 +97,7 @@ def named_columns(columns: Iterable[Any], what: str) -> list[str]:
 
 
 def _read_separated(path: Path) -> pd.DataFrame:
+    """Read a text table: a header, and a row per choice."""
     text = read_text(path)
     if not text.strip():
         raise _empty(path)
@@ -163,7 +164,7 @@ def _separator(text: str) -> tuple[str, str]:
 
 
 def _without_end(cells: list[str], length: int) -> list[str]:
-    """Return cells without the empty ones at the end, but at least ``length`` of them."""
+    """Return cells without the empty cells at the end, but at least ``length`` cells."""
     end = len(cells)
     while end > length and not cells[end - 1].strip():
         end -= 1
@@ -171,6 +172,7 @@ def _without_end(cells: list[str], length: int) -> list[str]:
 
 
 def _read_json(path: Path) -> pd.DataFrame:
+    """Read a list of objects, an object per line, or a single object."""
     text = read_text(path)
     if not text.strip():
         raise _empty(path)
@@ -195,7 +197,7 @@ def _refuse_wrapped(path: Path, record: dict[str, Any]) -> None:
     Raises:
         Problem: if the object holds columns, or a list of choices.
     """
-    columns = [name for name, value in record.items() if _is_known(name)]
+    columns = [name for name in record if _is_known(name)]
     of_prompts = [record[name] for name in columns if name.strip().lower() in ("prompt", "caption")]
     if any(isinstance(value, (list, dict)) for value in of_prompts):
         found = "an object of columns"
@@ -211,6 +213,7 @@ def _refuse_wrapped(path: Path, record: dict[str, Any]) -> None:
 
 
 def _read_objects(values: Iterable[Any]) -> pd.DataFrame:
+    """Return a table with a row per value; a value that is no object has a fault."""
     records: list[dict[str, Any]] = []
     faults: list[str | None] = []
     names: dict[str, None] = {}  # of the columns that are kept, as they stand in the file
@@ -235,6 +238,7 @@ def _is_known(name: str) -> bool:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    """Read the known columns of a parquet file."""
     content = read_bytes(path)
     if not content:
         raise _empty(path)

@@ -1,4 +1,4 @@
-"""What a kernel needs around it: variables, a folder of its own, a network to talk to itself."""
+"""The surroundings of a kernel: variables, a folder of its own, and the loopback network."""
 
 import os
 import shutil

@@ -9,7 +9,7 @@ import pytest
 from conftest import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_discord_dialects import FOUR, say
+from test_dialects import FOUR, say
 
 from alignsd.base.errors import Problem
 from alignsd.collect import channel, choices, discord, grids

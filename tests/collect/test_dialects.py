@@ -24,13 +24,16 @@ def say(number, author, text="", files=(), reply=None, **changes):
         "embeds": [],
         "mentions": [],
     }
-    return message | ({"reference": {"messageId": str(reply)}} if reply else {}) | changes
+    if reply:
+        message["reference"] = {"messageId": str(reply)}
+    return message | changes
 
 
 def user(number, nickname=None, name="someone", bot=False):
-    return {"id": str(number), "name": name, "isBot": bot} | (
-        {"nickname": nickname} if nickname else {}
-    )
+    mention = {"id": str(number), "name": name, "isBot": bot}
+    if nickname:
+        mention["nickname"] = nickname
+    return mention
 
 
 @pytest.fixture
@@ -455,3 +458,70 @@ def test_names_of_settings_in_labels_are_settings():
         and message.asked == "a cat"
     )
     assert commands.settings_in("x  -n\n4") == {"n": "4"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('!dream "A Cat, 4K"', "a cat, 4k"),
+        ("/dream prompt: a  cat\n sitting", "a cat sitting"),
+        ("  a cat ", "a cat"),
+        ("a dreamcatcher", "a dreamcatcher"),
+        ("“a cat”", "a cat"),
+        ("", ""),
+        ("\ud83d half", "? half"),
+        ('!dream "a cat" -n 4 -S 1 -C 7', "a cat"),
+        ("!dream “a cat” -n 4", "a cat"),
+        ('!dream -n 4 "a cat"', "a cat"),
+        ("!dream a cat -n 4 -S -1", "a cat"),
+        ('!dream "a cat -n 4', "a cat"),
+        ('!dream "a \\"fat\\" cat" -n 2', 'a "fat" cat'),
+        (
+            "!dream a t-shirt, sci-fi -- dark, mood - grim -n 2",
+            "a t-shirt, sci-fi -- dark, mood - grim",
+        ),
+        ("!dream a cat -cute", "a cat -cute"),
+        ("a cat -n 4", "a cat -n 4"),
+        ("!dream a cat --seed 3 --upscale", "a cat"),
+        ("/dream prompt: a cat number: 4 seed: 12", "a cat"),
+        ("/dream prompt: a house number 7", "a house number 7"),
+    ],
+)
+def test_the_prompt_of_a_command(text, expected):
+    assert commands.command_of(text)[0] == expected
+
+
+def test_the_settings_of_a_command():
+    assert commands.command_of('!dream "a cat" -n 4 -S -1 -C 7.5 --init_image http://x/y.png -i')[
+        1
+    ] == {"n": "4", "S": "-1", "C": "7.5", "init_image": "http://x/y.png", "i": ""}
+    assert commands.command_of("/dream prompt: a cat number: 4")[1] == {"number": "4"}
+    assert commands.command_of("a cat")[1] == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "embed", "prompt", "settings"),
+    [
+        ("**A Cat -n 4 -S 7** <@7>", {}, "a cat", {"n": "4", "S": "7"}),
+        ("**A Cat** number: 4 <@7>", {}, "a cat", {"number": "4"}),
+        ("**/dream prompt: A Cat images: 2** <@7>", {}, "a cat", {"images": "2"}),
+        ('**a t-shirt - red --- "really"** <@7>', {}, 'a t-shirt - red --- "really', {}),
+        ('**he says "hi"** - Image #2 <@7>', {}, 'he says "hi', {}),
+        (
+            "<@7>",
+            {
+                "title": "A Cat",
+                "fields": [
+                    {"name": "Number", "value": "4"},
+                    {"name": "Init Image", "value": "http://x/y.png"},
+                ],
+            },
+            "a cat",
+            {"number": "4", "init_image": "http://x/y.png"},
+        ),
+        ("<@7>", {"title": "Done", "fields": [{"name": "Prompt", "value": "A Cat"}]}, "a cat", {}),
+    ],
+)
+def test_a_bot_s_answer_tells_the_command_and_its_settings(text, embed, prompt, settings):
+    message = discord.message_of(say(1, "bot", text, FOUR, embeds=[embed] if embed else []))
+    assert (message.asked_by, message.asked, message.settings) == ("7", prompt, settings)

@@ -1,6 +1,4 @@
-"""An export's files: parts, overlaps, other formats, where the pictures lie, and what is written
-when.
-"""
+"""Files of an export: parts, overlaps, other formats, where the pictures lie, what is written."""
 
 import gzip
 import json
@@ -10,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_discord_dialects import say
+from test_dialects import say
 
 from alignsd.base import reading
 from alignsd.base.errors import Problem
@@ -466,55 +464,50 @@ def test_writing_a_data_set_makes_the_key_once(tmp_path):
     )
 
 
-def test_a_key_that_cannot_be_used_is_told(tmp_path):
-    (tmp_path / "user.key").mkdir()
-    with pytest.raises(Problem, match="could not be read or made"):
-        privacy.user_key(tmp_path)
-    (tmp_path / "user.key").rmdir()
-    (tmp_path / "user.key").write_bytes(b"\xff\xfe" * 20)
-    with pytest.raises(Problem, match="could not be read or made"):
-        privacy.user_key(tmp_path)
-
-
-def test_the_reasons_are_in_the_error_when_nothing_is_left(tmp_path):
-    export(
-        tmp_path,
-        "c.json",
-        [say(1, "7", "good morning"), say(2, "7", "hello"), say(3, "bot", "news")],
-    )
-    found = parsed(tmp_path)
-    with pytest.raises(Problem) as problem:
-        choices.require_some(found.choices, found.left_out)
-    text = str(problem.value)
-    assert (
-        "2 messages: chatter (written by a user; no bot answered it)" in text
-        and "1 messages: other bot message" in text
-    )
-    assert "cause:    users wrote, but no bot replied" in text
-    choices.require_some(talk(1, 0), found.left_out)
-
-
 @pytest.mark.parametrize(
-    ("left", "words"),
+    "text",
     [
-        ({}, "empty channel"),
-        ({choices.COUNT: 5, choices.CHATTER: 2}, "grid=4"),
-        ({LINKED: 3}, "--media"),
-        ({MISSING: 3, choices.SYSTEM: 9}, "beside the JSON"),
-        ({choices.NO_FILES: 4}, "attachments"),
-        ({choices.NSFW: 4}, "collect more"),
-        ({"a new reason": 4}, "a new reason"),
-        ({choices.LABELS: 1, choices.CHATTER: 9}, "does not know"),
+        "",
+        "{",
+        "[]",
+        "not json",
+        '{"messages": 3}',
+        '{"messages": {"item": 1}}',
+        '{"guild": {}}',
+        '{"messages": [{"id": "1"}',
+        '{"messages": [] ',
+        '{"messages": [{]}',
+        '{"messages": []} {}',
     ],
 )
-def test_the_cause_is_that_of_the_reason_that_took_most(left, words):
-    with pytest.raises(Problem, match="(?s)no choice.*found:.*cause:.*fix:") as problem:
-        choices.require_some([], left)
-    assert words in str(problem.value)
+def test_what_is_no_export_is_a_problem(tmp_path, text):
+    (tmp_path / "channel.json").write_text(text)
+    with pytest.raises(Problem, match="channel.json is not a whole DiscordChatExporter export"):
+        channel.parse([tmp_path / "channel.json"])
 
 
-def test_every_count_stands_in_the_table():
-    table = choices.left_out_table({"a new reason": 2, choices.REPEATED: 3, MISSING: 1})
-    assert table["count"].sum() == 6 and list(table["reason"])[: len(choices.REASONS)] == list(
-        choices.REASONS
-    )
+def test_every_cut_of_an_export_is_a_problem(tmp_path):
+    whole = json.dumps({"guild": {}, "messages": talk(1, 0)}).encode()
+    for end in range(0, len(whole) - 1, 97):
+        (tmp_path / "channel.json").write_bytes(whole[:end])
+        with pytest.raises(Problem):
+            channel.parse([tmp_path / "channel.json"])
+
+
+def test_invalid_utf8_is_a_problem_and_a_byte_order_mark_is_not(tmp_path):
+    path = tmp_path / "channel.json"
+    whole = json.dumps({"messages": talk(1, 0)}).encode()
+    path.write_bytes(b"\xef\xbb\xbf" + whole)
+    assert len(channel.parse([path]).choices) == 1
+    path.write_bytes(whole.replace(b"cat 0", b"cat \xff\xfe"))
+    with pytest.raises(Problem):
+        channel.parse([path])
+
+
+def test_export_files(tmp_path):
+    (tmp_path / "channel.json").write_text("{}")
+    assert exports.export_files(str(tmp_path / "channel.json")) == [tmp_path / "channel.json"]
+    (tmp_path / "empty").mkdir()
+    for wrong in ("gone.json", "empty"):
+        with pytest.raises(Problem, match="There is no Discord export"):
+            exports.export_files(str(tmp_path / wrong))
