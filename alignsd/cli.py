@@ -14,10 +14,11 @@ from alignsd.base import commands
 from alignsd.base.errors import Problem, Stopped
 from alignsd.base.paths import checked_run, figures_dir, run_dir, shown
 from alignsd.base.progress import clock, work_file
-from alignsd.kit import lineage, locks, parameters
-from alignsd.kit.presets import default_run, resolve
+from alignsd.kit import lineage, locks
 from alignsd.kit.records import expected_seconds, known_work
 from alignsd.kit.surroundings import print_any_character, require_docstrings
+from alignsd.kit.values import parameters
+from alignsd.kit.values.presets import default_run, resolve
 from alignsd.running import runner
 from alignsd.running.forecast import EarlierRun, Forecast
 from alignsd.running.signals import Interrupted, handled, interrupt

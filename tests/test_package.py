@@ -10,7 +10,7 @@ import pytest
 import alignsd
 from alignsd.base.paths import root
 from alignsd.models.clip import embed_images, embed_texts, load_clip
-from alignsd.models.weights import write_tensors
+from alignsd.models.files.weights import write_tensors
 
 
 def test_the_three_lines_of_the_readme_score_an_image(tmp_path):

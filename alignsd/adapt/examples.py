@@ -15,7 +15,7 @@ from alignsd.base.errors import Problem, check_seed
 from alignsd.base.images import MAX_PIXELS, read_image
 from alignsd.base.paths import shown
 from alignsd.base.progress import track
-from alignsd.models.weights import is_finite
+from alignsd.models.files.weights import is_finite
 
 PER_FILE = 4096  # pictures whose latents lie in one file; at 512 px in half precision 256 MiB
 LARGEST_SIDE = 4096  # pixels; Stable Diffusion 1 draws 512

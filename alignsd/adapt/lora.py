@@ -23,7 +23,7 @@ from alignsd.adapt.examples import Examples
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import save_png
 from alignsd.base.reading import is_text
-from alignsd.models.lora_files import save_lora
+from alignsd.models.lora.files import save_lora
 from alignsd.models.registry import training_precision
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 from alignsd.models.training import (

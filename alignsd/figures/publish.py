@@ -16,11 +16,11 @@ from alignsd.base.paths import figures_dir
 from alignsd.figures.style import DARK_GREY
 from alignsd.figures.text import drawable
 from alignsd.kit import lineage
-from alignsd.kit.notebook_files import notebook_path
 from alignsd.kit.provenance import code_sha256
 from alignsd.kit.records import preset_of
 from alignsd.kit.stage import Stage
 from alignsd.kit.stage_record import input_state, is_finished
+from alignsd.kit.values.notebook_files import notebook_path
 
 LONGEST_NOTE = 100  # characters
 STRIP = 0.2  # inches at the lower edge, kept free for the label

@@ -11,8 +11,8 @@ from typing import Any
 from alignsd.base.errors import Problem
 from alignsd.base.paths import run_dir, runs, shown, stage_dir
 from alignsd.base.reading import read_json
-from alignsd.kit.parameters import nearest
-from alignsd.kit.presets import preset_names
+from alignsd.kit.values.parameters import nearest
+from alignsd.kit.values.presets import preset_names
 
 NO_RUN: dict[str, Any] = {}
 

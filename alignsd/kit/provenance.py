@@ -19,8 +19,8 @@ from typing import Any
 from alignsd.base.errors import Problem
 from alignsd.base.paths import SHIPPED, shown, user_path
 from alignsd.base.reading import is_foreign
-from alignsd.kit.notebook_files import read_cells
-from alignsd.kit.parameters import Value
+from alignsd.kit.values.notebook_files import read_cells
+from alignsd.kit.values.parameters import Value
 
 LOCATION = ("run", "device")  # parameters that say where a stage runs, not what the stage makes
 MINIATURE = "miniature/"  # begins the value of a parameter that names a shipped model

@@ -10,7 +10,7 @@ from typing import Any
 from alignsd.base import reading
 from alignsd.base.errors import Problem
 from alignsd.base.paths import checked_run, run_dir, runs, shown
-from alignsd.kit.notebook_files import notebook_names
+from alignsd.kit.values.notebook_files import notebook_names
 
 RECORD = re.compile(r"[0-9]{2}_[a-z0-9_]+\.json")
 LARGEST_RECORD = 2**24  # bytes; a record has 2,000

@@ -14,8 +14,6 @@ from alignsd.base.atomic import made, replacing, sweep, write_json
 from alignsd.base.errors import Problem
 from alignsd.base.paths import shown, stage_dir, user_path
 from alignsd.kit import lineage, locks, variations
-from alignsd.kit.notebook_files import notebook_names, notebook_path, read_parameters
-from alignsd.kit.parameters import Value, checked
 from alignsd.kit.provenance import LOCATION, own_inputs, versions
 from alignsd.kit.records import preset_of
 from alignsd.kit.stage_record import (
@@ -36,6 +34,8 @@ from alignsd.kit.stage_record import (
     table_digests,
 )
 from alignsd.kit.surroundings import peak_memory_mib, require_docstrings
+from alignsd.kit.values.notebook_files import notebook_names, notebook_path, read_parameters
+from alignsd.kit.values.parameters import Value, checked
 
 # Set where `alignsd run` starts a kernel: a changed value is refused there, not varied.
 HEADLESS = "ALIGNSD_HEADLESS"

@@ -13,9 +13,9 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import shown, stage_dir
 from alignsd.base.reading import listed, read_json
 from alignsd.kit import lineage
-from alignsd.kit.parameters import Value
 from alignsd.kit.provenance import LOCATION, Kind, file_sha256, input_key, json_sha256
 from alignsd.kit.records import preset_of
+from alignsd.kit.values.parameters import Value
 
 CONFIG, METRICS, DIGESTS = "config.json", "metrics.json", "tables.json"
 HASHED = (".parquet", ".json", ".jsonl")  # which files have a hash in DIGESTS

@@ -10,8 +10,8 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import run_dir, shown
 from alignsd.base.reading import read_json
 from alignsd.kit.lineage import check_run, lineage, parent_of
-from alignsd.kit.parameters import Value
 from alignsd.kit.stage_record import finished_states
+from alignsd.kit.values.parameters import Value
 
 LONGEST_NAME = 60  # characters of a variation's name; a longer name is cut and gets six digits
 PLAIN = re.compile(r"[A-Za-z0-9._]+")  # text that stands in a name as it is

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from alignsd.base.errors import Problem
 from alignsd.miniature import world
 from alignsd.miniature.renderer import SIZE
+from alignsd.models.files.weights import read_tensors, short
 from alignsd.models.tower import FEATURES, Tower
-from alignsd.models.weights import read_tensors, short
 
 CLASSES = {name: len(values) for name, values in world.ATTRIBUTES.items()} | {
     "flaw": len(world.FLAWS)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from alignsd.base.errors import Problem
 from alignsd.base.reading import natural_key
+from alignsd.models.files.weights import instead_of_file, is_file, read_tensors
+from alignsd.models.files.wording import short
 from alignsd.models.registry import resolve
-from alignsd.models.weights import instead_of_file, is_file, read_tensors
-from alignsd.models.wording import short
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 from alignsd.base.atomic import replacing
 from alignsd.base.errors import Problem
 from alignsd.base.paths import shown
-from alignsd.models.weights import is_finite, read_torch, short
+from alignsd.models.files.weights import is_finite, read_torch, short
 
 SECONDS = 10.0  # most seconds of work that a stopped training loses
 SHARE = 0.02  # largest share of the time that goes into writing checkpoints

@@ -18,10 +18,10 @@ from alignsd.base.paths import user_path
 from alignsd.base.reading import listed, read_json
 from alignsd.models.clip_pictures import check_fit, check_pictures, to_square
 from alignsd.models.clip_weights import load_weights, read_weights
+from alignsd.models.files.weights import check_finite
+from alignsd.models.files.wording import short
 from alignsd.models.registry import resolve, torch_device
 from alignsd.models.tower import register
-from alignsd.models.weights import check_finite
-from alignsd.models.wording import short
 
 SWAPPED = {nn.GELU: QuickGELU, QuickGELU: nn.GELU}
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from alignsd.base.errors import Problem
-from alignsd.models.tensor_files import is_torchscript
-from alignsd.models.weights import instead_of_file, is_file, read_tensors, without_prefixes
-from alignsd.models.wording import short
+from alignsd.models.files.tensor_files import is_torchscript
+from alignsd.models.files.weights import instead_of_file, is_file, read_tensors, without_prefixes
+from alignsd.models.files.wording import short
 
 # Numbers that OpenAI's state dict keeps beside the tensors of a CLIP.
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")

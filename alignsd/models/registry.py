@@ -6,7 +6,7 @@ import torch
 
 from alignsd.base.errors import Problem
 from alignsd.base.paths import SHIPPED, user_path
-from alignsd.models.wording import short
+from alignsd.models.files.wording import short
 
 MINIATURE = {
     "miniature/stable-diffusion": SHIPPED / "stable-diffusion",

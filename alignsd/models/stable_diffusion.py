@@ -13,7 +13,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.progress import track
-from alignsd.models.lora_files import load_lora
+from alignsd.models.lora.files import load_lora
 from alignsd.models.parallel import lanes, together
 from alignsd.models.quiet import no_library_bars
 from alignsd.models.registry import resolve, torch_device

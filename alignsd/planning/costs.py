@@ -14,7 +14,7 @@ from alignsd import paper
 from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem
 from alignsd.base.reading import read_json
-from alignsd.kit.parameters import text, whole
+from alignsd.kit.values.parameters import text, whole
 from alignsd.planning import throughput
 from alignsd.planning.space import parts_at, parts_to_score, space
 from alignsd.planning.throughput import BATCHES, FIXED_BATCHES

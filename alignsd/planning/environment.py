@@ -17,10 +17,10 @@ from alignsd.base.commands import pasteable
 from alignsd.base.errors import Problem
 from alignsd.base.paths import SHIPPED, output, root
 from alignsd.base.reading import read_json, read_text
-from alignsd.kit.notebook_files import notebook_names, notebook_path
-from alignsd.kit.presets import read_preset
 from alignsd.kit.provenance import file_sha256
 from alignsd.kit.records import expected_seconds
+from alignsd.kit.values.notebook_files import notebook_names, notebook_path
+from alignsd.kit.values.presets import read_preset
 from alignsd.planning.purposes import PURPOSES
 
 INSTALL = "pip install -r requirements.txt, or make demo, which makes an environment of its own"

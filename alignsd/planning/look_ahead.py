@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from alignsd.base.paths import run_dir
-from alignsd.kit.parameters import number, text
+from alignsd.kit.values.parameters import number, text
 from alignsd.planning.costs import before_a_run
 from alignsd.planning.environment import check_environment, require
 from alignsd.planning.space import held, still_to_write

@@ -9,8 +9,8 @@ from alignsd import paper
 from alignsd.base.errors import Problem
 from alignsd.base.paths import stage_dir, user_path
 from alignsd.base.reading import listed
-from alignsd.kit.notebook_files import notebook_path
-from alignsd.kit.parameters import text
+from alignsd.kit.values.notebook_files import notebook_path
+from alignsd.kit.values.parameters import text
 from alignsd.planning.work import Values, drawn_images, encoded_images, selected_images
 from alignsd.select.diffusiondb import find_parts
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from alignsd import paper
 from alignsd.compare.arms import ARMS
-from alignsd.kit.parameters import Value, listed_numbers, number, whole
+from alignsd.kit.values.parameters import Value, listed_numbers, number, whole
 from alignsd.planning.throughput import (
     DECODE,
     DENOISE,

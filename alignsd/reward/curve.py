@@ -10,7 +10,7 @@ import pandas as pd
 
 from alignsd.base.errors import Problem
 from alignsd.models.clip import load_clip
-from alignsd.models.weights import short
+from alignsd.models.files.weights import short
 from alignsd.reward.accuracy import chance_right
 from alignsd.reward.hps import HpsRecipe, score_choices, train_hps, unlock
 

@@ -24,8 +24,8 @@ from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import read_image
 from alignsd.base.progress import track
 from alignsd.models.clip import Clip, embed_images, embed_texts, preprocess
+from alignsd.models.files.weights import write_tensors
 from alignsd.models.training import Checkpointing, Optimization, batch_indices, train
-from alignsd.models.weights import write_tensors
 from alignsd.reward.inputs import check_lists
 from alignsd.reward.pictures import READERS, images_of
 

@@ -11,7 +11,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.reading import is_text
 from alignsd.models.aesthetic import check_width, load_aesthetic
 from alignsd.models.clip import Clip
-from alignsd.models.weights import short
+from alignsd.models.files.weights import short
 from alignsd.reward.other_scores import load_scorer
 from alignsd.reward.pictures import images_of
 from alignsd.reward.truth import add_truth

@@ -19,9 +19,9 @@ from alignsd.base.downloads import FAILED, told
 from alignsd.base.errors import Problem
 from alignsd.base.reading import listed, read_json
 from alignsd.models.clip import Clip, check_fit, load_clip
+from alignsd.models.files.weights import check_finite, read_tensors, short
 from alignsd.models.quiet import no_library_bars
 from alignsd.models.registry import resolve, torch_device
-from alignsd.models.weights import check_finite, read_tensors, short
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -24,7 +24,7 @@ from alignsd.base.commands import READER_FOLDER, pasteable, scripts
 from alignsd.base.errors import Problem
 from alignsd.base.paths import output, root, run_dir, shown
 from alignsd.base.reading import read_json
-from alignsd.kit.notebook_files import notebook_names, notebook_path, read_parameters
+from alignsd.kit.values.notebook_files import notebook_names, notebook_path, read_parameters
 from alignsd.running.kernels.environment import THREADS
 
 RUN = "lab"  # the run into which the working copies write

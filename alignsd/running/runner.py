@@ -11,11 +11,11 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import figures_dir, run_dir, shown, stage_dir
 from alignsd.base.progress import FILE, read_work, work_file
 from alignsd.kit import lineage, locks, variations
-from alignsd.kit.notebook_files import notebook_path
 from alignsd.kit.provenance import code_sha256, package_sha256, source_sha256, versions
 from alignsd.kit.records import read_record, record_path
 from alignsd.kit.stage import HEADLESS
 from alignsd.kit.stage_record import input_state, read_metrics
+from alignsd.kit.values.notebook_files import notebook_path
 from alignsd.running.tasks import Plan, Task, chosen
 
 

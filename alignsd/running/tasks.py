@@ -9,9 +9,6 @@ from alignsd.base import commands
 from alignsd.base.errors import Problem
 from alignsd.base.paths import run_dir, stage_dir
 from alignsd.kit import lineage, variations
-from alignsd.kit.notebook_files import notebook_names, notebook_path
-from alignsd.kit.parameters import Parameter, Value
-from alignsd.kit.presets import Offers, applied, read_offers, resolve
 from alignsd.kit.provenance import (
     LOCATION,
     Kind,
@@ -22,6 +19,9 @@ from alignsd.kit.provenance import (
 )
 from alignsd.kit.records import preset_of, read_record
 from alignsd.kit.stage_record import config_of, configuration, input_state, refuse_other
+from alignsd.kit.values.notebook_files import notebook_names, notebook_path
+from alignsd.kit.values.parameters import Parameter, Value
+from alignsd.kit.values.presets import Offers, applied, read_offers, resolve
 
 FORCED = "forced: its folder is emptied first"
 NEW_MODELS = "the shipped models changed: its folder is emptied first"

@@ -12,7 +12,7 @@ from alignsd.adapt import lora
 from alignsd.adapt.examples import crop, encode_examples
 from alignsd.base.images import save_png
 from alignsd.miniature.web import make_web
-from alignsd.models import lora_files
+from alignsd.models.lora import files
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 from alignsd.models.training import Checkpointing
 
@@ -78,9 +78,9 @@ def test_an_adaptation_loads_trains_and_saves(tmp_path, examples):
     seen = list(lora.adapt(BASE, "cpu", examples, recipe, tmp_path / "adapter", about))
     by_hand, losses = tune(examples, steps=2)
     assert [(step, loss) for step, loss, _ in seen] == list(enumerate(losses))
-    lora_files.save_lora(by_hand.unet, tmp_path / "by_hand", about)
-    adapted = load_file(tmp_path / "adapter" / lora_files.DIFFUSERS_FILE)
-    expected = load_file(tmp_path / "by_hand" / lora_files.DIFFUSERS_FILE)
+    files.save_lora(by_hand.unet, tmp_path / "by_hand", about)
+    adapted = load_file(tmp_path / "adapter" / files.DIFFUSERS_FILE)
+    expected = load_file(tmp_path / "by_hand" / files.DIFFUSERS_FILE)
     assert adapted.keys() == expected.keys()
     assert all(torch.equal(adapted[name], expected[name]) for name in expected)
 
@@ -100,7 +100,7 @@ def test_the_lora_trains_attention_alone_and_reloads(tmp_path, examples):
     for name in trained:
         assert "lora_" in name
         assert any(layer in name for layer in lora.ATTENTION)
-    lora_files.save_lora(tuned.unet, tmp_path / "adapter", {})
+    files.save_lora(tuned.unet, tmp_path / "adapter", {})
     loaded = load_pipeline(BASE, device="cpu", adapter=tmp_path / "adapter")
     drawn_before, drawn_tuned, drawn_loaded = map(picture, (before, tuned, loaded))
     assert np.abs(drawn_tuned - drawn_loaded).max() <= 1

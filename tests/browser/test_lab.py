@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from alignsd.base.paths import root
-from alignsd.kit.notebook_files import notebook_names
+from alignsd.kit.values.notebook_files import notebook_names
 
 jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
 

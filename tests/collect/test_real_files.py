@@ -17,7 +17,7 @@ from alignsd.base.reading import read_lines
 from alignsd.collect import exports, hpd, own_choices
 from alignsd.collect.own import rows as own_rows
 from alignsd.compare import fid, user_study
-from alignsd.kit import presets
+from alignsd.kit.values import presets
 from alignsd.models import aesthetic
 from alignsd.select import imagefolder
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem
 from alignsd.compare import scorecard
-from alignsd.kit import parameters
 from alignsd.kit.lineage import read_run
-from alignsd.kit.presets import read_preset, resolve
 from alignsd.kit.provenance import code_sha256, source_sha256
 from alignsd.kit.records import expected_seconds, preset_of, read_record, record_path
 from alignsd.kit.stage import begin
 from alignsd.kit.stage_record import input_state, read_metrics
+from alignsd.kit.values import parameters
+from alignsd.kit.values.presets import read_preset, resolve
 from alignsd.running.tasks import Request, prepare
 
 DEEP = 100_000

@@ -1,10 +1,10 @@
 import pytest
 
 from alignsd.base.errors import Problem, check_seed
-from alignsd.kit import parameters
-from alignsd.kit.notebook_files import notebook_names, notebook_path, read_parameters
-from alignsd.kit.parameters import Parameter, checked
-from alignsd.kit.presets import PRESETS, preset_names, read_preset, resolve
+from alignsd.kit.values import parameters
+from alignsd.kit.values.notebook_files import notebook_names, notebook_path, read_parameters
+from alignsd.kit.values.parameters import Parameter, checked
+from alignsd.kit.values.presets import PRESETS, preset_names, read_preset, resolve
 
 CELL = """seed = 0  # seed
 rate = 1e-3  # per step; the paper: 1e-5

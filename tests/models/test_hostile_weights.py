@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from alignsd.base.errors import Problem
-from alignsd.models import weights
 from alignsd.models.aesthetic import Aesthetic, load_aesthetic
+from alignsd.models.files import weights
 
 GOOD = {"weight": torch.arange(64.0)[None], "bias": torch.ones(1)}
 

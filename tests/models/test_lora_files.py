@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from alignsd.adapt import lora
 from alignsd.base.errors import Problem
-from alignsd.models import lora_files
+from alignsd.models.lora import files
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 from alignsd.planning.throughput import UNET
 
@@ -36,9 +36,9 @@ def tuned():
 def matrices(unet):
     """Return ``(module, first, second)`` of each adapted layer."""
     state = get_peft_model_state_dict(unet)
-    modules = [name.removesuffix(lora_files.FIRST) for name in state if "lora_A" in name]
+    modules = [name.removesuffix(files.FIRST) for name in state if "lora_A" in name]
     return [
-        (module, state[module + lora_files.FIRST], state[module + lora_files.SECOND])
+        (module, state[module + files.FIRST], state[module + files.SECOND])
         for module in modules
     ]
 
@@ -73,32 +73,32 @@ def saved(state, path, metadata=None):
 
 
 def test_ours_comes_back_to_the_bit_in_both_layouts(tuned, tmp_path):
-    lora_files.save_lora(tuned.unet, tmp_path, {})
+    files.save_lora(tuned.unet, tmp_path, {})
     own = {f"unet.{name}": value for name, value in get_peft_model_state_dict(tuned.unet).items()}
-    for file in (lora_files.DIFFUSERS_FILE, lora_files.kohya_file(tmp_path).name):
-        read = lora_files.read_lora(tmp_path / file, load_pipeline(BASE, "cpu").unet)
+    for file in (files.DIFFUSERS_FILE, files.kohya_file(tmp_path).name):
+        read = files.read_lora(tmp_path / file, load_pipeline(BASE, "cpu").unet)
         assert read.keys() == own.keys()
         assert all(torch.equal(read[name], own[name]) for name in own)
 
 
 def test_the_matrices_of_a_layer_have_the_shapes_of_its_weight(tuned, tmp_path):
     unet = load_pipeline(BASE, "cpu").unet
-    read = lora_files.read_lora(lora_files.save_lora(tuned.unet, tmp_path, {}), unet)
+    read = files.read_lora(files.save_lora(tuned.unet, tmp_path, {}), unet)
     modules = [module for module, _, _ in matrices(tuned.unet)]
     assert len(read) == 2 * len(modules)
     for module in modules:
         weight = unet.get_submodule(module).weight
         shapes = {"into": weight.shape[1], "out": weight.shape[0]}
-        first = read[f"unet.{module}{lora_files.FIRST}"]
-        second = read[f"unet.{module}{lora_files.SECOND}"]
+        first = read[f"unet.{module}{files.FIRST}"]
+        second = read[f"unet.{module}{files.SECOND}"]
         assert isinstance(first, Float32[torch.Tensor, f"4 {shapes['into']}"])
         assert isinstance(second, Float32[torch.Tensor, f"{shapes['out']} 4"])
 
 
 def test_diffusers_itself_reads_both_layouts_alike(tuned, tmp_path):
-    lora_files.save_lora(tuned.unet, tmp_path, {})
+    files.save_lora(tuned.unet, tmp_path, {})
     pictures = [picture(tmp_path)]
-    for file in (lora_files.DIFFUSERS_FILE, lora_files.kohya_file(tmp_path).name):
+    for file in (files.DIFFUSERS_FILE, files.kohya_file(tmp_path).name):
         pipeline = load_pipeline(BASE, "cpu")
         pipeline.load_lora_weights(tmp_path, weight_name=file)
         pipeline.fuse_lora()
@@ -132,8 +132,8 @@ def test_the_former_layout_changes_weights_by_the_low_rank_formula(tuned, tmp_pa
 
 def kohya_of(tuned, folder):
     """Return the file in kohya's layout of a LoRA that is saved."""
-    lora_files.save_lora(tuned.unet, folder, {})
-    return lora_files.kohya_file(folder)
+    files.save_lora(tuned.unet, folder, {})
+    return files.kohya_file(folder)
 
 
 def test_alpha_is_multiplied_in(tuned, tmp_path):
@@ -141,8 +141,8 @@ def test_alpha_is_multiplied_in(tuned, tmp_path):
     state = load_file(kohya)
     alphas = {name: torch.full_like(state[name], 2) for name in state if name.endswith("alpha")}
     half_file = saved(state | alphas, tmp_path / "half.safetensors")
-    half = lora_files.read_lora(half_file, tuned.unet)
-    whole = lora_files.read_lora(kohya, tuned.unet)
+    half = files.read_lora(half_file, tuned.unet)
+    whole = files.read_lora(kohya, tuned.unet)
     for name in whole:
         expected = whole[name] / 2 if "lora_B" in name else whole[name]
         assert torch.equal(half[name], expected)
@@ -152,8 +152,8 @@ def test_without_alpha_the_scale_is_one(tuned, tmp_path):
     kohya = kohya_of(tuned, tmp_path)
     state = load_file(kohya)
     pairs = {name: value for name, value in state.items() if not name.endswith("alpha")}
-    bare = lora_files.read_lora(saved(pairs, tmp_path / "bare.safetensors"), tuned.unet)
-    whole = lora_files.read_lora(kohya, tuned.unet)
+    bare = files.read_lora(saved(pairs, tmp_path / "bare.safetensors"), tuned.unet)
+    whole = files.read_lora(kohya, tuned.unet)
     assert all(torch.equal(bare[name], whole[name]) for name in whole)
 
 
@@ -163,20 +163,20 @@ def test_alpha_of_one_layer_scales_that_layer_alone(tuned, tmp_path):
     state = load_file(kohya)
     layer = next(name for name in state if name.endswith("attn1_to_q.alpha"))
     uneven_file = saved(state | {layer: torch.tensor(1.0)}, tmp_path / "uneven.safetensors")
-    uneven = lora_files.read_lora(uneven_file, tuned.unet)
-    whole = lora_files.read_lora(kohya, tuned.unet)
+    uneven = files.read_lora(uneven_file, tuned.unet)
+    whole = files.read_lora(kohya, tuned.unet)
     (changed,) = [name for name in whole if not torch.equal(uneven[name], whole[name])]
     assert torch.equal(uneven[changed], whole[changed] / 4)
 
 
 def test_alpha_in_the_metadata_means_what_diffusers_takes_it_for(tuned, tmp_path):
     """If it failed, LoRAs of diffusers' training scripts would be applied at another strength."""
-    state = load_file(lora_files.save_lora(tuned.unet, tmp_path, {}))
+    state = load_file(files.save_lora(tuned.unet, tmp_path, {}))
     config = {"unet.r": 4, "unet.lora_alpha": 1, "unet.target_modules": list(lora.ATTENTION)}
     metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(config)}
     saved(state, tmp_path / "quarter.safetensors", metadata)
     ours, theirs = load_pipeline(BASE, "cpu"), load_pipeline(BASE, "cpu")
-    lora_files.load_lora(ours, tmp_path / "quarter.safetensors")
+    files.load_lora(ours, tmp_path / "quarter.safetensors")
     theirs.load_lora_weights(tmp_path, weight_name="quarter.safetensors")
     assert torch.equal(predicted(ours.unet), predicted(theirs.unet))
 
@@ -208,44 +208,44 @@ def test_kohya_s_convolutions_are_read_too(tuned, tmp_path):
 
 def test_the_files_say_what_they_are(tuned, tmp_path):
     words = {"base model": BASE, "negative prompt": "Weird image. ", "steps": 7}
-    lora_files.save_lora(tuned.unet, tmp_path, words)
-    for file in (lora_files.DIFFUSERS_FILE, lora_files.kohya_file(tmp_path).name):
-        about = lora_files.read_about(tmp_path / file)
+    files.save_lora(tuned.unet, tmp_path, words)
+    for file in (files.DIFFUSERS_FILE, files.kohya_file(tmp_path).name):
+        about = files.read_about(tmp_path / file)
         assert about["base model"] == BASE
         assert about["negative prompt"] == "Weird image. "
         assert (about["rank"], about["alpha"], about["steps"]) == ("4", "4", "7")
     assert about["ss_network_dim"] == "4"
     assert about["ss_network_module"] == "networks.lora"
-    assert about["ss_output_name"] == lora_files.kohya_file(tmp_path).stem
+    assert about["ss_output_name"] == files.kohya_file(tmp_path).stem
     assert about["ss_max_train_steps"] == "7"
     assert "ss_base_model_version" not in about, "the miniature is no Stable Diffusion 1"
-    assert lora_files.read_about(tmp_path / "adapted_model.bin") == {}, "a torch file says nothing"
+    assert files.read_about(tmp_path / "adapted_model.bin") == {}, "a torch file says nothing"
     (tmp_path / "page.safetensors").write_text("<html>moved</html>")
     with pytest.raises(Problem, match="page.safetensors cannot be read"):
-        lora_files.read_about(tmp_path / "page.safetensors")
+        files.read_about(tmp_path / "page.safetensors")
 
 
 def test_files_that_are_no_lora_of_this_model_say_so(tuned, tmp_path):
     unet = load_pipeline(BASE, "cpu").unet
     (tmp_path / "page.bin").write_text("<html>moved</html>")
     with pytest.raises(Problem, match="cannot be read as a LoRA"):
-        lora_files.read_lora(tmp_path / "page.bin", unet)
+        files.read_lora(tmp_path / "page.bin", unet)
     with pytest.raises(Problem, match="docs/data.md"):
-        lora_files.read_lora(tmp_path / "absent.bin", unet)
+        files.read_lora(tmp_path / "absent.bin", unet)
     torch.save({"weight": torch.zeros(2, 2)}, tmp_path / "other.bin")
     with pytest.raises(Problem, match="1 of 1 layers do not fit"):
-        lora_files.read_lora(tmp_path / "other.bin", unet)
+        files.read_lora(tmp_path / "other.bin", unet)
     state = old_format(tuned.unet)
     wide = {}
     for name, value in state.items():
         wide[name] = torch.cat([value, value], dim=1 if "down" in name else 0)
     torch.save(wide, tmp_path / "wide.bin")
     with pytest.raises(Problem, match="another base model"):
-        lora_files.read_lora(tmp_path / "wide.bin", unet)
+        files.read_lora(tmp_path / "wide.bin", unet)
     halved = {name: value for name, value in state.items() if "up" not in name}
     torch.save(halved, tmp_path / "halved.bin")
     with pytest.raises(Problem, match="do not fit"):
-        lora_files.read_lora(tmp_path / "halved.bin", unet)
+        files.read_lora(tmp_path / "halved.bin", unet)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_files_that_are_no_lora_of_this_model_say_so(tuned, tmp_path):
 def test_foreign_bytes_never_end_in_a_traceback(tmp_path, content, suffix):
     (tmp_path / f"adapted_model.{suffix}").write_bytes(content)
     with pytest.raises(Problem, match="cannot be read as a LoRA"):
-        lora_files.read_lora(tmp_path / f"adapted_model.{suffix}", torch.nn.Module())
+        files.read_lora(tmp_path / f"adapted_model.{suffix}", torch.nn.Module())
 
 
 @pytest.mark.parametrize(
@@ -279,13 +279,13 @@ def test_matrices_that_are_none_are_told(tuned, tmp_path, change, message):
     odd = {name: change(name, value) for name, value in old_format(tuned.unet).items()}
     torch.save(odd, tmp_path / "odd.bin")
     with pytest.raises(Problem, match=message):
-        lora_files.read_lora(tmp_path / "odd.bin", tuned.unet)
+        files.read_lora(tmp_path / "odd.bin", tuned.unet)
 
 
 def test_names_that_are_numbers_are_told(tuned, tmp_path):
     torch.save({1: torch.zeros(2, 2)}, tmp_path / "optimizer.bin")
     with pytest.raises(Problem, match="no tensors by name"):
-        lora_files.read_lora(tmp_path / "optimizer.bin", tuned.unet)
+        files.read_lora(tmp_path / "optimizer.bin", tuned.unet)
 
 
 def test_the_release_s_names_and_shapes_fit_stable_diffusion(tmp_path):
@@ -300,14 +300,14 @@ def test_the_release_s_names_and_shapes_fit_stable_diffusion(tmp_path):
             state[f"{processor}.{former}.down.weight"] = torch.zeros(32, into, dtype=torch.float16)
             state[f"{processor}.{former}.up.weight"] = torch.zeros(out, 32, dtype=torch.float16)
     torch.save(state, tmp_path / "adapted_model.bin")
-    read = lora_files.read_lora(tmp_path / "adapted_model.bin", unet)
+    read = files.read_lora(tmp_path / "adapted_model.bin", unet)
     assert len(read) == 2 * 4 * 32
     assert sum(value.numel() for value in read.values()) == 6_377_472
     of_texts = [name for name in state if "attn2" in name and "to_k_lora.down" in name]
     wide = dict.fromkeys(of_texts, torch.zeros(32, 2048))
     torch.save(state | wide, tmp_path / "xl.bin")
     with pytest.raises(Problem, match="another base model"):
-        lora_files.read_lora(tmp_path / "xl.bin", unet)
+        files.read_lora(tmp_path / "xl.bin", unet)
 
 
 def test_stable_diffusion_1_is_named_in_kohya_s_metadata(tmp_path):
@@ -317,8 +317,8 @@ def test_stable_diffusion_1_is_named_in_kohya_s_metadata(tmp_path):
     for name, module in unet.named_modules():
         if name.endswith(("lora_A", "lora_B")):
             module.to_empty(device="cpu")  # the adapter alone gets memory
-    lora_files.save_lora(unet, tmp_path, {})
-    about = lora_files.read_about(lora_files.kohya_file(tmp_path))
+    files.save_lora(unet, tmp_path, {})
+    about = files.read_about(files.kohya_file(tmp_path))
     assert (about["ss_base_model_version"], about["ss_v2"]) == ("sd_v1", "False")
 
 
@@ -375,7 +375,7 @@ def kohya_state(
 def test_a_lora_of_another_kind_is_named(tuned, tmp_path, state, words):
     save_file(state, tmp_path / "x.safetensors")
     with pytest.raises(Problem, match=f"(?s)no LoRA of this model.*{words}"):
-        lora_files.read_lora(tmp_path / "x.safetensors", tuned.unet)
+        files.read_lora(tmp_path / "x.safetensors", tuned.unet)
 
 
 def test_a_lora_that_changes_nothing_is_told(tuned, tmp_path):
@@ -384,7 +384,7 @@ def test_a_lora_that_changes_nothing_is_told(tuned, tmp_path):
         tmp_path / "zero.bin",
     )
     with pytest.raises(Problem, match="(?s)changes nothing.*all zero"):
-        lora_files.load_lora(load_pipeline(BASE, "cpu"), tmp_path / "zero.bin")
+        files.load_lora(load_pipeline(BASE, "cpu"), tmp_path / "zero.bin")
 
 
 def peft_folder(folder, **options):
@@ -412,7 +412,7 @@ def test_peft_s_folder_means_what_peft_takes_it_for(tmp_path, options):
     expected = predicted(peft_folder(tmp_path, **options).merge_and_unload())
     for path in (tmp_path, tmp_path / "adapter_model.safetensors"):
         pipeline = load_pipeline(BASE, "cpu")
-        lora_files.load_lora(pipeline, path)
+        files.load_lora(pipeline, path)
         assert torch.allclose(predicted(pipeline.unet), expected, atol=1e-5)
 
 
@@ -438,8 +438,8 @@ def test_peft_s_folder_means_what_peft_takes_it_for(tmp_path, options):
     ids=str,
 )
 def test_a_configuration_that_makes_no_sense_is_told(tuned, tmp_path, change):
-    lora_files.save_lora(tuned.unet, tmp_path, {})
-    state = load_file(tmp_path / lora_files.DIFFUSERS_FILE)
+    files.save_lora(tuned.unet, tmp_path, {})
+    state = load_file(tmp_path / files.DIFFUSERS_FILE)
     words = {"lora_adapter_metadata": json.dumps({f"unet.{k}": v for k, v in change.items()})}
     save_file(state, tmp_path / "meta.safetensors", words)
     peft_folder(tmp_path / "peft")
@@ -447,19 +447,19 @@ def test_a_configuration_that_makes_no_sense_is_told(tuned, tmp_path, change):
     (tmp_path / "peft/adapter_config.json").write_text(json.dumps(config | change))
     for path in (tmp_path / "meta.safetensors", tmp_path / "peft/adapter_model.safetensors"):
         with pytest.raises(Problem, match="cannot be read as a LoRA"):
-            lora_files.read_lora(path, tuned.unet)
+            files.read_lora(path, tuned.unet)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "5", "{", "", "null", '"x"'])
 def test_metadata_that_is_no_configuration_is_told(tuned, tmp_path, text):
-    state = load_file(lora_files.save_lora(tuned.unet, tmp_path, {}))
+    state = load_file(files.save_lora(tuned.unet, tmp_path, {}))
     save_file(state, tmp_path / "meta.safetensors", {"lora_adapter_metadata": text})
     with pytest.raises(Problem):
-        lora_files.read_lora(tmp_path / "meta.safetensors", tuned.unet)
+        files.read_lora(tmp_path / "meta.safetensors", tuned.unet)
 
 
 def test_a_peft_file_without_its_configuration_is_told(tuned, tmp_path):
     peft_folder(tmp_path)
     (tmp_path / "adapter_config.json").unlink()
     with pytest.raises(Problem, match="no adapter_config.json beside"):
-        lora_files.load_lora(tuned, tmp_path)
+        files.load_lora(tuned, tmp_path)

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save, save_file
 
 from alignsd.base.errors import Problem
 from alignsd.miniature.judge import load_judge
-from alignsd.models import weights
 from alignsd.models.aesthetic import load_aesthetic
 from alignsd.models.clip import load_clip
 from alignsd.models.clip_weights import read_weights
-from alignsd.models.lora_files import read_lora
+from alignsd.models.files import weights
+from alignsd.models.lora.files import read_lora
 from alignsd.models.registry import resolve
 
 GOOD = {"weight": torch.ones(1, 4), "bias": torch.ones(1)}

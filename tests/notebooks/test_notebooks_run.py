@@ -21,8 +21,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from alignsd.compare import scorecard
-from alignsd.kit.notebook_files import notebook_names
-from alignsd.kit.presets import resolve
+from alignsd.kit.values.notebook_files import notebook_names
+from alignsd.kit.values.presets import resolve
 from alignsd.running.links import TARGETS
 
 SECONDS = 900  # far more than a run takes: a hanging notebook ends the test

@@ -6,7 +6,12 @@ import re
 
 import pytest
 
-from alignsd.kit.notebook_files import notebook_names, notebook_path, read_cells, read_parameters
+from alignsd.kit.values.notebook_files import (
+    notebook_names,
+    notebook_path,
+    read_cells,
+    read_parameters,
+)
 from alignsd.running.links import TARGETS
 
 NAMES = notebook_names()

@@ -10,9 +10,9 @@ import pytest
 from alignsd import paper
 from alignsd.base.paths import notebooks, root
 from alignsd.compare import scorecard
-from alignsd.kit.notebook_files import notebook_names, notebook_path
-from alignsd.kit.presets import resolve
 from alignsd.kit.provenance import code_sha256, source_sha256
+from alignsd.kit.values.notebook_files import notebook_names, notebook_path
+from alignsd.kit.values.presets import resolve
 from alignsd.running.links import linked
 
 RUN = root() / "papermill_runs" / "mini"

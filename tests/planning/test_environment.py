@@ -5,7 +5,7 @@ import torch
 
 from alignsd.base.errors import Problem
 from alignsd.base.paths import SHIPPED, root
-from alignsd.kit.notebook_files import notebook_names, notebook_path, read_cells
+from alignsd.kit.values.notebook_files import notebook_names, notebook_path, read_cells
 from alignsd.planning import environment
 from alignsd.planning.environment import (
     Check,

@@ -36,7 +36,7 @@ ONLY_KNOWS = {"running": ("base", "kit")}
 # The simulated world: real code reaches it through the one module that knows both worlds.
 ONLY_KNOWN_BY = {"miniature": ("sources",)}
 DATA = ("presets",)  # folders of the package that hold no module
-MOST = 16  # modules and folders that a reader has in sight in one room
+MOST = 14  # modules and folders that a reader has in sight in one room
 # What a module's body may do: name things, and start when it is run as a program.
 NAMES_THINGS = (
     ast.Import,

@@ -23,7 +23,7 @@ import torch
 from conftest import CASES
 from safetensors.torch import load_file
 
-from alignsd.kit.notebook_files import notebook_names
+from alignsd.kit.values.notebook_files import notebook_names
 
 SECONDS = 900  # far more than it takes
 SEED = int(os.environ.get("KILL_SEED", "0"))

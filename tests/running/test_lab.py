@@ -18,8 +18,8 @@ from alignsd import cli
 from alignsd.base.commands import READER_FOLDER
 from alignsd.base.errors import Problem
 from alignsd.base.paths import root
-from alignsd.kit.notebook_files import notebook_names, read_cells, read_parameters
 from alignsd.kit.records import preset_of
+from alignsd.kit.values.notebook_files import notebook_names, read_cells, read_parameters
 from alignsd.running import lab
 
 LINK = re.compile(r"\]\(([^)#\s]+)")

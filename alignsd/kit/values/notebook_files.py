@@ -13,7 +13,7 @@ from typing import Any
 from alignsd.base.errors import Problem
 from alignsd.base.paths import notebooks, shown
 from alignsd.base.reading import is_text, read_json
-from alignsd.kit.parameters import NOT_A_LITERAL, SHORT, Parameter, Value, nearest
+from alignsd.kit.values.parameters import NOT_A_LITERAL, SHORT, Parameter, Value, nearest
 
 NOTEBOOK = re.compile(r"[0-9]{2}_[a-z0-9_]+\.ipynb")  # JupyterLab's copies have other names
 

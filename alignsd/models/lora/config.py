@@ -12,8 +12,8 @@ from torch import Tensor
 
 from alignsd.base.errors import Problem
 from alignsd.base.reading import parse_json, read_json
-from alignsd.models.weights import is_file, read_metadata
-from alignsd.models.wording import short
+from alignsd.models.files.weights import is_file, read_metadata
+from alignsd.models.files.wording import short
 
 PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 PEFT_CONFIG = "adapter_config.json"

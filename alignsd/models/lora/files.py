@@ -19,22 +19,22 @@ from torch import Size, Tensor, nn
 
 from alignsd import __version__
 from alignsd.base.errors import Problem
-from alignsd.models.lora_config import (
-    PEFT_FILES,
-    PEFT_PREFIX,
-    adapter_config,
-    bad_scale,
-    scale_of_layer,
-)
-from alignsd.models.lora_misfits import no_lora_of
-from alignsd.models.weights import (
+from alignsd.models.files.weights import (
     instead_of_file,
     is_file,
     read_metadata,
     read_tensors,
     write_tensors,
 )
-from alignsd.models.wording import short
+from alignsd.models.files.wording import short
+from alignsd.models.lora.config import (
+    PEFT_FILES,
+    PEFT_PREFIX,
+    adapter_config,
+    bad_scale,
+    scale_of_layer,
+)
+from alignsd.models.lora.misfits import no_lora_of
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"
 FIRST, SECOND = ".lora_A.weight", ".lora_B.weight"  # (rank, in) and (out, rank)

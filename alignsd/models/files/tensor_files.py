@@ -17,8 +17,8 @@ from torch import Tensor
 
 from alignsd.base.errors import Problem
 from alignsd.base.reading import parse_json
-from alignsd.models.foreign_files import CODE, CODE_FIX, CUT, DAMAGED, OTHER, Unfit, named
-from alignsd.models.wording import short
+from alignsd.models.files.foreign_files import CODE, CODE_FIX, CUT, DAMAGED, OTHER, Unfit, named
+from alignsd.models.files.wording import short
 
 HEAD = 4096  # bytes that tell the kind of a file
 LARGEST_HEADER = 100_000_000  # bytes; safetensors itself refuses a longer header

@@ -13,11 +13,11 @@ from typing import Any
 from alignsd.base.errors import Problem
 from alignsd.base.paths import shown
 from alignsd.base.reading import read_text
-from alignsd.kit.notebook_files import notebook_names, notebook_path, read_parameters
-from alignsd.kit.parameters import SHORT, Parameter, Value, checked, literal, nearest
-from alignsd.kit.preset_files import parse_preset
+from alignsd.kit.values.notebook_files import notebook_names, notebook_path, read_parameters
+from alignsd.kit.values.parameters import SHORT, Parameter, Value, checked, literal, nearest
+from alignsd.kit.values.preset_files import parse_preset
 
-PRESETS = Path(__file__).parents[1] / "presets"
+PRESETS = Path(__file__).parents[2] / "presets"
 LARGEST_PRESET = 2**16  # bytes, read in seconds; the largest shipped preset has 7,000
 Offers = Mapping[str, Mapping[str, Parameter]]  # by notebook and by name
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from alignsd.base.atomic import replacing
 from alignsd.base.errors import Problem
 from alignsd.base.reading import listed
-from alignsd.models import tensor_files
-from alignsd.models.foreign_files import CODE_FIX, OTHER, OVERFLOW, Unfit
-from alignsd.models.wording import described, short
+from alignsd.models.files import tensor_files
+from alignsd.models.files.foreign_files import CODE_FIX, OTHER, OVERFLOW, Unfit
+from alignsd.models.files.wording import described, short
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")  # suffixes of files of weights
 EXPECTED = "tensors by name, by themselves or as state_dict"

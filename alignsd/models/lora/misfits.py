@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from alignsd.base.errors import Problem
-from alignsd.models.wording import short
+from alignsd.models.files.wording import short
 
 Layers = Mapping[str, Mapping[str, Tensor]]  # module -> its tensors by kind
 
