@@ -234,7 +234,8 @@ WRITE = """
 import sys, torch
 from pathlib import Path
 from alignsd.adapt import lora
-from alignsd.models import lora_files, weights
+from alignsd.models.files import weights
+from alignsd.models.lora import files as lora_files
 from alignsd.reward import hps
 from alignsd.models.clip import load_clip
 from alignsd.models.stable_diffusion import load_pipeline
