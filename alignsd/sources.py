@@ -21,6 +21,7 @@ from alignsd.collect.exports import export_files
 from alignsd.compare.prompts import read_prompts
 from alignsd.compare.reference import pictures_in
 from alignsd.compare.user_study import Chances
+from alignsd.miniature.conversations import Server
 from alignsd.miniature.corpus import CorpusRecipe, write_corpus
 from alignsd.miniature.samples import samples as samples_of_miniature
 from alignsd.select import diffusiondb
@@ -29,7 +30,6 @@ if TYPE_CHECKING:  # torch and diffusers take seconds to load, which most functi
     from torch import nn
 
     from alignsd.adapt.regularization import Wanted
-    from alignsd.miniature.server import Server
     from alignsd.models.stable_diffusion import Drawing
 
 
@@ -213,7 +213,7 @@ def regularization(name: str, own: Path, seed: int, wanted: "Wanted") -> Path:
     return as_imagefolder(folder, own)
 
 
-def export(source: str, folder: Path, server: "Server") -> list[Path]:
+def export(source: str, folder: Path, server: Server) -> list[Path]:
     """Return the files of the Discord export that a parameter ``export`` names.
 
     Args:

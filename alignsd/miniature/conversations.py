@@ -14,6 +14,7 @@ import numpy as np
 
 from alignsd import paper
 from alignsd.base.atomic import replacing
+from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.collect.discord import SPOILER
 from alignsd.miniature import world
 
@@ -51,6 +52,49 @@ TALK = (
     "good morning everyone",
     "is the bot down?",
 )
+
+
+@dataclass(frozen=True)
+class Server:
+    """The settings of a simulated server.
+
+    Attributes:
+        pipeline: the bot's Stable Diffusion.
+        judge: the judge on whose verdicts the simulated people act.
+        requests: completed choices.
+        images: most pictures per answer, 2 to 4; fewer come about as often as in the real data.
+        steps: denoising steps per picture.
+        guidance: scale of classifier-free guidance.
+        seed: of everything.
+        device: where to draw.
+        noise: conversations that yield no choice, per completed choice.
+
+    Raises:
+        Problem: if a number is out of its range.
+    """
+
+    pipeline: str
+    judge: str
+    requests: int
+    images: int
+    steps: int
+    guidance: float
+    seed: int
+    device: str = "auto"
+    noise: float = 0.3
+
+    def __post_init__(self) -> None:
+        at_least(1, requests=self.requests, steps=self.steps)
+        at_least(0, noise=self.noise, guidance=self.guidance)
+        check_seed(self.seed)
+        if self.images not in SIZES:
+            raise Problem(
+                "images is out of its range.",
+                expected="2, 3 or 4",
+                found=repr(self.images),
+                cause="a choice of HPD v1 has two to four images",
+                fix="--set images=4",
+            )
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,21 @@ choices are drawn: the other pictures are no longer kept.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from alignsd.base.atomic import replacing, write_json
-from alignsd.base.errors import Problem, at_least, check_seed
+from alignsd.base.errors import Problem
 from alignsd.base.images import read_image, save_png
 from alignsd.base.progress import track
 from alignsd.kit.tables import write_table
 from alignsd.miniature import people
 from alignsd.miniature.conversations import (
     PACE,
-    SIZES,
     Request,
+    Server,
     conversation,
     export,
     noise,
@@ -32,49 +31,6 @@ from alignsd.models.registry import resolve
 from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
 JUDGED = 100  # requests whose pictures the judge sees at a time
-
-
-@dataclass(frozen=True)
-class Server:
-    """The settings of a simulated server.
-
-    Attributes:
-        pipeline: the bot's Stable Diffusion.
-        judge: the judge on whose verdicts the simulated people act.
-        requests: completed choices.
-        images: most pictures per answer, 2 to 4; fewer come about as often as in the real data.
-        steps: denoising steps per picture.
-        guidance: scale of classifier-free guidance.
-        seed: of everything.
-        device: where to draw.
-        noise: conversations that yield no choice, per completed choice.
-
-    Raises:
-        Problem: if a number is out of its range.
-    """
-
-    pipeline: str
-    judge: str
-    requests: int
-    images: int
-    steps: int
-    guidance: float
-    seed: int
-    device: str = "auto"
-    noise: float = 0.3
-
-    def __post_init__(self) -> None:
-        at_least(1, requests=self.requests, steps=self.steps)
-        at_least(0, noise=self.noise, guidance=self.guidance)
-        check_seed(self.seed)
-        if self.images not in SIZES:
-            raise Problem(
-                "images is out of its range.",
-                expected="2, 3 or 4",
-                found=repr(self.images),
-                cause="a choice of HPD v1 has two to four images",
-                fix="--set images=4",
-            )
 
 
 def write_export(folder: Path, server: Server) -> Path:
