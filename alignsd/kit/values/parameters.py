@@ -131,8 +131,8 @@ def checked(parameter: Parameter, value: Any, where: str) -> Value:
         where: the preset, the option or the notebook that gives the value.
 
     Raises:
-        Problem: if the value is of another kind, out of range (see ``RANGES``), not finite, or
-            text that UTF-8 cannot hold.
+        Problem: if the value is of another kind, out of range (see ``RANGES``), not finite, or text
+            that UTF-8 cannot hold.
     """
     default = parameter.default
     if isinstance(default, list) and isinstance(value, (list, tuple)):
