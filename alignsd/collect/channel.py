@@ -326,7 +326,7 @@ class Channel:
     def _count_buttons(self, answer: _Answer) -> None:
         """Turn a bot's numbers into pictures.
 
-        A number that the answer has no picture for settles nothing.
+        A number without a picture in the answer settles nothing.
         """
         first_numbers = self.first_numbers.get(answer.message.user) or {1}
         if answer.enlarged and len(first_numbers) > 1:
@@ -352,8 +352,8 @@ class Channel:
     def _leave_out_labels(self) -> None:
         """Leave out the choices whose "prompt" is a label of the bot.
 
-        A prompt that stands in most answers without a label, and that several users have, is taken
-        for a label.
+        A prompt that is in most answers without a label, and that several users have, is taken for
+        a label.
         """
         unlabelled = [choice for choice in self.choices if choice.message_id in self.unlabelled]
         if len(unlabelled) < SAME_WORDS:

@@ -17,7 +17,7 @@ from alignsd.collect.exports import EXPORT
 from alignsd.collect.grids import OUTSIDE
 from alignsd.collect.privacy import HiddenUser
 
-# Why something is left out. These words stand in left_out.json.
+# Why something is left out. left_out.json holds these words.
 CHATTER = "chatter"
 SYSTEM = "system message"
 BOT_TALK = "other bot message"

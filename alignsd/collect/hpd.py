@@ -2,7 +2,7 @@
 
 A folder holds ``preference_images/{id}_{i}.jpg`` and a JSON list of choices per part:
 ``preference_train.json`` and ``preference_test.json`` as released, and the same two with
-``_grouped``, where no prompt stands in both parts. ``hpd_checks`` checks what is read.
+``_grouped``, where no prompt is in both parts. ``hpd_checks`` checks every row that is read.
 """
 
 import os
@@ -101,9 +101,9 @@ def read_choices(
     Args:
         folder: the data set's folder.
         part: ``"train"`` or ``"test"``.
-        split: ``"random"``, as in the paper, or ``"grouped"``, where no prompt stands in both
-            parts. The releases have no grouped split, so the split is made of both released parts,
-            always in the same way.
+        split: ``"random"``, as in the paper, or ``"grouped"``, where no prompt is in both parts.
+            The releases have no grouped split, so the split is made of both released parts, always
+            in the same way.
         needed: if False, a part whose file or pictures are missing gives a table without rows, and
             a line of text says why. Nobody needs the train part to evaluate released weights.
 
@@ -192,7 +192,7 @@ def _random_path(folder: Path, part: str) -> Path:
 def _regrouped(folder: Path, part: str) -> pd.DataFrame:
     """Return a part of the grouped split of a release without such a split.
 
-    Both random parts are joined, and split anew by prompt.
+    Both random parts are joined, and split again by prompt.
     """
     train = read_choices(folder, "train")
     test = read_choices(folder, "test")

@@ -1,4 +1,4 @@
-"""Train and test parts: at random, as in the paper, or so that no prompt stands in both."""
+"""Split choices into train and test parts: at random, as in the paper, or by prompt."""
 
 import numbers
 from typing import Any
@@ -35,7 +35,7 @@ def split_random(
 def split_by_prompt(
     choices: pd.DataFrame, share: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``(train, test)`` such that no prompt stands in both parts.
+    """Return ``(train, test)`` such that no prompt is in both parts.
 
     Args:
         choices: a row per choice, with ``prompt``.
@@ -69,7 +69,7 @@ def split_by_prompt(
 
 
 def prompt_leak(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
-    """Count the test choices whose prompt also stands in the train part.
+    """Count the test choices whose prompt is also in the train part.
 
     Returns:
         ``leaked`` (choices), ``share`` (0-1), ``low``, ``high`` (Wilson's 95 %), ``n`` (test

@@ -1,8 +1,7 @@
 """Runs that inherit: a variation reads the finished stages of another run, the parent.
 
 A run's ``run.json`` names the preset, and for a variation the parent and the values that were
-changed against the parent. The parent's files are read where the files lie, never copied and never
-changed.
+changed against the parent. The parent's files are read in place, never copied and never changed.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
 """Read and write tables, each checked against the declaration in ``schemas.TABLES``.
 
-A table that was edited by hand, or that another version of the kit wrote, is refused once, where
-the table enters. The message names the file, the writing stage and the command that makes the table
-anew.
+A table that was edited by hand, or that another version of the kit wrote, is refused where the
+table is read. The message names the file, the writing stage and the command that repairs the table.
 """
 
 import os

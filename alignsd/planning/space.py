@@ -51,7 +51,7 @@ def _shards_gib(folder: str) -> float:
 def still_to_write(values: Values, notebooks: Collection[str], run: str) -> float:
     """Return the GiB that notebooks of a run have yet to write.
 
-    What lies in a notebook's folder already is subtracted from what the notebook leaves.
+    Files that are already in a notebook's folder are subtracted from what the notebook leaves.
 
     Args:
         values: as in ``work.count_work``.

@@ -36,7 +36,7 @@ ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy wa
 LAB_SETTINGS = {
     # A long line of code is wrapped where the window is narrow, so that no code is cut off.
     "@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": True}},
-    # The versions are pinned, and a window that asks about news would lie over the first notebook.
+    # The versions are pinned, and a window that asks about news would cover the first notebook.
     "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
 }
 

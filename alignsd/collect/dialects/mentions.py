@@ -27,7 +27,7 @@ class Mention:
 
 
 def mentions_of(record: Mapping[str, Any]) -> list[Mention]:
-    """Return whom a message of an export mentions. Entries of another form are passed over."""
+    """Return whom a message of an export mentions. Entries of another form are ignored."""
     entries = record.get("mentions")
     if not isinstance(entries, list):
         return []
@@ -98,7 +98,7 @@ def with_ids(text: str, tokens: Mapping[str, str]) -> str:
 
 
 def with_names(text: str, tokens: Mapping[str, str]) -> str:
-    """Undo ``with_ids``: a prompt keeps the words that stand in the file."""
+    """Undo ``with_ids``: a prompt keeps the words of the file."""
     for name, token in tokens.items():
         text = text.replace(token, f"@{name}")
     return text

@@ -1,4 +1,4 @@
-"""The values that a run gives to the notebooks: the cells' own, then a preset's, then ``--set``'s.
+"""The values that a run gives to the notebooks: from the cells, then a preset, then ``--set``.
 
 The values in the parameters cells are preset ``mini``. The files in ``alignsd/presets`` hold the
 other presets, with a section per notebook number. An unknown name is refused: papermill would
@@ -84,7 +84,7 @@ def _is_file_name(preset: str) -> bool:
 
 
 def default_run(preset: str) -> str:
-    """Return the name of a preset's run: the preset's own, without folder and ending of a file.
+    """Return the name of a preset's run: the preset's name, without a file's folder and ending.
 
     Raises:
         Problem: if there is no such preset.

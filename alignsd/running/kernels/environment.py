@@ -96,7 +96,7 @@ def require_loopback() -> None:
     """Do nothing if programs on this machine can reach each other, as a kernel must reach us.
 
     Raises:
-        Problem: if the machine cannot; without this check we would wait for the kernel in vain.
+        Problem: otherwise; without this check we would wait for a kernel that cannot answer.
     """
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -103,7 +103,7 @@ class Kernel:
 
 
 class ThisPython(AsyncKernelManager):
-    """Start the kernel with the Python that runs this program, whatever ``python3`` is elsewhere.
+    """Start the kernel with the Python that runs this program; ignore other ``python3`` commands.
 
     ``manager_for`` makes the subclass whose attribute ``kernel`` knows the process and the folder
     of an execution.
