@@ -33,7 +33,7 @@ app = typer.Typer(
     help="Human Preference Score and Stable Diffusion aligned with it, notebook by notebook.",
 )
 
-# The options of `run`. Each option is a parameter of the function: that is how typer knows them.
+# The options of `run`. Each option is a parameter of the function, so that typer knows the option.
 Notebooks = Annotated[
     list[str] | None, typer.Argument(help="Numbers or names, such as 01 02; all if none.")
 ]
@@ -74,7 +74,7 @@ def run(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> None:
-    """Run notebooks in order; finished ones are left alone."""
+    """Run notebooks in order; finished notebooks are left alone."""
     for given in (name, parent):
         if given is not None:
             checked_run(given)  # an empty name, such as that of an unset variable, means no run
@@ -135,7 +135,7 @@ def clean(
 
 @app.command()
 def scorecard(name: Run = "mini") -> None:
-    """Print a run's scorecard: each claim, its number in the paper and here, and the verdict."""
+    """Print a run's scorecard: each claim, the numbers in the paper and here, and the verdict."""
     from alignsd.compare.scorecard import read, table  # imports pandas
 
     variation = lineage.in_words(name)
@@ -222,7 +222,7 @@ def fetch(
         ),
     ] = False,
 ) -> None:
-    """Fetch parts of DiffusionDB; what is there whole is left alone."""
+    """Fetch parts of DiffusionDB; parts that are present and whole are left alone."""
     from alignsd.select import fetch as diffusiondb  # imports pandas
 
     wanted = diffusiondb.choose(subset, parts)
@@ -297,7 +297,8 @@ def lab(
 def main() -> None:
     """Run the command line: the entry point of the console script.
 
-    Problems are told in words and end with exit code 1; signals end with 128 and their number.
+    Problems are explained in words and end with exit code 1. Signals end with exit code 128 plus
+    the signal's number.
     """
     commands.remember_reader()
     print_any_character()
@@ -315,12 +316,12 @@ def main() -> None:
 
 
 def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
-    again = [argument for argument in arguments if argument != "--force"]  # it would start anew
+    again = [argument for argument in arguments if argument != "--force"]  # would start anew
     return f"Stopped by {end.name}. To go on: {shlex.join(['alignsd', *again])}"
 
 
 def _look_ahead(plan: Plan, todo: Sequence[str]) -> None:
-    """Say before notebooks run what they need that this machine lacks, and what they will take."""
+    """Say what this machine lacks for the notebooks to run, and what the notebooks will take."""
     from alignsd.planning.look_ahead import look_ahead  # imports torch
 
     values = {notebook[:2]: own for notebook, own in plan.values.items()}

@@ -1,8 +1,8 @@
-"""Resolve names that lead to the real world or to the simulated one.
+"""Resolve names that lead to the real world or to the simulated world.
 
 A parameter such as ``export`` or ``judge`` is the path of a real file, or a name such as
-``"miniature"``. This module is the only one that knows both worlds: every other module takes files
-or objects, and no chapter of the kit imports the miniature.
+``"miniature"``. Only this module knows both worlds: every other module takes files or objects, and
+no chapter of the kit imports the miniature.
 """
 
 import os
@@ -26,7 +26,7 @@ from alignsd.miniature.corpus import CorpusRecipe, write_corpus
 from alignsd.miniature.samples import samples as samples_of_miniature
 from alignsd.select import diffusiondb
 
-if TYPE_CHECKING:  # torch and diffusers take seconds to load, which most functions here can spare
+if TYPE_CHECKING:  # torch and diffusers take seconds to load, and most functions here need neither
     from torch import nn
 
     from alignsd.adapt.regularization import Wanted
@@ -136,7 +136,7 @@ def prompts(source: str, count: int, seed: int) -> list[str]:
 def fid_reference(
     source: str, prompts: Sequence[str], seed: int
 ) -> tuple[Iterator[np.ndarray], Counter[str]]:
-    """Return the pictures with which FID compares, and how many files were left out, and why.
+    """Return the reference pictures of FID, and how many files were left out, and why.
 
     Args:
         source: a folder of images, or ``"miniature"`` for one render without a flaw of each
@@ -145,10 +145,10 @@ def fid_reference(
         seed: of what a prompt leaves open in a render.
 
     Returns:
-        As ``reference.pictures_in``.
+        See ``reference.pictures_in``.
 
     Raises:
-        Problem: if the seed is out of range; when all pictures were taken, if there are too few.
+        Problem: if the seed is out of range, or at the end of the pictures, if there are too few.
     """
     check_seed(seed)
     if source == "miniature":
@@ -193,7 +193,7 @@ def regularization(name: str, own: Path, seed: int, wanted: "Wanted") -> Path:
         Problem: if the folder does not exist, the shards cannot be unpacked, or the simulated web
             has too few pictures that rate so high.
     """
-    # Both load libraries that take seconds; no other parameter needs them.
+    # Both load libraries that take seconds; no other parameter needs these libraries.
     if name == "miniature":
         from alignsd.miniature.web_pictures import write_regularization
 
@@ -218,7 +218,7 @@ def export(source: str, folder: Path, server: Server) -> list[Path]:
 
     Args:
         source: a JSON file, a folder of JSON files, or ``"miniature"``.
-        folder: where the simulated server writes its export; nothing is written for a real export.
+        folder: where the simulated server writes an export; nothing is written for a real export.
         server: the simulated server's settings.
 
     Raises:

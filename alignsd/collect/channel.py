@@ -1,7 +1,7 @@
-"""A channel's messages are read in order and become choices (section 3 of the paper).
+"""Read a channel's messages in order and turn the messages into choices (section 3 of the paper).
 
 A user sends a prompt, and the bot answers with two to four pictures. The user sends the prompt
-again with one of these pictures, and the bot answers with a refinement: that is one choice.
+again with one of these pictures, and the bot answers with a refinement. This makes one choice.
 Everything else is counted. ``Channel`` holds what was said so far and is not settled yet.
 """
 
@@ -47,7 +47,7 @@ from alignsd.collect.grids import (
 )
 from alignsd.collect.privacy import HiddenUser
 
-SAME_WORDS = 5  # choices from which on one prompt in most of a bot's answers is taken for a label
+SAME_WORDS = 5  # choices without labels; with fewer, no prompt is taken for a label
 SAME_WORDS_USERS = 3  # users who must have such a prompt
 HORIZON = 100_000  # requests, answers and picks waited for at a time: bounds the memory
 
@@ -57,7 +57,7 @@ class Parsed:
     """What an export holds.
 
     Attributes:
-        choices: in the order in which they are settled.
+        choices: in the order in which the channel settles choices.
         messages: how many messages were read.
         left_out: reason -> count.
     """
@@ -74,13 +74,13 @@ def parse(
 
     Args:
         files: from ``exports.export_files``; several files are read as one channel, in the order of
-            their messages' times.
+            the messages' times.
         nsfw_words: words that a prompt must not have, separated by commas.
         limit: number of messages after which to stop; None reads all. Requests that are open then
             count as abandoned or as chatter.
-        grid: what an answer with one attachment is: ``"auto"``, as many pictures as its command
-            asked for, or as the answer says; ``"4"`` or ``"2"``, always so many; ``"none"``, one
-            picture.
+        grid: how many pictures an answer with one attachment holds: ``"auto"``, as many as the
+            command asked for, or as the answer says; ``"4"`` or ``"2"``, always 4 or 2; ``"none"``,
+            a single picture.
 
     Raises:
         Problem: if a file is not a whole export or holds the newest message first, or ``grid`` is
@@ -103,15 +103,15 @@ def parse(
 
 @dataclass
 class _Answer:
-    """A bot's answer that waits for its user.
+    """A bot's answer that waits for the user.
 
     Attributes:
-        message: the answer, with one file per picture.
+        message: the answer, with a file per picture.
         request: the message with the prompt.
         sent_back: indices of the pictures that the user sent back.
         enlarged: numbers of the pictures that the bot showed larger, as the bot counts.
         refined: whether the bot went on with a picture.
-        unclear: whether it is unclear which picture was meant.
+        unclear: whether the meant picture is unclear.
         no_cell: whether the user sent back a picture that is no cell of the answer's grid.
     """
 
@@ -143,18 +143,18 @@ class Channel:
         self.answers: OrderedDict[str, _Answer] = OrderedDict()
         self.picks: OrderedDict[str, list[_Answer]] = OrderedDict()
         self.open: dict[tuple[str, str], dict[str, _Answer]] = {}  # (user, prompt) -> answers
-        self.first_numbers: dict[str, set[int]] = {}  # bot -> 0 or 1, as its buttons' numbers show
+        self.first_numbers: dict[str, set[int]] = {}  # bot -> 0 or 1, as the buttons' numbers show
         self.unlabelled: set[str] = set()  # choices whose prompt a bot repeats without a label
         self.choices: list[Choice] = []
         self.left: Counter[str] = Counter()
         self.messages = 0
 
     def add(self, record: Any, folder: Path) -> None:
-        """Take one message in: a request, an answer, a pick, a refinement, or a thing to count.
+        """Take in a message: a request, an answer, a pick, a refinement, or a thing to count.
 
         Args:
-            record: the message as the export holds it.
-            folder: the export's.
+            record: the message, as read from the export.
+            folder: the export's folder.
         """
         self.messages += 1
         try:
@@ -175,7 +175,7 @@ class Channel:
         self._forget(HORIZON)
 
     def close(self) -> Parsed:
-        """Settle all that is still open, and return what the channel holds."""
+        """Settle everything that is still open, and return what the channel holds."""
         self._forget(0)
         self._leave_out_labels()
         return Parsed(self.choices, self.messages, +self.left)
@@ -288,7 +288,7 @@ class Channel:
             self._open(message, request)
 
     def _open(self, message: Message, request: Message) -> None:
-        """Let an answer wait for its user, or count why the answer cannot be used."""
+        """Let an answer wait for the user, or count why the answer cannot be used."""
         message = _with_cells(message, request, self.grid)
         reason = _unusable(request, message)
         if reason:
@@ -299,7 +299,7 @@ class Channel:
         self.open.setdefault((request.user, request.text), {})[message.id] = answer
 
     def _settle(self, message_id: str) -> None:
-        """Turn an answer into a choice, or count why it is no choice."""
+        """Turn an answer into a choice, or count why the answer is no choice."""
         answer = self._take_out(message_id)
         self._count_buttons(answer)
         reason = self._no_choice(answer)
@@ -315,7 +315,7 @@ class Channel:
             self.unlabelled.add(message_id)
 
     def _take_out(self, message_id: str) -> _Answer:
-        """Return an answer that waits no longer."""
+        """Remove a waiting answer and return the answer."""
         answer = self.answers.pop(message_id)
         key = answer.request.user, answer.request.text
         del self.open[key][message_id]
@@ -326,11 +326,11 @@ class Channel:
     def _count_buttons(self, answer: _Answer) -> None:
         """Turn a bot's numbers into pictures.
 
-        A number that the answer has no picture for settles nothing.
+        A number without a picture in the answer settles nothing.
         """
         first_numbers = self.first_numbers.get(answer.message.user) or {1}
         if answer.enlarged and len(first_numbers) > 1:
-            answer.unclear = True  # the bot counts from 0 at one time and from 1 at another
+            answer.unclear = True  # the bot sometimes counts from 0 and sometimes from 1
         for number in answer.enlarged:
             index = number - min(first_numbers)
             answer.sent_back.add(index)
@@ -352,8 +352,8 @@ class Channel:
     def _leave_out_labels(self) -> None:
         """Leave out the choices whose "prompt" is a label of the bot.
 
-        A prompt that stands in most answers without a label, and that several users have, is taken
-        for a label.
+        A prompt that is in most answers without a label, and that several users have, is taken for
+        a label.
         """
         unlabelled = [choice for choice in self.choices if choice.message_id in self.unlabelled]
         if len(unlabelled) < SAME_WORDS:
@@ -371,7 +371,7 @@ class Channel:
         self.left[LABELS] += count
 
     def _forget(self, keep: int) -> None:
-        """Give up waiting for the oldest, so that at most ``keep`` of each kind are held."""
+        """Stop waiting for the oldest entries, so that at most ``keep`` of each kind are held."""
         while len(self.requests) > keep:
             self.requests.popitem(last=False)
             self.left[CHATTER] += 1
@@ -384,7 +384,7 @@ class Channel:
 
 
 def _any_word_of(words: str) -> re.Pattern[str]:
-    """Return the pattern of a text that has one of the words, which are separated by commas."""
+    """Return the pattern of a text that has any of the words, which are separated by commas."""
     escaped = [re.escape(word.strip().lower()) for word in words.split(",") if word.strip()]
     if not escaped:
         return re.compile(r"(?!)")  # matches nothing
@@ -411,20 +411,20 @@ def _is_later(one: str, other: str) -> bool:
     """Return whether a time is later than another; False if either is unknown."""
     try:
         return datetime.fromisoformat(one) > datetime.fromisoformat(other)
-    except (ValueError, TypeError):  # no time, or only one of the two with a zone
+    except (ValueError, TypeError):  # no time, or a zone in only one of the two
         return False
 
 
 def _same_file_twice(files: Sequence[File]) -> bool:
-    """Return whether two pictures of an answer have one file.
+    """Return whether two pictures of an answer share a file.
 
-    That happens where an exporter shortened two names to the same name.
+    The reason is an exporter that shortened two names to the same name.
     """
     return len({(file.url, file.cell) for file in files}) < len(files)
 
 
 def _with_cells(answer: Message, request: Message, grid: str) -> Message:
-    """Return an answer with one file per picture where a grid holds all pictures."""
+    """Return an answer with a file per picture where a grid holds all pictures."""
     if grid == "auto":
         count = request.images or answer.images
     else:

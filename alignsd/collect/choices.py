@@ -1,7 +1,7 @@
 """Choices that people made in a channel, and everything that was left out and why.
 
-A choice is one prompt, the pictures that a bot drew of it, and the picture that the user went on
-with (section 3 of the paper). ``channel`` finds the choices.
+A choice is a prompt, the pictures that a bot drew for the prompt, and the picture that the user
+went on with (section 3 of the paper). ``channel`` finds the choices.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from alignsd.collect.exports import EXPORT
 from alignsd.collect.grids import OUTSIDE
 from alignsd.collect.privacy import HiddenUser
 
-# Why something is left out. These words stand in left_out.json.
+# Why something is left out. left_out.json holds these words.
 CHATTER = "chatter"
 SYSTEM = "system message"
 BOT_TALK = "other bot message"
@@ -35,7 +35,7 @@ UNREFINED = "no refinement"
 AMBIGUOUS = "ambiguous choice"
 NO_CELL = "picture of no cell"
 NSFW = "NSFW"
-REASONS = {  # what is left out -> (what is counted, why it cannot be used)
+REASONS = {  # what is left out -> (unit of the count, why such a thing cannot be used)
     CHATTER: ("messages", "written by a user; no bot answered it"),
     SYSTEM: ("messages", "joins, pins and other notices of Discord itself"),
     BOT_TALK: ("messages", "written by a bot; answers no request that we know"),
@@ -119,7 +119,7 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Choice:
-    """One prompt, its pictures, and the picture that the user went on with.
+    """A prompt, the drawn pictures, and the picture that the user went on with.
 
     Attributes:
         message_id: id of the bot's answer.
@@ -138,10 +138,10 @@ class Choice:
 
     @property
     def user(self) -> str:
-        """64 hex digits that stand for the user.
+        """Return 64 hex digits that stand for the user.
 
-        The first time, ``user.key`` is made beside the export. So reading an export writes nothing,
-        but writing a data set or looking at a user does.
+        The first call makes ``user.key`` beside the export. So reading an export writes nothing,
+        but writing a data set or looking at a user makes the key.
         """
         return self.by if isinstance(self.by, str) else self.by.hash()
 
@@ -154,7 +154,7 @@ def require_some(choices: Sized, left_out: Mapping[str, int]) -> None:
         left_out: reason -> count.
 
     Raises:
-        Problem: that lists what was left out and why, if there is no choice.
+        Problem: if there is no choice; lists what was left out and why.
     """
     if len(choices):
         return
@@ -194,7 +194,7 @@ def left_out_table(left_out: Mapping[str, int]) -> pd.DataFrame:
 
 
 def _likely_cause(left_out: Mapping[str, int]) -> tuple[str, str]:
-    """Return why no choice was found, and what mends it."""
+    """Return why no choice was found, and how to fix the cause."""
     if left_out.get(LABELS, 0) > 0:  # few labels say more than much talk
         return CAUSES[LABELS]
     counts = Counter({reason: n for reason, n in left_out.items() if reason in CAUSES})

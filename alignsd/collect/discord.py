@@ -31,8 +31,8 @@ class File:
     Attributes:
         name: the name under which the picture was uploaded.
         url: where the exporter put the picture: a path below ``folder``, or a web address.
-        folder: the export's.
-        cell: ``(k, n)`` if one file holds n pictures and this is the k-th of them, from 0.
+        folder: the export's folder.
+        cell: ``(k, n)`` for the k-th picture, from 0, in a file that holds n pictures.
     """
 
     name: str
@@ -43,17 +43,17 @@ class File:
 
 @dataclass(frozen=True)
 class Message:
-    """What we need of one message.
+    """What we need of a message.
 
     Attributes:
-        id: Discord's.
+        id: Discord's id.
         user: the author's id.
         bot: whether a bot wrote the message.
-        system: whether the message is a notice of Discord itself.
+        system: whether the message is a notice of Discord.
         text: the prompt, if the message is a command; otherwise all words.
         files: the pictures.
         reply_to: id of the message that this message answers, or ``""``.
-        settings: what a command asks for besides its prompt.
+        settings: what a command asks for besides the prompt.
         written: the time, as the exporter writes times; ``""`` if not known.
         edited: the time of the last edit, or ``""``.
         echo: what a bot's answer repeats of a slash command.
@@ -73,17 +73,17 @@ class Message:
 
     @property
     def asked_by(self) -> str:
-        """The user whose slash command this answers, or ``""`` if the answer does not tell."""
+        """Return whose slash command this message answers, or ``""`` if not known."""
         return self.echo.users[0] if len(self.echo.users) == 1 else ""
 
     @property
     def asked(self) -> str:
-        """The prompt that a bot repeats, or ``""``."""
+        """Return the prompt that a bot repeats, or ``""``."""
         return self.echo.prompt
 
     @property
     def images(self) -> int | None:
-        """How many pictures were asked for, if the command says so."""
+        """Return how many pictures the command asks for, or None if the command does not say."""
         numbers = [value for name, value in self.settings.items() if name in NUMBER_OF_IMAGES]
         if numbers and re.fullmatch("[0-9]{1,3}", numbers[0]):
             return int(numbers[0])
@@ -91,7 +91,7 @@ class Message:
 
     @property
     def conditioned(self) -> bool:
-        """Whether the command came with a picture, uploaded or linked."""
+        """Return whether the command came with a picture, uploaded or linked."""
         return bool(self.files) or not UPLOADS.isdisjoint(self.settings)
 
 
@@ -100,11 +100,11 @@ class NotAMessage(ValueError):
 
 
 def message_of(record: Any, folder: Path = Path()) -> Message:
-    """Check one message of an export, and return what we need.
+    """Check a message of an export, and return what we need.
 
     Args:
-        record: the message as the export holds it.
-        folder: the export's, below which the pictures lie.
+        record: the message, as read from the export.
+        folder: the export's folder, below which the pictures lie.
 
     Raises:
         NotAMessage: if a field is missing or of another type.
@@ -117,7 +117,7 @@ def message_of(record: Any, folder: Path = Path()) -> Message:
 
 
 def number_of(message_id: Any) -> int | None:
-    """Return a Discord id as a number (its upper bits count time), or None if it is no number."""
+    """Return a Discord id as a number, whose upper bits count time; None for no number."""
     if isinstance(message_id, str) and MESSAGE_ID.fullmatch(message_id):
         return int(message_id)
     return None

@@ -1,7 +1,7 @@
-"""Exports of a Discord channel: their files are found, and their messages read as a stream.
+"""Find the files of a Discord channel's exports, and read the messages as a stream.
 
-DiscordChatExporter writes the exports. A channel may fill one file, several parts, or exports that
-overlap.
+DiscordChatExporter writes the exports. A channel may fill a single file, several parts, or exports
+that overlap.
 """
 
 import heapq
@@ -36,7 +36,7 @@ ENOUGH = 20  # messages after which we can tell that an export has the newest me
 
 
 def export_files(source: str) -> list[Path]:
-    """Return the files of an export: one JSON file, or all ``*.json`` of a folder.
+    """Return the files of an export: a JSON file, or all ``*.json`` of a folder.
 
     Parts come in their order: ``c.json``, ``c [part 2].json``, ``c [part 10].json``.
 
@@ -58,7 +58,7 @@ def export_files(source: str) -> list[Path]:
 
 
 def raw_messages(path: Path, silent: bool = True) -> Iterator[Any]:
-    """Yield the messages of an export as they stand in the file. One message is held at a time.
+    """Yield the messages of an export unchanged. Only one message is in memory at a time.
 
     Args:
         path: the JSON file, of any size.
@@ -89,8 +89,8 @@ def messages_in_order(files: Sequence[Path], silent: bool = True) -> Iterator[tu
     """Yield ``(file, message)`` of several exports as one channel, in the order of the ids.
 
     Discord's ids count time, so that parts, overlapping exports and other channels need no order of
-    their names. Within a file the order stays; a message without a number stays behind the message
-    before it. A file is open only while its turn lasts, so the number of files is not limited.
+    names. Within a file the order stays; a message without a number stays behind the preceding
+    message. A file is open only during the file's turn, so the number of files is not limited.
 
     Args:
         files: exports of any size.
@@ -133,8 +133,8 @@ def _push_next(
 
     Args:
         heads: a heap.
-        number: of the file's last message, before which no later message may come.
-        rank: of the file.
+        number: the number of the file's last message, before which no later message may come.
+        rank: the rank of the file.
         path: the file.
         records: the messages to come.
     """
@@ -147,7 +147,7 @@ def _push_next(
 
 
 def _first_number(path: Path) -> int:
-    """Return the number of an export's first message that has a number; -1 if none has."""
+    """Return the first number of a message in an export; -1 if no message has a number."""
     for record in raw_messages(path):
         number = _number_in(record)
         if number is not None:
@@ -156,7 +156,7 @@ def _first_number(path: Path) -> int:
 
 
 def _number_in(record: Any) -> int | None:
-    """Return the number of a message that was not checked yet, or None."""
+    """Return the number of an unchecked message, or None."""
     return number_of(record.get("id")) if isinstance(record, dict) else None
 
 
@@ -196,7 +196,7 @@ def _refuse_newest_first(path: Path, rising: int, falling: int) -> None:
 
 
 def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
-    """Return whether a path is of a kind; a name that no file can have is of no kind."""
+    """Return whether a path is of a kind; False for a name that no file can have."""
     try:
         return kind(path)
     except (OSError, ValueError):
@@ -223,7 +223,7 @@ def _no_export(source: str, found: str, cause: str, fix: str) -> Problem:
 
 
 def _instead_of_json(folder: Path) -> tuple[str, str, str]:
-    """Return what a folder without JSON files holds, and the cause and the fix of that."""
+    """Return what a folder without JSON files holds, the likely cause, and the fix."""
     for kind in OTHER_KINDS:
         count = len(reading.listed(folder, kind))
         if not count:
@@ -246,7 +246,7 @@ def _refuse_other_formats(path: Path, file: BinaryIO) -> None:
     """Do nothing if the first bytes of a file can begin a JSON object.
 
     Raises:
-        Problem: that names the format, otherwise.
+        Problem: otherwise; names the format.
     """
     start = file.read(START).removeprefix(BYTE_ORDER_MARK)
     text = start.lstrip().lower()
@@ -270,7 +270,7 @@ def _refuse_other_formats(path: Path, file: BinaryIO) -> None:
 
 
 def _encoding_of(start: bytes) -> str | None:
-    """Return the encoding of a text that is not UTF-8, by its first bytes; None if it may be."""
+    """Return the encoding of a text by the first bytes; None if the text may be UTF-8."""
     for mark, name in reading.BYTE_ORDER_MARKS:
         if start.startswith(mark):
             return name
@@ -278,7 +278,7 @@ def _encoding_of(start: bytes) -> str | None:
 
 
 def _other_format(text: bytes) -> tuple[str, str] | None:
-    """Return which other format a text is of, and how that comes about; None for JSON."""
+    """Return which other format a text has, and how the format comes about; None for JSON."""
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
         cause = "an export with --format HtmlDark, or a web page saved in its place"
         return "an HTML page", cause

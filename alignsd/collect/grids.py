@@ -1,6 +1,6 @@
-"""Pictures of an answer: read, cut out of a grid, and recognized when a user sends one back.
+"""Read an answer's pictures, cut pictures out of a grid, and recognize a picture sent back.
 
-A grid is one file that holds all pictures of an answer, two by two or in a row along a long side.
+A grid is a file that holds all pictures of an answer, two by two or in a row along a long side.
 """
 
 import os
@@ -20,10 +20,10 @@ from alignsd.collect.discord import File
 
 GRIDS = ("auto", "4", "2", "none")
 SIDE = 32  # pixels; pictures are compared at this size, so that scaling and the codec do not matter
-ALIKE = 12.0  # 0-255; mean difference up to which two pictures are the same one (our choice)
+ALIKE = 12.0  # 0-255; mean difference up to which two pictures count as equal (our choice)
 KEPT = 5000  # files whose small copies are kept: at most 60 MB
 OUTSIDE = "picture outside the export's folder"
-# Names that programs give every picture: such a name alone does not say which picture it is.
+# Names that programs give every picture: such a name alone does not identify a picture.
 EVERY_PICTURE = re.compile(
     r"(?:image|img|picture|pic|photo|unknown|output|out|result|grid|file|download|untitled)"
     r"[ _-]?\d{0,3}\.\w{1,5}",
@@ -34,9 +34,9 @@ NOT_IN_FOLDER_NAMES = re.compile(r'[<>:"|?*]')  # of Windows
 
 
 def cells(files: tuple[File, ...], count: int | None) -> tuple[File, ...]:
-    """Return one file per picture where one file holds ``count`` of them, 2 or 4.
+    """Return a ``File`` per picture where a single file holds ``count`` pictures, 2 or 4.
 
-    Other files are returned as they are.
+    Other files are returned unchanged.
     """
     if len(files) != 1 or count not in (2, 4):
         return files
@@ -63,13 +63,13 @@ def sent_back(
 ) -> list[int]:
     """Return which of an answer's pictures a user's uploads are, as indices into ``given``.
 
-    Pictures with a file of their own are known by the file's name. Pictures of a grid have no file:
-    whoever goes on with one cuts it out, so we compare the pixels, at 32 x 32. A picture that
-    cannot be read is alike to nothing.
+    Pictures in separate files are known by the file's name. A picture of a grid has no file. A user
+    who goes on with such a picture cuts the picture out, so we compare the pixels, at 32 x 32. A
+    picture that cannot be read matches no other picture.
 
     Args:
         uploads: the user's files.
-        given: the answer's files, at least one.
+        given: the answer's files, not empty.
         thumbnails: small copies, kept from call to call.
     """
     if given[0].cell is None:
@@ -97,12 +97,12 @@ def differ(upload: File, given: File, thumbnails: Thumbnails) -> bool:
 
 
 def is_name_of_every_picture(name: str) -> bool:
-    """Return whether a file's name says nothing, such as ``image.png`` or ``unknown.png``."""
+    """Return whether a file's name identifies no picture, such as ``image.png``."""
     return EVERY_PICTURE.fullmatch(name) is not None
 
 
 def picture(file: File) -> np.ndarray:
-    """Read a picture ``(height, width, 3)`` uint8, or cut it out of the grid that holds it.
+    """Read a picture ``(height, width, 3)`` uint8, cut out of a grid if need be.
 
     Raises:
         BadImage: if the picture was only linked, is missing, lies outside the export's folder, or
@@ -158,7 +158,7 @@ def _small(image: np.ndarray) -> np.ndarray | None:
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the mean difference of two pictures of one size, 0 to 255."""
+    """Return the mean difference of two pictures of equal size, 0 to 255."""
     difference = one.astype(np.float32) - other.astype(np.float32)
     return float(np.abs(difference).mean())
 
@@ -168,8 +168,8 @@ def _path_of(folder: Path, url: str) -> Path:
 
     Raises:
         BadImage: if the picture was not downloaded, or lies outside the export's folder. A path
-            that leads out of the folder is not followed, since an export of somebody else could
-            name any file.
+            that leads out of the folder is not followed, since somebody else's export could name
+            any file.
     """
     if url.lower().startswith(("http://", "https://")):
         raise BadImage(LINKED, url)
@@ -192,7 +192,7 @@ def _below(folder: Path, url: str) -> str:
 
 
 def _spellings(url: str) -> Iterator[str]:
-    """Yield a path as it stands, and as other systems and exporters write it."""
+    """Yield a path unchanged, and in the spellings of other systems and exporters."""
     slashes = url.replace("\\", "/")  # an export made on Windows
     yield from dict.fromkeys([url, slashes])
     for path in dict.fromkeys([slashes, unquote(slashes)]):  # old exporters write %20 for a space
@@ -205,7 +205,7 @@ def _spellings(url: str) -> Iterator[str]:
 
 
 def _is_inside(name: str) -> bool:
-    """Return whether a path stays in its folder, on every system."""
+    """Return whether a path stays in the folder, on every system."""
     path = PurePosixPath(name.replace("\\", "/"))
     has_drive = re.match(r"[A-Za-z]:(?:[\\/]|$)", name) or (os.name == "nt" and ":" in name)
     return not path.is_absolute() and ".." not in path.parts and not has_drive

@@ -1,8 +1,8 @@
-"""The paper's data set in its own layout, HPD v1 (section 3 of the paper): written and read.
+"""Write and read the paper's data set in the released layout, HPD v1 (section 3 of the paper).
 
-A folder holds ``preference_images/{id}_{i}.jpg`` and one JSON list of choices per part:
+A folder holds ``preference_images/{id}_{i}.jpg`` and a JSON list of choices per part:
 ``preference_train.json`` and ``preference_test.json`` as released, and the same two with
-``_grouped``, where no prompt stands in both parts. ``hpd_checks`` checks what is read.
+``_grouped``, where no prompt is in both parts. ``hpd_checks`` checks every row that is read.
 """
 
 import os
@@ -38,13 +38,13 @@ def write_pictures(
 ) -> tuple[pd.DataFrame, pd.DataFrame, Counter[str]]:
     """Copy each choice's pictures to ``preference_images/`` as JPEG (quality 95, 4:4:4).
 
-    A choice's ``id`` is its number in ``choices``. If a picture of a choice cannot be read, the
+    A choice's ``id`` is the position in ``choices``. If a picture of a choice cannot be read, the
     whole choice is left out: we would not know what the person chose among.
 
     Args:
         choices: from ``channel.parse``.
         folder: the data set's folder.
-        names: persons' names; a prompt with one of these names is flagged ``contain_name``.
+        names: persons' names; a prompt with any of these names is flagged ``contain_name``.
 
     Returns:
         The choices with HPD's six keys as columns; their origin ``id``, ``message_id``,
@@ -87,7 +87,7 @@ def image_path(choice: int, index: int) -> str:
 
 
 def write_choices(choices: pd.DataFrame, folder: Path, part: str, split: str = "random") -> Path:
-    """Write one part as the release does, a JSON list with six keys per choice; return its path."""
+    """Write a part as released, a JSON list with six keys per choice, and return the path."""
     path = folder / f"preference_{part}{SUFFIX[split]}.json"
     write_json(path, choices[list(KEYS)].to_dict("records"))
     return path
@@ -96,16 +96,16 @@ def write_choices(choices: pd.DataFrame, folder: Path, part: str, split: str = "
 def read_choices(
     folder: Path, part: str, split: str = "random", needed: bool = True
 ) -> pd.DataFrame:
-    """Read one part of an HPD v1 folder, released or our own, or of HPD v2, and check all rows.
+    """Read a part of an HPD v1 folder, released or our own, or of HPD v2, and check all rows.
 
     Args:
         folder: the data set's folder.
         part: ``"train"`` or ``"test"``.
-        split: ``"random"``, as in the paper, or ``"grouped"``, where no prompt stands in both
-            parts. The releases have no grouped split, so the split is made of both released parts,
-            always in the same way.
-        needed: if False, a part whose file or pictures are not there gives a table without rows,
-            and a line of text says why. Nobody needs the train part to evaluate released weights.
+        split: ``"random"``, as in the paper, or ``"grouped"``, where no prompt is in both parts.
+            The releases have no grouped split, so the split is made of both released parts, always
+            in the same way.
+        needed: if False, a part whose file or pictures are missing gives a table without rows, and
+            a line of text says why. Nobody needs the train part to evaluate released weights.
 
     Returns:
         One row per choice: ``human_preference`` (index), ``prompt``, ``id``, ``file_path`` (list,
@@ -113,7 +113,7 @@ def read_choices(
         known).
 
     Raises:
-        Incomplete: if the part's file or some of its pictures are missing; says how many.
+        Incomplete: if the part's file or some of the pictures are missing; says how many.
         Problem: if the file is damaged or empty, or any row has a fault; says how many and lists
             the first.
     """
@@ -154,7 +154,7 @@ def positions(choices: pd.DataFrame, images: int = 4) -> pd.DataFrame:
 
 
 def _copy_pictures(number: int, choice: Choice, folder: Path) -> str | None:
-    """Copy a choice's pictures, all or none; return why they could not be copied."""
+    """Copy a choice's pictures, all or none; return why copying failed."""
     try:
         pictures = [picture(file) for file in choice.files]
     except BadImage as error:
@@ -190,9 +190,9 @@ def _random_path(folder: Path, part: str) -> Path:
 
 
 def _regrouped(folder: Path, part: str) -> pd.DataFrame:
-    """Return one part of the grouped split of a release without such a split.
+    """Return a part of the grouped split of a release without such a split.
 
-    Both random parts are joined, and split anew by prompt.
+    Both random parts are joined, and split again by prompt.
     """
     train = read_choices(folder, "train")
     test = read_choices(folder, "test")
@@ -211,7 +211,7 @@ def _regrouped(folder: Path, part: str) -> pd.DataFrame:
 
 
 def _read_list(path: Path) -> list[Any]:
-    """Return the rows of a part's file, at least one."""
+    """Return the rows of a part's file; there must be a row."""
     what = f"The choices in {path.name} cannot be read."
     expected = f"a JSON list of choices at {shown(path)}"
     again = "collect the choices again, or unpack the release again"
@@ -270,7 +270,7 @@ def _with_slashes(record: Any, folder: Path) -> Any:
 
 
 def _with_slash(name: Any, folder: Path) -> Any:
-    """Return a picture's name; where a file has a back-slash in its name, the name stays."""
+    """Return a picture's name with slashes, unless a file has the name with back-slashes."""
     if not is_text(name) or is_picture(folder, name):
         return name
     return name.replace("\\", "/")

@@ -25,18 +25,18 @@ SHOWN_TIES = 20  # numbers of rows with ties that a message lists
 
 
 class Incomplete(Problem):
-    """A part of a data set is not there: its file, or some of its pictures."""
+    """A part of a data set is missing: the file, or some of the pictures."""
 
 
 def validate(records: Sequence[Any], folder: Path) -> list[tuple[int, str]]:
-    """Return the faults of an HPD v1 list as ``(row, fault)``; empty if there are none.
+    """Return the faults of an HPD v1 list as ``(row, fault)``; empty for a list without faults.
 
     Types, pictures, index and ids are checked. ``user_hash`` and ``contain_name`` are not: no
     computation needs these keys.
 
     Args:
-        records: the list, as the JSON file holds it.
-        folder: the data set's.
+        records: the list, as read from the JSON file.
+        folder: the data set's folder.
     """
     row_of_id: dict[int, int] = {}
     faults = []
@@ -56,8 +56,8 @@ def faulty(path: Path, records: Sequence[Any], faults: Sequence[tuple[int, str]]
 
     Args:
         path: the part's file.
-        records: its rows.
-        faults: ``(row, fault)``, at least one.
+        records: the part's rows.
+        faults: ``(row, fault)``, not empty.
 
     Returns:
         ``Incomplete`` if nothing but pictures is missing.
@@ -93,7 +93,7 @@ def is_picture(folder: Path, name: str) -> bool:
 
 
 def _fault(record: Any, folder: Path) -> str | None:
-    """Return the first fault of one row by itself."""
+    """Return the first fault of a single row."""
     if not isinstance(record, dict):
         return f"a JSON object expected, found {type(record).__name__}"
     for key, kind in KEYS.items():
@@ -123,7 +123,7 @@ def _fault_in_values(record: dict[str, Any]) -> str | None:
 
 
 def _fault_in_pictures(paths: Sequence[str], folder: Path) -> str | None:
-    """Return the fault that a row's first missing picture is."""
+    """Return the fault of a row's first missing picture."""
     for path in paths:
         if not is_picture(folder, path):
             return f"{hpd_v2.NO_PICTURE} {hpd_v2.shown_name(path)}"
@@ -131,7 +131,7 @@ def _fault_in_pictures(paths: Sequence[str], folder: Path) -> str | None:
 
 
 def _count_missing(path: Path, records: Sequence[Any]) -> str:
-    """Return how many of the pictures that a part names are not there, in words."""
+    """Return how many of the pictures that a part names are missing, in words."""
     is_v2 = path.stem in ("train", "test")
     folder = hpd_v2.picture_folder(path.parent, path.stem) if is_v2 else path.parent
     names = set(_named_pictures(records))

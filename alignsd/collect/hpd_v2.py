@@ -23,7 +23,7 @@ def as_v1(
 ) -> tuple[list[dict], list[tuple[int, str]]]:
     """Turn rows of HPD v2 into rows of HPD v1.
 
-    Pictures may lie in ``folder`` or in its subfolder ``part``. The folder is listed once, since
+    Pictures may lie in ``folder`` or in the subfolder ``part``. The folder is listed once, since
     train has 433,760 images.
 
     Args:
@@ -33,7 +33,7 @@ def as_v1(
 
     Returns:
         The rows that are whole, with HPD v1's six keys (``id`` is the row's number, ``user_hash``
-        is empty), and the faults of the others as ``(row, fault)``.
+        is empty), and the faults of the other rows as ``(row, fault)``.
     """
     pictures = picture_folder(folder, part)
     subfolder = part if pictures != folder else ""
@@ -61,17 +61,17 @@ def as_v1(
 
 
 def picture_folder(folder: Path, part: str) -> Path:
-    """Return where a part's pictures lie: the folder ``part`` if there is one."""
+    """Return where a part's pictures lie: in the subfolder ``part`` if present."""
     return folder / part if os.path.isdir(folder / part) else folder
 
 
 def is_below(name: str) -> bool:
-    """Return whether a picture's name stays inside its data set's folder."""
+    """Return whether a picture's name stays inside the data set's folder."""
     return not name.startswith("/") and ".." not in name.split("/")
 
 
 def shown_name(name: str) -> str:
-    """Return a picture's name as messages print it: no half characters, not too long."""
+    """Return a picture's name for messages: no half characters, not too long."""
     plain = name if is_text(name) else repr(name)
     return plain if len(plain) <= 120 else f"{plain[:60]}...{plain[-50:]}"
 
@@ -82,7 +82,7 @@ def _read_row(record: Any, present: set[str], folder: Path) -> tuple[list[str], 
     Args:
         record: the row.
         present: the files below ``folder``.
-        folder: of the part's pictures.
+        folder: the folder of the part's pictures.
 
     Raises:
         ValueError: with the row's fault.
@@ -108,7 +108,7 @@ def _checked_files(files: Any) -> list[str]:
     """Return a row's file names.
 
     Raises:
-        ValueError: if there are fewer than two, or too many, or one is no text.
+        ValueError: if there are fewer than two names, or too many, or a name is no text.
     """
     is_list = isinstance(files, list) and len(files) >= 2
     if not is_list or not all(isinstance(name, str) for name in files):
@@ -123,11 +123,11 @@ def _best(marks: Any, count: int, is_ranked: bool) -> int:
 
     Args:
         marks: ranks, 1 being the best; or 0 and 1, 1 being the best.
-        count: of the images.
+        count: the number of images.
         is_ranked: whether the marks are ranks.
 
     Raises:
-        ValueError: if there is not one whole number per image, or not one best image.
+        ValueError: if there is not one whole number per image, or not exactly one best image.
     """
     is_list = isinstance(marks, list) and len(marks) == count
     if not is_list or not all(type(mark) is int for mark in marks):
@@ -140,7 +140,7 @@ def _best(marks: Any, count: int, is_ranked: bool) -> int:
 
 
 def _exists(name: str, present: set[str], folder: Path) -> bool:
-    """Return whether a picture is there; files behind a linked folder are not listed."""
+    """Return whether a picture exists; ``present`` lacks the files behind a linked folder."""
     if name in present or str(PurePosixPath(name)) in present:
         return True
     return is_below(name) and os.path.isfile(os.path.join(folder, name))

@@ -1,6 +1,6 @@
-"""Your own choices as HPD v1: from a table of prompts, images and which one was chosen.
+"""Your own choices as HPD v1: from a table of prompts, images and chosen images.
 
-``own.tables`` reads the table, ``own.rows`` its rows, and ``own.folder`` guards the data set's
+``own.tables`` reads the table, ``own.rows`` the rows, and ``own.folder`` guards the data set's
 folder.
 """
 
@@ -28,7 +28,7 @@ from alignsd.collect.splits import check_share, split_by_prompt, split_random
 __all__ = ["import_choices", "read_choices_table"]
 
 UNKNOWN_USERS = "of these, of users unknown"  # choices that were written
-TELLING = 1 / 8  # share of the numbers that must speak against the first number assumed
+TELLING = 1 / 8  # share of the numbers that must contradict the assumed first number
 
 
 def import_choices(
@@ -47,7 +47,7 @@ def import_choices(
     Args:
         table: ``prompt``; ``images``, two to four file names below ``images``, as a list, or
             separated by ``;`` or ``|``, or in columns ``image_1``, ``image_2`` ...; ``choice``, the
-            number of the chosen image or its file name; and, if known, ``user``, of which only a
+            number or the file name of the chosen image; and, if known, ``user``, of which only a
             hash is written, keyed by ``user.key`` beside the images. Tables of Pick-a-Pic,
             ImageRewardDB and HPD v2 are read too, see docs/data_formats.md.
         images: the images' folder.
@@ -93,7 +93,7 @@ class _UsableRows:
     """The rows of a table that can be choices.
 
     Attributes:
-        rows: those rows.
+        rows: the usable rows.
         first: the number of a row's first image, 0 or 1.
         left: reason -> rows that are left out.
         total: rows of the table.
@@ -111,7 +111,7 @@ def _usable(
     images: Path,
     count_from: int | None,
 ) -> _UsableRows:
-    """Return the rows that can be choices, and count the others.
+    """Return the rows that can be choices, and count the other rows.
 
     Raises:
         Problem: if no row is left, or the numbers seem to be counted otherwise.
@@ -141,7 +141,7 @@ def _first_number(rows: Sequence[Row], columns: Sequence[str], count_from: int |
     """Return the number of the first image, 0 or 1.
 
     Raises:
-        Problem: if the table's numbers speak against the number that we would assume.
+        Problem: if the table's numbers contradict the number that we would assume.
     """
     if count_from is not None:
         _check_count_from(count_from)
@@ -174,8 +174,8 @@ def _counted_otherwise(first: int, against: int, total: int) -> Problem:
 
     Args:
         first: the number assumed.
-        against: numbers that speak against it.
-        total: numbers in the table.
+        against: how many numbers contradict ``first``.
+        total: how many numbers the table has.
     """
     other = 1 - first
     impossible = "as many as there are images" if first == 0 else "0"
@@ -227,10 +227,10 @@ def _too_few(
     """Return why too few choices are left, with the reasons.
 
     Args:
-        usable: the rows that can be choices, and the reasons why others are left out.
+        usable: the rows that can be choices, and the reasons why other rows are left out.
         choices: how many choices are left.
         images: the folder of images.
-        problem: what the split says of the choices that are left, if a split was tried.
+        problem: what the split says about the remaining choices, if a split was tried.
     """
     left = usable.left
     reasons = "; ".join(f"{count:,} {reason}" for reason, count in left.most_common())
@@ -256,7 +256,7 @@ def _too_few(
 
 
 def _why_missing(rows: Sequence[Row], images: Path) -> tuple[str, str]:
-    """Return the cause of missing images, and what mends it."""
+    """Return the cause of missing images, and how to fix the cause."""
     names = [name for row in rows for name in row.names]
     lost = [name for name in names if not os.path.isfile(os.path.join(images, name))]
     example = f"{lost[0]:.200}" if lost else names[0]

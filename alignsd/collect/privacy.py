@@ -1,6 +1,6 @@
 """Privacy: users are known by keyed hashes only, and prompts with persons' names are flagged.
 
-Discord ids can be counted through, so a hash without a secret would hide nobody.
+Anybody can try all Discord ids, so a hash without a secret would hide nobody.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class HiddenUser:
 
 
 def hash_user(user: str, key: bytes) -> str:
-    """Return 64 hex digits that stand for a user: HMAC-SHA-256, which cannot be turned back.
+    """Return 64 hex digits that stand for a user: HMAC-SHA-256, which cannot be reversed.
 
     The same user and key give the same digits.
     """
@@ -83,7 +83,7 @@ def user_key(folder: Path) -> bytes:
 
 
 def read_names(source: str) -> list[str]:
-    """Return persons' names from a text file with one name per line; no name for ``""``.
+    """Return persons' names from a text file with a name per line; no name for ``""``.
 
     Raises:
         Problem: if the file cannot be read or holds no name.
@@ -114,12 +114,12 @@ def read_names(source: str) -> list[str]:
 
 
 def name_finder(names: Sequence[str]) -> Callable[[str], bool]:
-    """Return a function that says whether a prompt holds one of the names.
+    """Return a function that says whether a prompt holds any of the names.
 
-    A prompt holds a name if the prompt has all words of the name, one after the other. Words are
-    runs of letters and digits in lower case, so that ``O'Neill`` is two words, and ``Jean-Luc`` is
-    found in ``jean luc``. A name without such a word is in no prompt. How the paper found names is
-    not known.
+    A prompt holds a name if the prompt has all words of the name, in sequence. Words are runs of
+    letters and digits in lower case, so that ``O'Neill`` is two words, and ``Jean-Luc`` is found in
+    ``jean luc``. A name without such a word is in no prompt. How the paper found names is not
+    known.
     """
     words_of_names = [_words(name) for name in names]
     wanted = [words for words in words_of_names if words.strip()]
@@ -145,7 +145,7 @@ def name_quality(choices: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         list flags too; ``value`` (0-1; NaN if n is 0), ``low``, ``high`` (Wilson's 95 %), ``n``.
 
     Raises:
-        Problem: if a choice does not say whether its prompt holds a name.
+        Problem: if a choice does not say whether the prompt holds a name.
     """
     unknown = int(choices["contain_name"].isna().sum())
     if unknown:
@@ -169,7 +169,7 @@ def name_quality(choices: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key, unless another process has made a key in between."""
+    """Write a new key, unless another process has made a key meanwhile."""
     try:
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

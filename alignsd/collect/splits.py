@@ -1,4 +1,4 @@
-"""Train and test parts: at random, as in the paper, or so that no prompt stands in both."""
+"""Split choices into train and test parts: at random, as in the paper, or by prompt."""
 
 import numbers
 from typing import Any
@@ -13,15 +13,15 @@ from alignsd.base.intervals import wilson
 def split_random(
     choices: pd.DataFrame, share: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``(train, test)``, split at random as the paper does.
+    """Return ``(train, test)``, split at random as in the paper.
 
     Args:
-        choices: one row per choice.
+        choices: a row per choice.
         share: share of the choices that go to the test part, above 0 and below 1.
         seed: of the draw.
 
     Raises:
-        Problem: if one part would be empty, or ``share`` or ``seed`` is out of its range.
+        Problem: if a part would be empty, or ``share`` or ``seed`` is out of range.
     """
     seed = check_seed(seed)
     n = len(choices)
@@ -35,15 +35,15 @@ def split_random(
 def split_by_prompt(
     choices: pd.DataFrame, share: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``(train, test)`` such that no prompt stands in both parts.
+    """Return ``(train, test)`` such that no prompt is in both parts.
 
     Args:
-        choices: one row per choice, with ``prompt``.
+        choices: a row per choice, with ``prompt``.
         share: at most this share of the choices goes to the test part, and nearly as much.
         seed: of the draw.
 
     Raises:
-        Problem: if one part would be empty, or ``share`` or ``seed`` is out of its range.
+        Problem: if a part would be empty, or ``share`` or ``seed`` is out of range.
     """
     seed = check_seed(seed)
     size = _test_size(len(choices), share)
@@ -69,7 +69,7 @@ def split_by_prompt(
 
 
 def prompt_leak(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
-    """Count the test choices whose prompt also stands in the train part.
+    """Count the test choices whose prompt is also in the train part.
 
     Returns:
         ``leaked`` (choices), ``share`` (0-1), ``low``, ``high`` (Wilson's 95 %), ``n`` (test
@@ -91,10 +91,10 @@ def check_share(share: Any) -> None:
     """Do nothing if ``share`` is a number from 0 to 1.
 
     Raises:
-        Problem: that names test_share.
+        Problem: otherwise; names test_share.
     """
     is_number = isinstance(share, numbers.Real) and not isinstance(share, bool)
-    if is_number and 0 <= share <= 1:  # neither NaN nor infinity is
+    if is_number and 0 <= share <= 1:  # False for NaN and infinity
         return
     raise Problem(
         "test_share is no share.",

@@ -1,8 +1,7 @@
-"""Runs that inherit: a variation reads the finished stages of its parent.
+"""Runs that inherit: a variation reads the finished stages of another run, the parent.
 
 A run's ``run.json`` names the preset, and for a variation the parent and the values that were
-changed against the parent. The parent's files are read where they lie. They are never copied and
-never changed.
+changed against the parent. The parent's files are read in place, never copied and never changed.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ def read_run(run: str) -> dict[str, Any]:
 
     Returns:
         ``preset`` (str), and for a variation ``parent`` (str), ``settings`` (list of
-        ``"05.steps=200"``) and ``parent_stages`` (stage -> 16 digits of its state).
+        ``"05.steps=200"``) and ``parent_stages`` (stage -> 16 digits of the state).
 
     Raises:
         Problem: if the file is damaged, or is no record of a run.
@@ -58,19 +57,19 @@ def parent_of(run: str) -> str:
 
 
 def settings_of(run: str) -> list[str]:
-    """Return the values that a variation changes against its parent, such as ``"05.steps=200"``."""
+    """Return what a variation changes against the parent, such as ``["05.steps=200"]``."""
     return list(read_run(run).get("settings", []))
 
 
 def lineage(run: str, parent: str = "") -> list[str]:
-    """Return a run, its parent, its parent's parent and so on.
+    """Return a run, the run's parent, the parent's parent and so on.
 
     Args:
         run: the run.
-        parent: its parent, if ``run.json`` does not say so yet.
+        parent: the run's parent, if ``run.json`` does not name the parent yet.
 
     Raises:
-        Problem: if a run is its own ancestor.
+        Problem: if a run is an ancestor of the same run.
     """
     line = [run]
     above = parent or parent_of(run)
@@ -92,13 +91,13 @@ def lineage(run: str, parent: str = "") -> list[str]:
 def holder(run: str, stage: str) -> str:
     """Return the run that holds a stage: the nearest in the lineage that has begun the stage.
 
-    Return the run itself if no run of its lineage has begun the stage.
+    Return the run itself if no run of the lineage has begun the stage.
     """
     return first_holder(lineage(run), stage) or run
 
 
 def first_holder(line: Sequence[str], stage: str) -> str | None:
-    """Return the first of some runs that has begun a stage, or None."""
+    """Return the first run of a lineage that has begun a stage, or None."""
     for run in line:
         if (stage_dir(run, stage) / "config.json").exists():
             return run
@@ -119,14 +118,14 @@ def finished_stages(run: str) -> list[str]:
 
 
 def check_run(run: str, purpose: str = "") -> None:
-    """Do nothing if there is a folder of a run.
+    """Do nothing if a run has a folder.
 
     Args:
         run: the run.
         purpose: what the run is needed for, such as ``" to start from"``.
 
     Raises:
-        Problem: if there is no such folder. The message names the runs that there are.
+        Problem: if there is no such folder. The message names the existing runs.
     """
     if run_dir(run).is_dir():
         return
@@ -143,15 +142,15 @@ def check_run(run: str, purpose: str = "") -> None:
 
 
 def merged(old: Sequence[str], new: Sequence[str]) -> list[str]:
-    """Return settings in which a later value of the same parameter replaces an earlier one."""
+    """Return settings in which a later value of the same parameter replaces an earlier value."""
     values = {setting.partition("=")[0].strip(): setting for setting in [*old, *new]}
     return list(values.values())
 
 
 def in_words(run: str) -> str:
-    """Return in a few words what a run changes against its ancestors, or an empty text.
+    """Return in a few words what a run changes against the ancestors, or an empty text.
 
-    Such as ``"mini with 04.alpha=3.0"``; a run without a parent changes nothing. Figures and
+    An example is ``"mini with 04.alpha=3.0"``. A run without a parent changes nothing. Figures and
     scorecards of a variation carry these words.
     """
     line = lineage(run)

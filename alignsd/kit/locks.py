@@ -1,6 +1,6 @@
-"""One writer at a time: one process holds a run or a stage.
+"""Let only one process at a time write in a run or a stage.
 
-The operating system ends a hold when the process that holds ends, in whatever way.
+The operating system ends a hold when the holding process ends, in whatever way.
 """
 
 import os
@@ -17,14 +17,14 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import run_dir, shown
 from alignsd.base.reading import read_json
 
-# Seconds to wait for a holder that is about to end, such as a kernel that was restarted.
+# Seconds to wait for a holder that is about to end, such as a restarted kernel.
 PATIENCE = 2.0
 
 
 class Lock:
-    """A hold on a file, see ``hold``. Keep the object: when it is gone, so is the hold.
+    """A hold on a file, see ``hold``. Keep the object: the hold ends with the object.
 
-    Leaving a ``with`` block gives back one hold; ``release`` gives back all of this process.
+    Leaving a ``with`` block gives back one hold; ``release`` gives back all holds of this process.
     """
 
     def __init__(self, path: Path, file_lock: FileLock | None):
@@ -35,7 +35,7 @@ class Lock:
         """Let go, however often this process holds the file. Do nothing if the file is not held."""
         if self._file_lock is None or not self._file_lock.is_locked:
             return
-        _holder_file(self._path).unlink(missing_ok=True)  # first: the next holder writes its own
+        _holder_file(self._path).unlink(missing_ok=True)  # first: the next holder writes a new file
         self._file_lock.release(force=True)
 
     def __enter__(self) -> "Lock":
@@ -59,10 +59,10 @@ def hold(path: Path | str, what: str, patience: float = PATIENCE) -> Lock:
     """Hold a file for this process, so that no other process can hold the file at the same time.
 
     A process may hold a file several times. The operating system ends the hold when the process
-    ends, in whatever way. A file that was left behind never blocks.
+    ends, in whatever way. A leftover file never blocks.
 
     Args:
-        path: the lock file, see ``run_lock`` and ``stage_lock``; its folder is made.
+        path: the lock file, see ``run_lock`` and ``stage_lock``; the folder is made.
         what: who holds the file, for the message that another process gets, such as
             ``"notebook 04 in JupyterLab"``.
         patience: seconds to wait for another process that holds the file.
@@ -102,7 +102,7 @@ def run_lock(run: str) -> Path:
 
 
 def stage_lock(run: str, stage: str) -> Path:
-    """Return the lock file of one stage; the file lies beside the stage's folder.
+    """Return the lock file of a stage; the file lies beside the stage's folder.
 
     The folder may be deleted and made again while the lock is held.
     """
@@ -112,7 +112,7 @@ def stage_lock(run: str, stage: str) -> Path:
 def _holder_file(path: Path) -> Path:
     """Return the file that says who holds a lock file.
 
-    The lock file itself stays empty: older versions of filelock empty the file at every attempt.
+    The lock file stays empty: older versions of filelock empty the file at every attempt.
     """
     return path.with_name(f"{path.name}.json")
 

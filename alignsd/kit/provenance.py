@@ -54,7 +54,7 @@ class OutsideInput:
     """A file or folder from outside the run that a parameter names.
 
     Attributes:
-        kind: model (one that is shipped), file or folder.
+        kind: shipped model, file or folder.
         parameter: the parameter's name.
         digits: 16 digits that change when the file or folder changes.
     """
@@ -78,7 +78,7 @@ def outside_inputs(settings: Mapping[str, Value]) -> list[OutsideInput]:
     """Return each outside file or folder that a parameter names.
 
     The digits of a shipped model and of a file change with the content. The digits of a folder
-    change with the names and sizes of its files: to read a million pictures would take hours.
+    change with the names and sizes of the files: to read a million pictures would take hours.
     Hidden files, files of an operating system and ``user.key`` do not count.
 
     Args:
@@ -97,7 +97,7 @@ def outside_inputs(settings: Mapping[str, Value]) -> list[OutsideInput]:
 
 
 def own_inputs(settings: Mapping[str, Value]) -> dict[str, str]:
-    """Return the digits of each outside input by its key, see ``outside_inputs``."""
+    """Return key -> digits for each outside input, see ``outside_inputs``."""
     return {outside.key: outside.digits for outside in outside_inputs(settings)}
 
 
@@ -123,7 +123,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _size(file: Path) -> int | str:
-    """Return a file's bytes; what is no file, such as a link that leads nowhere, has none."""
+    """Return a file's size in bytes, or words if there is no file, as for a broken link."""
     try:
         return file.stat().st_size
     except OSError:
@@ -185,7 +185,7 @@ def package_sha256() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that can move a result."""
+    """Return the versions of Python and of the packages that can change a result."""
     installed = {"python": platform.python_version()}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):

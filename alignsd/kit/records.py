@@ -1,4 +1,4 @@
-"""Run records: how each executed notebook was made, and how long that takes."""
+"""Run records: how each executed notebook was made, and how long the execution takes."""
 
 import math
 import os
@@ -17,12 +17,12 @@ LARGEST_RECORD = 2**24  # bytes; a record has 2,000
 
 
 def record_path(run: str, name: str) -> Path:
-    """Return where the record of one notebook of a run lies."""
+    """Return where the record of a notebook in a run lies."""
     return run_dir(run) / f"{name}.json"
 
 
 def read_record(run: str, name: str) -> dict[str, Any] | None:
-    """Return the record of one notebook of a run, or None if there is none.
+    """Return the record of a notebook in a run, or None if there is no record.
 
     Raises:
         Problem: if the file is damaged, or is no record.
@@ -43,7 +43,7 @@ def read_record(run: str, name: str) -> dict[str, Any] | None:
 
 
 def preset_of(run: str) -> str:
-    """Return the preset that a run was last run with, or ``mini`` if none of its files tells."""
+    """Return the preset that a run was last run with, or ``mini`` if no file of the run tells."""
     noted = [_read_or_none(run_dir(run) / "run.json"), *_records(run)]
     for record in noted:
         if record is not None and _is_name(record.get("preset")):
@@ -55,7 +55,7 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file that the kit wrote.
 
     Raises:
-        Problem: if it is missing or damaged.
+        Problem: if the file is missing or damaged.
     """
     try:
         return reading.read_json(path, LARGEST_RECORD)
@@ -78,7 +78,7 @@ def read_json(path: Path) -> Any:
 def expected_seconds(preset: str, run: str) -> dict[str, float]:
     """Return how long each notebook took: in this run before, or in another run of the preset.
 
-    Files that cannot be read, or are no records of our notebooks, tell nothing and are passed over.
+    Files that cannot be read, or are no records of our notebooks, are left out.
 
     Returns:
         ``{notebook name: seconds}``, without the notebooks that no run of this preset has reached.
@@ -131,7 +131,7 @@ def _is_run(name: str) -> bool:
 def _records(run: str) -> Iterator[dict[str, Any]]:
     """Yield the readable records of a run, in the order of the notebooks.
 
-    Only a file that is named exactly after one of our notebooks is a record.
+    Only a file with exactly the name of one of our notebooks is a record.
     """
     for name in notebook_names() or _names_in(run):
         record = _read_or_none(record_path(run, name))
@@ -149,7 +149,7 @@ def _names_in(run: str) -> list[str]:
 
 
 def _read_or_none(path: Path) -> dict[str, Any] | None:
-    """Return a record, or None if there is none that can be read."""
+    """Return a record, or None if no record can be read."""
     if not os.path.isfile(path):
         return None
     try:
@@ -164,6 +164,6 @@ def _is_name(value: Any) -> bool:
 
 
 def _is_duration(value: Any) -> bool:
-    """Return whether a value is a number of seconds; a clock set back makes a negative one."""
+    """Return whether a value is a number of seconds; a clock set back makes a negative number."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_number and abs(value) < 2**53 and math.isfinite(value) and value >= 0

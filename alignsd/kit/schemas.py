@@ -1,4 +1,4 @@
-"""What the tables hold that pass between notebooks: columns, types, units and meanings, each once.
+"""What the tables between notebooks hold: columns, types, units and meanings, each once.
 
 Each table is a parquet file in a stage's folder, declared as a pyarrow schema. A field of the
 schema has the metadata ``unit`` and ``meaning``. docs/data_formats.md says the same for readers,
@@ -41,7 +41,7 @@ class Table:
         stage: the notebook that writes the table.
         file: the name of the file, or a pattern of names.
         schema: the columns; a column that may hold nothing is nullable.
-        key: the columns that together name a row; no two rows have the same values there.
+        key: the columns that together name a row; no two rows have the same values in the key.
         may_be_empty: whether a table without rows is right.
         optional: the columns that may be absent.
     """
@@ -63,7 +63,7 @@ def column(
         name: the column's name.
         kind: ``TEXT``, ``NUMBER``, ``WHOLE``, ``TRUTH`` or ``TEXTS``. Numbers have any width.
         meaning: what the values are.
-        unit: of the values; empty if there is none.
+        unit: of the values; empty if the values have no unit.
         nothing: whether a row may have no value.
     """
     return pa.field(name, kind, nullable=nothing, metadata={"unit": unit, "meaning": meaning})
@@ -85,7 +85,7 @@ def name_of(path: Path | str) -> str | None:
 
 
 def _interval(value: str, unit: str, of: str) -> list[pa.Field]:
-    """Return the columns of a value with its 95 % interval."""
+    """Return the columns of a value with the 95 % interval."""
     return [
         column(value, NUMBER, of, unit),
         column("low", NUMBER, "lower end of the 95 % interval", unit),

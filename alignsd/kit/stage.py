@@ -1,4 +1,4 @@
-"""A stage: what one notebook reads, makes and leaves behind."""
+"""A stage: what a notebook reads, makes and leaves behind."""
 
 import os
 import shutil
@@ -43,11 +43,11 @@ HEADLESS = "ALIGNSD_HEADLESS"
 
 @dataclass(frozen=True)
 class Stage:
-    """One notebook's folder and settings.
+    """A notebook's folder and settings.
 
     Attributes:
         name: the notebook's name, such as ``02_train_hps``.
-        run: the run that the stage belongs to; of a variation, another than the parameter ``run``.
+        run: the run that the stage belongs to; differs from parameter ``run`` in a variation.
         folder: ``papermill_runs/<run>/stages/<name>``.
         settings: the values of the parameters cell.
         needs: the stages that the notebook reads from.
@@ -56,7 +56,7 @@ class Stage:
         inputs: digits of the stages and outside files that the stage is made from.
         rechecked: parameters that may change before the stage is finished, see ``begin``.
         started: when the stage was begun, in seconds of a clock that never goes back.
-        read: what ``input`` returned so far, each path with its name, such as
+        read: what ``input`` returned so far: path -> name, such as
             ``02_train_hps/accuracy.parquet``.
     """
 
@@ -153,7 +153,7 @@ class Stage:
             that messages show.
 
         Raises:
-            Problem: if ``input`` did not return one of the paths.
+            Problem: if a path is not from ``input``.
         """
         for path in paths:
             if path not in self.read:
@@ -169,13 +169,13 @@ class Stage:
     def reused(self, name: str, fits: Callable[[Path], bool]) -> Path:
         """Return a working file of this stage, such as a checkpoint, that saves earlier work.
 
-        A variation that has no such file yet gets a copy of its parent's, if that file fits: then a
-        changed value on which the work does not depend costs no work.
+        A variation without the file gets a copy of the parent's file, if the parent's file fits.
+        Then a changed value on which the work does not depend costs no work.
 
         Args:
             name: the file's name in the stage's folder.
-            fits: whether a file was made from exactly what this stage would make it from. Outside
-                files and earlier stages are compared here already.
+            fits: whether a file was made from exactly what this stage would use. Outside files and
+                earlier stages are compared here already.
         """
         own = self.path(name)
         for ancestor in lineage.lineage(self.run)[1:]:
@@ -199,11 +199,11 @@ class Stage:
     def recorded(self, stage: str, parameter: str, own: Value = "") -> Value:
         """Return the value of a parameter that an earlier stage was made with.
 
-        So the two notebooks agree.
+        The recorded value makes the two notebooks agree.
 
         Args:
-            stage: the earlier stage, one of ``needs``.
-            parameter: the parameter's name there.
+            stage: the earlier stage, which ``needs`` holds.
+            parameter: the parameter's name in the earlier stage.
             own: this notebook's value; empty, or the same as the recorded value.
 
         Raises:
@@ -275,12 +275,12 @@ def begin(
     """Open a notebook's stage; called in the first cell after the parameters cell.
 
     A stage that was made with other values is neither refused nor overwritten: the notebook becomes
-    a variation, a run of its own that reads the earlier stages of ``run``, and a sentence says so.
-    A run of ``alignsd run`` never becomes a variation by itself: it is refused.
+    a variation, a separate run that reads the earlier stages of ``run``, and a sentence says so.
+    Under ``alignsd run`` a notebook never becomes a variation: other values are refused.
 
     Args:
         name: the notebook's name without suffix.
-        variables: the notebook's ``globals()``; the parameters' values are taken from there.
+        variables: the notebook's ``globals()``, which hold the parameters' values.
         needs: the stages that the notebook reads from, which must be finished.
         rechecked: parameters on which nothing depends that an unfinished stage keeps: their value
             and their file may change before the stage is finished.
@@ -334,7 +334,7 @@ def _settings(path: Path, variables: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def _run_to_use(name: str, settings: Mapping[str, Value]) -> str:
-    """Return the run that a notebook works in: the run it names, or a variation of that run."""
+    """Return the run that a notebook works in: the run in ``settings``, or a variation."""
     run = str(settings["run"])
     changes = _changes(run, name, settings)
     if not changes:
@@ -355,9 +355,9 @@ def _run_to_use(name: str, settings: Mapping[str, Value]) -> str:
 
 
 def _changes(run: str, name: str, settings: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the values that differ from those that a stage was made with.
+    """Return the values that differ from the values that a stage was made with.
 
-    In a kernel of ``alignsd run`` there are none: a stage of other values is refused later.
+    In a kernel of ``alignsd run`` no value counts: a stage of other values is refused later.
     """
     folder = stage_dir(lineage.holder(run, name), name)
     if os.environ.get(HEADLESS) or not (folder / CONFIG).exists():
@@ -409,7 +409,7 @@ def _own_file(named: str, expected: str) -> Path:
     """Return a file or folder of the reader's own.
 
     Raises:
-        Problem: if there is none.
+        Problem: if there is no such file or folder.
     """
     path = user_path(named)
     if not path.exists():

@@ -19,7 +19,8 @@ from alignsd.kit.values.parameters import Value
 
 CONFIG, METRICS, DIGESTS = "config.json", "metrics.json", "tables.json"
 HASHED = (".parquet", ".json", ".jsonl")  # which files have a hash in DIGESTS
-# What `Stage.finish` measures of this machine. These are no results: they do not count in a state.
+# What `Stage.finish` measures of this machine. Measurements are no results and do not count in a
+# state.
 SECONDS, PEAK_MEMORY = "seconds", "peak_memory_mib"
 MEASURED = (SECONDS, PEAK_MEMORY)
 
@@ -67,7 +68,7 @@ def config_of(folder: Path, run: str, reader: str) -> dict[str, Any]:
 
 
 def config_in_run(run: str, stage: str, reader: str) -> dict[str, Any]:
-    """Return a stage's configuration, in the run itself or in the run that this run varies."""
+    """Return a stage's configuration, in the run or in the run that this run varies."""
     return config_of(stage_dir(lineage.holder(run, stage), stage), run, reader)
 
 
@@ -75,7 +76,7 @@ def read_metrics(run: str, stage: str, reader: str = "this") -> dict[str, Any]:
     """Return what a finished stage reported.
 
     Args:
-        run: the run; a variation also has the stages of its parent.
+        run: the run; a variation also has the parent's stages.
         stage: the stage.
         reader: what needs the stage, for the message.
 
@@ -87,7 +88,7 @@ def read_metrics(run: str, stage: str, reader: str = "this") -> dict[str, Any]:
 
 
 def is_finished(run: str, stage: str) -> bool:
-    """Return whether a stage is finished, in the run itself or in the run that this run varies."""
+    """Return whether a stage is finished, in the run or in the run that this run varies."""
     return (stage_dir(lineage.holder(run, stage), stage) / METRICS).exists()
 
 
@@ -103,7 +104,7 @@ def input_state(run: str, stage: str) -> str:
 
 
 def finished_states(run: str) -> dict[str, str]:
-    """Return the state of every finished stage that a variation of a run can read, by its name."""
+    """Return stage -> state for every finished stage that a variation of a run can read."""
     states = {}
     for ancestor in reversed(lineage.lineage(run)):
         for stage in lineage.finished_stages(ancestor):
@@ -120,7 +121,7 @@ def keys_of(parameters: Collection[str]) -> set[str]:
 
 
 def refuse_other(folder: Path, config: Mapping[str, Any], rechecked: Sequence[str] = ()) -> None:
-    """Compare a stage's folder with the configuration it is about to be used with.
+    """Compare a stage's folder with the configuration of the stage's next use.
 
     Args:
         folder: the stage's folder.
@@ -156,10 +157,10 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[s
 
 
 def table_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each table and each record in a stage's folder, by its path there.
+    """Return path in a stage's folder -> SHA-256, for each table and each record.
 
     Pictures, models and working files (checkpoints, latents) have no hash: to read a stage's
-    pictures takes minutes at full size, and each picture is checked where it is opened.
+    pictures takes minutes at full size, and each picture is checked when opened.
     """
     own_records = [folder / name for name in (CONFIG, METRICS, DIGESTS)]
     files = [file for file in listed(folder, *HASHED, deep=True) if file not in own_records]
@@ -218,7 +219,7 @@ def _read(path: Path, run: str, stage: str, reader: str) -> dict[str, Any]:
 
 
 def _or_a_parent(run: str, stage: str) -> str:
-    """Return the advice to vary a run that has a stage which this run without a parent lacks.
+    """Return the advice to vary a run with the stage, which this run without a parent lacks.
 
     Return an empty text if no other run has the stage, or if this run has a parent.
     """

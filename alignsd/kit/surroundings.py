@@ -1,4 +1,4 @@
-"""What a process finds around itself: the interpreter's options, the terminal and memory."""
+"""The surroundings of a process: the interpreter's options, the terminal and memory."""
 
 import sys
 
@@ -9,8 +9,8 @@ def require_docstrings() -> None:
     """Do nothing unless Python was told to drop docstrings.
 
     Raises:
-        Problem: if it was. diffusers builds its documentation from docstrings when it is imported,
-            and stops with an error that names neither.
+        Problem: if docstrings were dropped. diffusers needs docstrings at import to build
+            documentation, and stops with an error that names neither docstrings nor the option.
     """
     if sys.flags.optimize < 2:
         return
@@ -26,8 +26,8 @@ def require_docstrings() -> None:
 def print_any_character() -> None:
     r"""Let standard output and standard error print any character.
 
-    A character that a terminal cannot show, such as a letter with an accent on one that knows ASCII
-    only, or half a character in a file's name, is printed as ``\xe9``.
+    A character that a terminal cannot show is printed as ``\xe9``. Examples are an accented letter
+    on a terminal that knows ASCII only, and half a character in a file's name.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -39,7 +39,7 @@ def peak_memory_mib() -> int:
     try:
         import resource
     except ImportError:  # Windows has no such module
-        import psutil  # on Linux psutil needs the module resource itself
+        import psutil  # on Linux psutil needs the module resource
 
         memory = psutil.Process().memory_info()
         return round(getattr(memory, "peak_wset", memory.rss) / 2**20)

@@ -1,7 +1,7 @@
-"""Read and write tables, each checked against its declaration in ``schemas.TABLES``.
+"""Read and write tables, each checked against the declaration in ``schemas.TABLES``.
 
 A table that was edited by hand, or that another version of the kit wrote, is refused where the
-table enters: once, with the file, the stage that wrote it and the command that makes it anew.
+table is read. The message names the file, the writing stage and the command that repairs the table.
 """
 
 import os
@@ -32,7 +32,7 @@ from alignsd.kit.schemas import (
 
 
 def write_table(path: Path | str, table: pd.DataFrame) -> None:
-    """Write a table as parquet, without its index.
+    """Write a table as parquet, without the index.
 
     Raises:
         Problem: if the file is declared in ``schemas.TABLES``, and the table is not as declared.
@@ -57,7 +57,7 @@ def read_table(path: Path | str, columns: Sequence[str] | None = None) -> pd.Dat
 
     Args:
         path: the parquet file.
-        columns: the columns that are needed; None for all there are.
+        columns: the needed columns; None for all columns.
 
     Raises:
         Problem: if the table is missing or damaged, or not as declared in ``schemas.TABLES``.
@@ -88,13 +88,13 @@ def checked_table(
     where: Path | str,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return a table if the table is what its stage writes.
+    """Return a table if the table is what the stage writes.
 
     Args:
         frame: the table.
-        name: one of ``schemas.TABLES``.
-        where: the file that the table comes from; text is shown as it is.
-        columns: the columns that are needed; None for all.
+        name: a name in ``schemas.TABLES``.
+        where: the file that the table comes from; text is shown unchanged.
+        columns: the needed columns; None for all columns.
 
     Raises:
         Problem: if a column is missing or holds another kind of value, if rows are repeated, or if
@@ -134,7 +134,7 @@ def command_for(stage: str, where: Path | str) -> str:
 
 @dataclass(frozen=True)
 class _Fault:
-    """How a table differs from its declaration."""
+    """How a table differs from the declaration."""
 
     expected: str
     found: str
@@ -143,7 +143,7 @@ class _Fault:
 def _fault(
     frame: pd.DataFrame, table: Table, columns: Sequence[str] | None = None
 ) -> _Fault | None:
-    """Return the first difference between a table and its declaration, or None."""
+    """Return the first difference between a table and the declaration, or None."""
     fields = [field for field in table.schema if columns is None or field.name in columns]
     wanted = [field.name for field in fields]
     missing = [name for name in wanted if name not in frame and name not in table.optional]

@@ -1,4 +1,4 @@
-"""Make a variation: a run that changes values of another run, its parent."""
+"""Make a variation: a run that changes values of another run, the parent."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from alignsd.kit.stage_record import finished_states
 from alignsd.kit.values.parameters import Value
 
 LONGEST_NAME = 60  # characters of a variation's name; a longer name is cut and gets six digits
-PLAIN = re.compile(r"[A-Za-z0-9._]+")  # text that stands in a name as it is
+PLAIN = re.compile(r"[A-Za-z0-9._]+")  # text that a name holds unchanged
 
 
 def note_run(run: str, preset: str, parent: str = "", settings: Sequence[str] = ()) -> None:
@@ -23,8 +23,8 @@ def note_run(run: str, preset: str, parent: str = "", settings: Sequence[str] = 
     Args:
         run: the run.
         preset: the preset that the run's values come from.
-        parent: the run that this run is a variation of; empty if there is none.
-        settings: values that differ from the parent's, such as ``"05.steps=200"``.
+        parent: the run that this run varies; empty for a run without a parent.
+        settings: values that differ from the parent's values, such as ``"05.steps=200"``.
     """
     record: dict[str, Any] = {"preset": preset}
     if parent:
@@ -66,7 +66,7 @@ def check_parent(run: str, parent: str) -> None:
 
 
 def as_settings(number: str, changes: Mapping[str, Value]) -> list[str]:
-    """Return changed values as ``--set`` writes them, such as ``["04.alpha=3.0"]``."""
+    """Return changed values in the form of ``--set``, such as ``["04.alpha=3.0"]``."""
     return [f"{number}.{name}={value!r}" for name, value in changes.items()]
 
 

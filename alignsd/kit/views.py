@@ -13,16 +13,16 @@ REPLACEMENT = "\ufffd"
 TURNS_DIRECTION = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
-# JupyterLab typesets what stands between two dollar signs, unless a class of its element says no.
+# JupyterLab typesets what stands between two dollar signs, unless a class of the element says no.
 NO_FORMULAS = "tex2jax_ignore mathjax_ignore"
 MARKDOWN_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+!|~$&-])")
 
 
 def readable(value: object) -> str:
-    """Return any value as text that can be shown on one line.
+    """Return any value as text for a single line.
 
     Every character of white space becomes a space. Marks that turn the direction of writing are
-    left out, since they would also turn the text after them. Other control characters and halves
+    left out, since these marks would also turn the text behind. Other control characters and halves
     of surrogate pairs become U+FFFD.
     """
     characters = []
@@ -46,13 +46,13 @@ class Table:
     ``print`` shows text.
 
     Args:
-        rows: one sequence of cells per row; a cell is shown as ``readable`` returns it.
+        rows: one sequence of cells per row; ``readable`` turns each cell into text.
         headings: of the columns.
         numbers: the headings of columns that are flush right.
         below: a line of text under the table; empty for none.
 
     Raises:
-        ValueError: if a row has another number of cells than there are headings.
+        ValueError: if the number of cells in a row differs from the number of headings.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Table:
     def text(self, width: int = 100) -> str:
         """Return the table as lines of at most ``width`` characters; cells that are too long wrap.
 
-        A single word longer than its column is broken. Very many columns may need more room.
+        A single word longer than the column is broken. Very many columns may need more room.
         """
         widths = self._widths(width)
         lines = self._lines(self.headings, widths)
@@ -90,7 +90,7 @@ class Table:
         return self.text()
 
     def _repr_html_(self) -> str:
-        """Return the table as HTML without colours of its own: JupyterLab's theme gives them."""
+        """Return the table as HTML without colours: JupyterLab's theme gives the colours."""
         head = "".join(self._cell("th", index, text) for index, text in enumerate(self.headings))
         body = []
         for row in self.rows:
@@ -132,7 +132,7 @@ class Table:
         return widths
 
     def _lines(self, row: Sequence[str], widths: Sequence[int]) -> list[str]:
-        """Return one row as lines of text, one below the other where a cell wraps."""
+        """Return a row as lines of text; a cell that wraps makes several lines."""
         wrapped = []
         for cell, width, right in zip(row, widths, self.flush_right, strict=True):
             indent = "" if right or width <= SMALLEST_COLUMN else "  "

@@ -1,7 +1,8 @@
 """Measure what this machine gains by computing side by side (``models.parallel``), in two minutes.
 
 ``python -m alignsd.planning.benchmark`` runs computations side by side and in turn. The two ways
-alternate, and take turns in being first, so that a machine whose speed wanders slows both.
+alternate, and each way is first in every other repeat, so that changes of the machine's speed
+affect both ways.
 """
 
 import time
@@ -82,12 +83,12 @@ def training(batch: int = 20, steps: int = 12) -> Work:
 
 
 def in_turn(work: Work) -> Iterator[Any]:
-    """Compute one after the other, each on all cores."""
+    """Run the computations in sequence, each on all cores."""
     return chain.from_iterable(work().values())
 
 
 def side_by_side(work: Work) -> Iterator[Any]:
-    """Compute all at the same time, each on its share of the cores."""
+    """Run all computations at the same time, each on a share of the cores."""
     return together(work(), CPU, first_alone=False)
 
 

@@ -26,7 +26,7 @@ PARTS = paper.PARTS_OF_DIFFUSIONDB
 
 
 def report(values: Values, parts: int, measured: pd.DataFrame, notebooks: Collection[str]) -> str:
-    """Return in words and tables what a preset takes: time by task, and space.
+    """Return what a preset takes, in words and tables: time by task, and space.
 
     Args:
         values, parts: as in ``work.count_work``.
@@ -58,8 +58,8 @@ def batches(values: Values, device: str, batch: int = 0) -> dict[str, int]:
     Args:
         values: as in ``work.count_work``.
         device: ``"auto"`` or a torch device.
-        batch: for all tasks. 0 takes the notebooks' parameters on a GPU, and 1 on a CPU, where
-            larger batches gain nothing.
+        batch: units of each task. 0 takes the notebooks' parameters on a GPU, and 1 on a CPU,
+            where larger batches gain nothing.
     """
     if batch or throughput.device_name(device) == "CPU":
         return dict.fromkeys((*FIXED_BATCHES, *BATCHES), batch or 1)
@@ -77,10 +77,10 @@ def before_a_run(values: Values, device: str, known: Path, notebooks: Collection
         values: as in ``work.count_work``.
         device: ``"auto"`` or a torch device.
         known: file in which the measurement is kept.
-        notebooks: their numbers.
+        notebooks: the numbers of the notebooks.
 
     Raises:
-        Problem: if a model does not fit the device at its notebook's batch.
+        Problem: if a model does not fit the device at the notebook's batch.
     """
     name = throughput.device_name(device)
     sizes = batches(values, device)
@@ -95,7 +95,7 @@ def before_a_run(values: Values, device: str, known: Path, notebooks: Collection
 
 
 def _kept(known: Path) -> dict[str, Any]:
-    """Return a measurement that was kept, or nothing: a damaged measurement is made anew."""
+    """Return a kept measurement, or nothing: a damaged measurement is made anew."""
     try:
         kept = read_json(known) if known.exists() else {}
     except (Problem, OSError):

@@ -31,14 +31,14 @@ OLDEST_PYTHON = (3, 11)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that the notebooks need.
+    """A thing that the notebooks need.
 
     Attributes:
-        what: its name.
-        needed: what would do.
-        found: what is there.
+        what: the name of the thing.
+        needed: what suffices.
+        found: what this machine has.
         state: ``"ok"``, ``"missing"``, or ``"note"``: works, but numbers or time may differ.
-        fix: the command or step that mends it; empty if the state is ``"ok"``.
+        fix: the command or step that repairs the fault; empty if the state is ``"ok"``.
     """
 
     what: str
@@ -71,7 +71,7 @@ def require(checks: Sequence[Check]) -> None:
     """Do nothing if nothing is missing.
 
     Raises:
-        Problem: that names what is missing.
+        Problem: otherwise; names what is missing.
     """
     missing = [check for check in checks if check.state == "missing"]
     if missing:
@@ -87,7 +87,7 @@ def require(checks: Sequence[Check]) -> None:
 def notebook_map(preset: str, run: str) -> list[tuple[str, str, str]]:
     """Return ``(notebook, purpose, minutes:seconds)`` for each notebook.
 
-    The time is a measured one, or ``"-"`` if none is known.
+    The time was measured; ``"-"`` if no measurement is known.
     """
     seconds = expected_seconds(preset, run)
     listed = []
@@ -119,7 +119,7 @@ def _python() -> Check:
 
 
 def _packages() -> list[Check]:
-    """Return one check for all packages that are as pinned, and one for each that is not.
+    """Return one check for all packages that match the pins, and a check per other package.
 
     The packages are the project's direct dependencies.
     """
@@ -141,7 +141,7 @@ def _direct_dependencies() -> set[str]:
 
 
 def _canonical(name: str) -> str:
-    """Return a package's name as package indexes compare it."""
+    """Return a package's name in the form that package indexes compare."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -157,7 +157,7 @@ def _package(name: str, pinned: str) -> Check:
 
 
 def _models() -> Check:
-    """Check the shipped models against the SHA-256 in their card."""
+    """Check the shipped models against the SHA-256 in the models' card."""
     digests = _digests(SHIPPED / "model_card.json")
     wrong = [name for name, digest in digests.items() if not _has_digest(SHIPPED / name, digest)]
     needed = f"{len(digests) or 'some'} files as in their card"
@@ -175,9 +175,9 @@ def _has_digest(path: Path, digest: str) -> bool:
 
 
 def _digests(card: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file by the models' card.
+    """Return file -> SHA-256 from the models' card.
 
-    A card that is missing or damaged names no file.
+    A missing or damaged card names no file.
     """
     try:
         digests = read_json(card)["sha256"]

@@ -1,4 +1,4 @@
-"""Look ahead before notebooks run: can this machine run the notebooks, and what will they take?"""
+"""Look ahead before notebooks run: can this machine run the notebooks, and at what cost?"""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ def look_ahead(run: str, values: Values, todo: Sequence[str]) -> None:
 
     Args:
         run: the run's name.
-        values: notebook number -> its resolved parameters.
+        values: notebook number -> the notebook's resolved parameters.
         todo: numbers of the notebooks that will run.
 
     Raises:

@@ -18,14 +18,14 @@ GIB = 2**30  # bytes
 PICTURE_GIB = 3 * 512**2 / GIB  # a PNG of 512 pixels takes at most about this
 # Mean and spread of one picture's latents, in half precision as on a GPU.
 LATENT_GIB = 2 * 4 * 64 * 64 * 2 / GIB
-# ViT-L/14, and the checkpoint of its trained parameters with both moments of AdamW.
+# ViT-L/14, and the checkpoint of the trained parameters with both moments of AdamW.
 HPS_GIB = 4 * (427_616_513 + 3 * 150_185_217) / GIB
 # Two LoRAs of rank 32: the checkpoint with both moments of AdamW, and the file in both layouts.
 LORA_GIB = 4 * 2 * 5 * 6_377_472 / GIB
 
 
 def space(values: Values, parts: int) -> dict[str, float]:
-    """Return notebook -> GiB that it leaves on the disk; only what is large at full size counts.
+    """Return notebook -> GiB left on the disk; only what is large at full size counts.
 
     Args:
         values, parts: as in ``work.count_work``.
@@ -51,11 +51,11 @@ def _shards_gib(folder: str) -> float:
 def still_to_write(values: Values, notebooks: Collection[str], run: str) -> float:
     """Return the GiB that notebooks of a run have yet to write.
 
-    What lies in a notebook's folder already is subtracted from what the notebook leaves.
+    Files that are already in a notebook's folder are subtracted from what the notebook leaves.
 
     Args:
         values: as in ``work.count_work``.
-        notebooks: their numbers.
+        notebooks: the numbers of the notebooks.
         run: the run's name.
     """
     total = 0.0
@@ -67,14 +67,14 @@ def still_to_write(values: Values, notebooks: Collection[str], run: str) -> floa
 
 
 def held(folder: Path) -> float:
-    """Return the GiB that lie in a folder; 0 if there is no such folder.
+    """Return the GiB of the files in a folder; 0 if there is no such folder.
 
-    Files that cannot be looked at do not count.
+    Files whose size cannot be read do not count.
     """
     sizes = []
     for inner, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):  # a link that leads nowhere, or a file that was just deleted
+            with suppress(OSError):  # a broken link, or a file that was just deleted
                 sizes.append(os.stat(os.path.join(inner, name)).st_size)
     return sum(sizes) / GIB
 
@@ -87,5 +87,5 @@ def parts_at(folder: str) -> int:
 
 
 def parts_to_score(values: Values) -> int:
-    """Return how many parts a run scores: the parts at hand, or else as many as the paper."""
+    """Return how many parts a run scores: all parts at hand, or else the paper's number."""
     return parts_at(text(values["03"], "parts")) or paper.PARTS_OF_DIFFUSIONDB

@@ -1,4 +1,4 @@
-"""Measure time and memory of one unit of each kind of work at full size on this machine.
+"""Measure the time and memory that a unit of each kind of work takes at full size on this machine.
 
 The models have the published architectures and random weights, so that nothing has to be
 downloaded before the cost is known.
@@ -78,7 +78,7 @@ BATCHES = {
     DENOISE: Batch("06", "batch"),
     DECODE: Batch("06", "batch"),
 }
-FIXED_BATCHES = {ENCODE: 32, FEATURES: 128}  # as encode_examples and picture_features have them
+FIXED_BATCHES = {ENCODE: 32, FEATURES: 128}  # as in encode_examples and picture_features
 Tasks = Iterator[tuple[str, Callable[[], object]]]
 
 
@@ -86,13 +86,13 @@ def measure(device: str, batches: Mapping[str, int], repeats: int = 3) -> pd.Dat
     """Time each task, with one model in memory at a time.
 
     Args:
-        device: ``"auto"`` or a torch device. On a GPU Stable Diffusion has the precision that
-            ``load_pipeline`` and training give it.
-        batches: task -> units at a time; 1 for a task that is not there.
-        repeats: repetitions; the fastest counts.
+        device: ``"auto"`` or a torch device. On a GPU, Stable Diffusion has the precision of
+            ``load_pipeline`` and of training.
+        batches: task -> units at a time; 1 for a missing task.
+        repeats: repetitions; the fastest repetition counts.
 
     Returns:
-        ``task, batch, seconds`` (per unit), ``gib``: peak memory of the device, on a CPU of the
+        ``task, batch, seconds`` (per unit), ``gib``: peak memory of the device, or on a CPU of the
         process so far.
 
     Raises:

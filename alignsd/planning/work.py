@@ -21,8 +21,8 @@ from alignsd.planning.throughput import (
 )
 
 ON_DEVICE = ("02", "03", "05", "06", "07")  # notebooks that run a model of full size
-PIXELS_PER_LATENT = 8  # sides of a picture against sides of its latents
-Values = Mapping[str, Mapping[str, Value]]  # notebook number -> its resolved parameters
+PIXELS_PER_LATENT = 8  # pixels of a picture's side per element of the latents' side
+Values = Mapping[str, Mapping[str, Value]]  # notebook number -> resolved parameters
 
 
 def is_full_size(values: Values) -> bool:
@@ -38,8 +38,8 @@ def selected_images(parts: int) -> int:
 def encoded_images(values: Values, parts: int) -> int:
     """Return how many pictures the autoencoder encodes.
 
-    The adapted model takes the selected images. Its control takes as many images again, beside the
-    regularization pictures.
+    The adapted model takes the selected images. The control takes as many images again. To these
+    the regularization pictures are added.
     """
     return 2 * selected_images(parts) + whole(values["05"], "regularization_images")
 
@@ -53,7 +53,7 @@ def count_work(values: Values, parts: int) -> pd.DataFrame:
     """Count what a preset at full size has to do.
 
     Args:
-        values: notebook number -> its resolved parameters.
+        values: notebook number -> the notebook's resolved parameters.
         parts: parts of DiffusionDB that are scored, about 1,000 images each (paper: 1,000).
 
     Returns:
@@ -90,7 +90,7 @@ def count_work(values: Values, parts: int) -> pd.DataFrame:
 
 
 def estimate(work: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the hours of each task: its count times the seconds that were measured.
+    """Return the hours of each task: the task's count times the measured seconds.
 
     Args:
         work: from ``count_work``.
@@ -105,9 +105,9 @@ def estimate(work: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def total_hours(table: pd.DataFrame) -> float:
-    """Return the hours of an ``estimate`` in all.
+    """Return the total hours of an ``estimate``.
 
-    Scoring reads pictures on one thread while it embeds other pictures, so only the longer of the
+    Scoring reads pictures on a thread while other pictures are embedded, so only the longer of the
     two tasks counts.
     """
     total = 0.0

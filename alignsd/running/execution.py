@@ -1,7 +1,7 @@
-"""Execute one notebook with papermill.
+"""Execute a notebook with papermill.
 
-papermill writes its output in place, formats braces in paths, and starts whichever kernel is called
-``python3``. Here the copy is whole or absent, and the kernel is that of this Python.
+papermill writes the output in place, formats braces in paths, and starts whichever kernel is called
+``python3``. Here the copy is whole or absent, and the kernel runs this Python.
 """
 
 import logging
@@ -24,7 +24,7 @@ from alignsd.running.notebook_io import read_notebook, unwritable
 from alignsd.running.publishing import publish
 from alignsd.running.signals import Interrupted, handled
 
-START = 300  # seconds for a kernel to start; a kernel that dies while it starts is noticed at once
+START = 300  # seconds for a kernel to start; a kernel's death is noticed at once
 
 
 def execute(
@@ -33,7 +33,7 @@ def execute(
     parameters: Mapping[str, Any],
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Execute the notebook ``source`` and write its executed copy to ``target``.
+    """Execute the notebook ``source`` and write the executed copy to ``target``.
 
     The notebook runs in the repository's folder. The kernel has ended when the function returns.
 
@@ -41,7 +41,7 @@ def execute(
         source: the notebook, which is not changed.
         target: the executed copy, written whole or not at all.
         parameters: values for a cell after the parameters cell; no cell is added if there are none.
-        environment: environment variables for the kernel, beside those of this program.
+        environment: environment variables for the kernel, beside this program's variables.
 
     Raises:
         Stopped: if a cell raises or the kernel dies. The copy so far is kept as
@@ -114,7 +114,7 @@ def _explained(error: Any, kernel: Kernel) -> Stopped | Problem:
     """Return the error of an execution in words.
 
     Args:
-        error: the failure that papermill raised; it holds the error of the cell, if a cell failed.
+        error: the failure that papermill raised; holds the cell's error, if a cell failed.
         kernel: the kernel, which has ended.
     """
     if isinstance(error, TimeoutError):

@@ -11,11 +11,11 @@ TRUSTED = 5.0  # seconds; the pace of a bar counts after this time
 
 @dataclass(frozen=True)
 class EarlierRun:
-    """The seconds that the notebooks took in an earlier run, as far as they are known.
+    """The seconds that the notebooks took in an earlier run, as far as known.
 
     Attributes:
         seconds: seconds of each notebook.
-        bars: for each notebook, the seconds of each of its progress bars.
+        bars: for each notebook, the seconds of each progress bar.
     """
 
     seconds: Mapping[str, float]
@@ -38,7 +38,7 @@ class Forecast:
         self.planned = 0.0  # seconds expected for the same notebooks
 
     def left(self, name: str, seconds: float = 0.0, bars: Sequence[Work] = ()) -> float | None:
-        """Return the seconds left in the run, or None if they are not known.
+        """Return the seconds left in the run, or None if unknown.
 
         Args:
             name: the notebook that runs.
@@ -66,7 +66,7 @@ class Forecast:
             seconds: how long the notebook took.
 
         Returns:
-            The seconds left in the run, or None if they are not known.
+            The seconds left in the run, or None if unknown.
         """
         expected = self.earlier.seconds.get(name, 0.0)
         if expected >= SHORT:
@@ -89,5 +89,5 @@ class Forecast:
 
 
 def _pace(used: float, planned: float) -> float:
-    """Return how many seconds this run takes for one second of the earlier run."""
+    """Return how many seconds this run takes per second of the earlier run."""
     return used / planned if planned > 0 else 1.0

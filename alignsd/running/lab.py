@@ -1,7 +1,7 @@
-"""Start JupyterLab on working copies of the notebooks, so that the sources stay as they are.
+"""Start JupyterLab on working copies of the notebooks, so that the sources stay unchanged.
 
 The copies lie in ``lab/``, which git ignores, beside ``docs/`` and ``notebooks/``: a link leads
-to the same place from a copy as from its source. The copies write into a run of their own.
+to the same place from a copy as from the source. The copies write into a separate run.
 """
 
 import hashlib
@@ -28,15 +28,15 @@ from alignsd.kit.values.notebook_files import notebook_names, notebook_path, rea
 from alignsd.running.kernels.environment import THREADS
 
 RUN = "lab"  # the run into which the working copies write
-PARENT = "mini"  # the run whose stages run lab reads until run lab makes its own
+PARENT = "mini"  # the run whose stages run lab reads until run lab makes stages
 FIRST = "00_start_here"
-ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses one option under two names
+ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses an option under two names
 ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy was given
 # Defaults of JupyterLab here; the reader's own settings of JupyterLab come first.
 LAB_SETTINGS = {
     # A long line of code is wrapped where the window is narrow, so that no code is cut off.
     "@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": True}},
-    # The versions are pinned, and a window that asks about news would lie over the first notebook.
+    # The versions are pinned, and a window that asks about news would cover the first notebook.
     "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
 }
 
@@ -48,7 +48,7 @@ class OwnKernels(KernelSpecManager):
     """
 
     def find_kernel_specs(self) -> dict[str, str]:
-        """Return ``{kernel's name: folder of its icons}``."""
+        """Return ``{kernel's name: folder of the kernel's icons}``."""
         return super().find_kernel_specs() | {NATIVE_KERNEL_NAME: RESOURCES}
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
@@ -79,7 +79,7 @@ def folder() -> Path:
 
 
 def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
-    """Prepare the working copies, print what happened to them, and become JupyterLab.
+    """Prepare the working copies, print what happened to the copies, and become JupyterLab.
 
     In a terminal of the JupyterLab that serves this repository, only the copies are prepared.
 
@@ -109,8 +109,8 @@ def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
 def prepare(fresh: Sequence[str] = ()) -> Copies:
     """Bring the working copies up to date, and the run into which the copies write.
 
-    A copy that the reader has not edited follows its source. An edited copy stays, unless the
-    reader asks for a fresh copy; then the old copy is renamed. Outputs are no edit.
+    A copy that the reader has not edited follows the source. An edited copy stays, unless the
+    reader asks for a fresh copy; then the old copy is renamed. Outputs do not count as an edit.
 
     Args:
         fresh: numbers or names of the notebooks of which the reader wants a fresh copy.
@@ -154,13 +154,13 @@ def is_edited(name: str, origins: Mapping[str, str]) -> bool:
 
 
 def fingerprint(cells: Sequence[Mapping[str, Any]]) -> str:
-    """Return a SHA-256 of a notebook's cells as the reader sees them: kind and text, no outputs."""
+    """Return the SHA-256 of the kind and the text of a notebook's cells; outputs do not count."""
     content = [[cell["cell_type"], "".join(cell["source"])] for cell in cells]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def working_copy(name: str) -> dict[str, Any]:
-    """Return a notebook's content with the working copies' run in its parameters cell.
+    """Return a notebook's content with the working copies' run in the parameters cell.
 
     Raises:
         Problem: if the source is damaged or has no parameters cell.
@@ -176,7 +176,7 @@ def working_copy(name: str) -> dict[str, Any]:
 
 
 def set_aside(name: str) -> Path:
-    """Rename the working copy of a notebook and return its new path; no file is replaced."""
+    """Rename the working copy of a notebook and return the new path; no file is replaced."""
     number = 1
     while _aside(name, number).exists():
         number += 1
@@ -189,7 +189,7 @@ def _aside(name: str, number: int) -> Path:
 
 
 def note_run() -> None:
-    """Note the parent of the copies' run, whose stages the run reads, unless it has a parent."""
+    """Note the parent whose stages the copies' run reads, unless ``run.json`` exists."""
     noted = run_dir(RUN) / "run.json"
     if not noted.exists():
         write_json(noted, {"preset": "mini", "parent": PARENT})
@@ -212,7 +212,7 @@ def command(arguments: Sequence[str]) -> list[str]:
     """Return the command line that starts JupyterLab on the repository.
 
     Args:
-        arguments: the reader's own options, which come before those of the kit.
+        arguments: the reader's own options, which come before the kit's options.
     """
     options = {
         "--ServerApp.root_dir": str(root()),
@@ -232,7 +232,7 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 
 def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables of JupyterLab, its terminals and its kernels.
+    """Return the environment variables of JupyterLab, terminals and kernels.
 
     Args:
         environment: the present environment variables.
@@ -267,7 +267,7 @@ def _origins() -> dict[str, str]:
 
 
 def _bring_up_to_date(name: str, origins: dict[str, str]) -> bool:
-    """Copy a notebook unless its copy is up to date or edited; return whether it was copied.
+    """Copy a notebook unless the copy is up to date or edited; return whether a copy was made.
 
     Args:
         name: the notebook's name.

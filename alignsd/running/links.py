@@ -25,7 +25,7 @@ SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")  # such as https:
 
 
 def linked(notebook: nbformat.NotebookNode, base: Path, copies: Path) -> nbformat.NotebookNode:
-    """Return a notebook with ``relinked`` text cells; the notebook itself is changed."""
+    """Return a notebook with ``relinked`` text cells; the notebook is changed in place."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = relinked(cell.source, base, copies)
@@ -33,7 +33,7 @@ def linked(notebook: nbformat.NotebookNode, base: Path, copies: Path) -> nbforma
 
 
 def relinked(markdown: str, base: Path, copies: Path) -> str:
-    """Return Markdown whose relative links lead, from a run's folder, to where they led before.
+    """Return Markdown whose relative links lead to the same place from a run's folder.
 
     A link to a notebook's source leads to the executed copy, if the run's folder holds the copy.
     Links with a scheme, links within the page, absolute paths, links to missing files and links in
@@ -41,7 +41,7 @@ def relinked(markdown: str, base: Path, copies: Path) -> str:
 
     Args:
         markdown: the text of a cell.
-        base: the folder for which the links are written: that of the sources, or ``copies`` to
+        base: the folder for which the links are written: the sources' folder, or ``copies`` to
             renew the links of a copy.
         copies: the folder of the run's executed copies.
     """

@@ -81,7 +81,7 @@ def _no_notebook(path: Path, found: str) -> Problem:
 
 
 def _fault(content: Any) -> str | None:
-    """Return why JSON is no notebook of format 4, or None if its shape is right."""
+    """Return why JSON is no notebook of format 4, or None if the shape is right."""
     if not isinstance(content, dict):
         return f"JSON that holds a {type(content).__name__}"
     if content.get("nbformat") != 4:

@@ -1,7 +1,7 @@
 """What may be published of an executed notebook: values and pictures, no trace of the machine.
 
-papermill leaves its own metadata in a notebook, and outputs hold progress bars and machine paths.
-None of that stays here. Pictures look the same and weigh less.
+papermill leaves metadata in a notebook, and outputs hold progress bars and machine paths. All of
+these are removed here. Pictures look the same and take less space.
 """
 
 import base64
@@ -23,13 +23,13 @@ from alignsd.running.links import linked
 from alignsd.running.notebook_io import read_notebook, unwritable, write_notebook
 
 METADATA = ("kernelspec", "language_info")  # of a notebook; the rest is papermill's
-# A bar as tqdm writes it: on stderr, line over line, or as a widget, dead without its kernel.
+# tqdm writes a bar on stderr, line over line, or as a widget, which is dead without the kernel.
 BAR = re.compile(r"\d%\|")
 CELL_FILE = re.compile(r"/\S*/ipykernel_\d+/\d+\.py")  # the name of a cell in warnings
 
 
 def publish(executed: Path, target: Path) -> None:
-    """Move an executed notebook to its place in a run, without traces of the machine.
+    """Move an executed notebook into a run, without traces of the machine.
 
     Args:
         executed: the notebook as papermill wrote it; nothing happens if the file is missing.
@@ -46,7 +46,7 @@ def publish(executed: Path, target: Path) -> None:
 def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return a notebook without papermill's metadata, progress bars and paths of this machine.
 
-    The notebook itself is changed.
+    The notebook is changed in place.
     """
     metadata = {key: notebook.metadata[key] for key in METADATA if key in notebook.metadata}
     notebook.metadata = nbformat.from_dict(metadata)
@@ -61,12 +61,12 @@ def published(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def refresh_prose(source: Path, executed: Path) -> None:
-    """Replace the text cells of an executed copy by those of its source.
+    """Replace the text cells of an executed copy by the source's text cells.
 
-    The code cells of both must be the same.
+    The code cells of both files must be the same.
 
     Raises:
-        Problem: if one of them is no notebook, or the numbers of code cells differ.
+        Problem: if either file is no notebook, or the numbers of code cells differ.
     """
     new = linked(read_notebook(source), source.parent, executed.parent)
     old = read_notebook(executed)
@@ -101,7 +101,7 @@ def _is_injected(cell: nbformat.NotebookNode) -> bool:
 
 
 def _renew_links_beside(target: Path) -> None:
-    """Let the other executed copies of a run link to a new copy, in place of its source."""
+    """Let the other executed copies of a run link to a new copy, in place of the source."""
     for name in sorted(os.listdir(target.parent)):
         if (notebooks() / name).is_file():
             _renew_links(target.parent / name)
@@ -155,7 +155,7 @@ def _shortened(text: str) -> str:
     """Return a text in which signs stand for the folders of this machine."""
     signs = ((output(), "."), (root(), "."), (Path(sys.prefix), "<python>"), (home(), "~"))
     for folder, sign in signs:
-        # A folder "/" names nobody: each lone slash would become "~".
+        # A folder "/" names nobody, and each lone slash would become "~".
         if folder is None or folder == folder.parent:
             continue
         whole_path = rf"(?<![\w.~-]){re.escape(str(folder))}(?![\w.-])"
@@ -164,9 +164,9 @@ def _shortened(text: str) -> str:
 
 
 def _lighter(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return an output whose PNG picture looks the same and weighs less, see ``light_png``.
+    """Return an output whose PNG picture looks the same and is smaller, see ``light_png``.
 
-    The output itself is changed. A text that is no PNG stays as it is.
+    The output is changed in place. A text that is no PNG stays unchanged.
     """
     data = output.get("data", {})
     with suppress(binascii.Error, OSError, SyntaxError, ValueError):

@@ -1,4 +1,4 @@
-"""Carry out a plan: run its notebooks, each into an executed copy and a record of the execution."""
+"""Carry out a plan: run each notebook into an executed copy and a record of the execution."""
 
 import time
 from collections.abc import Iterator
@@ -20,20 +20,20 @@ from alignsd.running.tasks import Plan, Task, chosen
 
 
 def note(plan: Plan) -> None:
-    """Write the run's ``run.json`` before its first notebook runs.
+    """Write the run's ``run.json`` before the first notebook runs.
 
-    A run that is stopped then goes on with the same values.
+    A stopped run then goes on with the same values.
     """
     variations.note_run(plan.run, plan.preset, plan.parent, plan.settings)
 
 
 def carry_out(task: Task) -> dict[str, Any]:
-    """Run one notebook and return its record.
+    """Run a notebook and return the record of the execution.
 
     The record and the executed copy lie in the run's folder afterwards.
 
     Raises:
-        Stopped: if the notebook did not reach its end; the copy so far is kept as
+        Stopped: if the notebook did not reach the end; the copy so far is kept as
             ``<name>.failed.ipynb``.
         Problem: if the notebook ended without ``stage.finish(...)``, or another process is at work
             in the run or in the notebook's stage.
@@ -99,7 +99,7 @@ def _make_room(task: Task) -> None:
 
 
 def _execute(task: Task, bars: Path) -> None:
-    """Execute a task's notebook; the kernel writes into the file ``bars`` how far its bars are."""
+    """Execute a task's notebook; the kernel writes the progress of its bars into ``bars``."""
     from alignsd.running.execution import execute  # takes seconds: not for a plan
 
     source = notebook_path(task.name)
@@ -111,7 +111,7 @@ def _execute(task: Task, bars: Path) -> None:
     try:
         execute(source, run_dir(task.run) / source.name, changed, environment)
     except BaseException:
-        # A kernel that was killed leaves its temporary files.
+        # A killed kernel leaves temporary files.
         sweep(stage_dir(task.run, task.name))
         raise
 
@@ -136,11 +136,11 @@ def leave(task: Task) -> None:
 def clean(run: str, start: str | None = None) -> Iterator[Path]:
     """Delete the stages of a run from notebook ``start`` on and yield the deleted folders.
 
-    The executed copies, the records and the figures stay until the next run replaces them.
+    The executed copies, the records and the figures stay until the next run.
 
     Raises:
-        Problem: for an unknown notebook, a run that does not exist, or a run or a stage on which
-            another process is at work.
+        Problem: for an unknown notebook, for a run that does not exist, or if another process is at
+            work in the run or in a stage.
     """
     lineage.check_run(run)
     writer = f"alignsd clean --run {run}"

@@ -20,8 +20,8 @@ class StatusLine:
     Args:
         names: the notebooks of the run, in order.
         forecast: the time left in the run.
-        file: the file in which the running kernel tells how far its bars are, see
-            ``progress.work_file``; None if there is none.
+        file: the file in which the running kernel reports the progress of its bars, see
+            ``progress.work_file``; None if there is no such file.
         now: returns the time in seconds.
     """
 
@@ -39,7 +39,7 @@ class StatusLine:
         self.width = max(map(len, self.names), default=0)
 
     def line(self, name: str, text: str) -> str:
-        """Return the line about one notebook."""
+        """Return the line about a notebook."""
         number = self.names.index(name) + 1
         return f"[{number}/{len(self.names)}] {name:<{self.width}}  {text}"
 

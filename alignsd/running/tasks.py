@@ -34,14 +34,14 @@ class Request:
 
     Attributes:
         run: the run's name.
-        preset: name of a preset or path of a preset file; None takes the preset that the run, or
-            its parent, was made with.
+        preset: name of a preset or path of a preset file; None takes the preset that the run or
+            the run's parent was made with.
         only: names or numbers of the notebooks to choose; all notebooks if empty.
-        start: leave out the notebooks before this one.
+        start: leave out the notebooks before this notebook.
         settings: values such as ``"05.steps=200"``, see ``presets.resolve``.
         force: run finished notebooks too, and empty the folder of each chosen stage first.
-        parent: the run to vary; empty for a run of its own, and for a variation that ``run.json``
-            knows already.
+        parent: the run to vary; empty for a run without a parent, and for a variation that
+            ``run.json`` knows already.
     """
 
     run: str
@@ -72,14 +72,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class Task:
-    """One notebook of a run, its parameters, and the decision whether to run the notebook.
+    """A notebook of a run, with parameters and the decision whether to run the notebook.
 
     Attributes:
         name: the notebook's name.
         preset: the preset that the values come from.
         run: the run's name.
         offered: the parameters that the notebook offers.
-        values: the values of all its parameters.
+        values: the values of all the notebook's parameters.
         decision: whether the notebook is run, and why.
     """
 
@@ -109,9 +109,9 @@ class Plan:
         run: the run's name.
         preset: the preset that the values come from.
         parent: the run that this run varies; empty if there is none.
-        settings: what a variation changes against its parent, such as ``["05.steps=200"]``.
+        settings: what a variation changes against the parent, such as ``["05.steps=200"]``.
         tasks: the chosen notebooks in order.
-        values: the parameters of all notebooks, the chosen ones and the others.
+        values: the parameters of all notebooks, chosen or not.
     """
 
     run: str
@@ -123,15 +123,15 @@ class Plan:
 
 
 def prepare(request: Request) -> Plan:
-    """Return what a run would do, without doing it.
+    """Return what a run would do; change nothing.
 
-    A notebook is finished if its stage reported results, with the same settings, inputs and code,
-    and its executed copy is there. A finished notebook is left alone. Once one notebook runs, all
+    A notebook is finished if the stage reported results, with the same settings, inputs and code,
+    and the executed copy exists. A finished notebook is left alone. Once a notebook runs, all
     chosen later notebooks run too. If the shipped models changed since a stage was made, the stage
     starts anew, and so do the later stages.
 
-    A variation (a run with a parent) takes the parent's values, and then its own settings, which
-    ``run.json`` remembers. A stage that no changed value touches is read from the parent.
+    A variation (a run with a parent) takes the parent's values, and then the variation's settings,
+    which ``run.json`` remembers. A stage that no changed value touches is read from the parent.
 
     Raises:
         Problem: for an unknown name, a value of the wrong kind, or (without ``force``) a stage's
@@ -182,7 +182,7 @@ def chosen(only: Sequence[str], start: str | None) -> list[str]:
 def _values_of(run: str, preset: str, offers: Offers) -> dict[str, dict[str, Value]]:
     """Return the values that a run's stages were made with.
 
-    Where a stage was not made, the values are those of the preset.
+    Where a stage was not made, the preset gives the values.
     """
     parent = lineage.parent_of(run)
     if parent:
@@ -198,7 +198,7 @@ def _values_of(run: str, preset: str, offers: Offers) -> dict[str, dict[str, Val
 
 
 def _made_with(run: str, name: str) -> dict[str, Value]:
-    """Return the values that a stage was made with, as far as its files tell."""
+    """Return the values that a stage was made with, as far as the stage's files tell."""
     if _config_file(run, name).exists():
         return config_of(stage_dir(run, name), run, name)["settings"]
     record = read_record(run, name) or {}
@@ -206,7 +206,7 @@ def _made_with(run: str, name: str) -> dict[str, Value]:
 
 
 def _config_file(run: str, name: str) -> Path:
-    """Return the file that a stage writes when it begins."""
+    """Return the file that a stage writes at the beginning."""
     return stage_dir(run, name) / "config.json"
 
 
@@ -216,11 +216,11 @@ def _is_finished(run: str, name: str) -> bool:
 
 @dataclass(frozen=True)
 class _Planner:
-    """Decide for one notebook after the other whether a run executes the notebook.
+    """Decide for each notebook in turn whether a run executes the notebook.
 
     Attributes:
         preset: the preset that the values come from.
-        line: the run, its parent, its parent's parent and so on.
+        line: the run, the run's parent, the parent's parent and so on.
         force: see ``Request``.
     """
 
@@ -233,11 +233,11 @@ class _Planner:
         return self.line[0]
 
     def decide(self, name: str, values: dict[str, Value], before: Sequence[Task]) -> Decision:
-        """Return the decision about one notebook.
+        """Return the decision about a notebook.
 
         Args:
             name: the notebook.
-            values: the values of its parameters.
+            values: the values of the notebook's parameters.
             before: the tasks of the chosen earlier notebooks.
         """
         is_variation = len(self.line) > 1
@@ -254,7 +254,7 @@ class _Planner:
         return decision
 
     def _inherit(self, name: str, values: dict[str, Value], before: Sequence[Task]) -> Decision:
-        """Return the decision about a stage that a variation has not begun itself."""
+        """Return the decision about a stage that a variation has not begun."""
         holders = [run for run in self.line if _config_file(run, name).exists()]
         if not holders:
             return Decision(True, "not run yet")
@@ -269,7 +269,7 @@ class _Planner:
         return Decision(False, f"unchanged: read from run {holder}", inherited=True)
 
     def _changed_inputs(self, config: Mapping[str, Any], running: Sequence[str]) -> str:
-        """Return which stage that a stage was made from is another now; empty if none is."""
+        """Return which of the stages that a stage was made from has changed; empty if none has."""
         for need in config["inputs"]:
             if need in running:
                 return f"{need} runs again"
@@ -317,14 +317,14 @@ class _Planner:
         return Decision(False, f"finished before the package changed; {command} redoes it")
 
     def _other_stages(self, known: Mapping[str, str]) -> list[str]:
-        """Return the stages among known inputs that have another state now."""
+        """Return the stages among known inputs whose state has changed."""
         names = notebook_names()
         stages = [need for need in known if need in names]
         return [need for need in stages if _state(self.line, need) != known[need]]
 
 
 def _changed_values(name: str, values: dict[str, Value], config: Mapping[str, Any]) -> str:
-    """Return which values or outside files of a stage are others now; empty if none are."""
+    """Return which values or outside files of a stage have changed; empty if none have."""
     made_with = config["settings"]
     present = _digits(_present(config["inputs"], values))
     wanted = configuration(name, values, config["inputs"] | present)
@@ -340,7 +340,7 @@ def _changed_values(name: str, values: dict[str, Value], config: Mapping[str, An
 
 
 def _present(known: Mapping[str, str], values: dict[str, Value]) -> list[OutsideInput]:
-    """Return the outside files that a stage was made from, as they are now."""
+    """Return the outside files that a stage was made from, in their present state."""
     return [outside for outside in outside_inputs(values) if outside.key in known]
 
 

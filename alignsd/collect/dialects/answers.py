@@ -1,6 +1,6 @@
 """A bot's answers to slash commands: what an answer repeats of the command.
 
-Discord exports no message of a slash command. Its prompt, its settings and its user stand only in
+Discord exports no message of a slash command. The prompt, the settings and the user stand only in
 the bot's answer.
 """
 
@@ -51,7 +51,7 @@ STATUS = re.compile(
     re.IGNORECASE,
 )
 LONGEST_STATUS = 60  # characters
-# What follows a prompt on its line: "- Image #2", "- <@7>", "by <@7>", "<@7>".
+# What follows a prompt on the same line: "- Image #2", "- <@7>", "by <@7>", "<@7>".
 AFTER_PROMPT = re.compile(
     r" [-–—|•·] ?image #\d|(?: [-–—|•·]| by)? ?<@[^<>\s]{1,200}>", re.IGNORECASE
 )
@@ -67,7 +67,7 @@ class Echo:
         prompt: the prompt, or ``""``.
         settings: of the command.
         enlarged: the number that the bot gives the picture shown larger, as written, or None.
-        labelled: whether the prompt stands behind a label, so that the prompt is no label itself.
+        labelled: whether the prompt stands behind a label, and so cannot be a label.
         has_labels: whether labels or words such as "Done!" stand where we looked for a prompt.
     """
 
@@ -88,8 +88,8 @@ def echo_in(record: Mapping[str, Any], mentions: Sequence[Mention]) -> Echo:
     labels, or in the embeds' fields.
 
     Args:
-        record: the answer, as the export holds it.
-        mentions: the answer's, from ``mentions_of``.
+        record: the answer, as read from the export.
+        mentions: the answer's mentions, from ``mentions_of``.
 
     Raises:
         KeyError, TypeError, AttributeError: if a field of the embeds or of the interaction has
@@ -139,7 +139,7 @@ class _Match:
     """A prompt that was found in an answer.
 
     Attributes:
-        prompt: as it stands in the answer; ``""`` if none was found.
+        prompt: as in the answer; ``""`` if no prompt was found.
         rest: the message without the prompt.
         behind: what follows the prompt in the message.
         labels: of the message and of the embed that holds the prompt: key -> value.
@@ -160,8 +160,8 @@ def _find_prompt(message: str, texts: Sequence[str], fields: Mapping[str, str]) 
 
     Args:
         message: the words of the message.
-        texts: titles and descriptions of its embeds.
-        fields: of its embeds.
+        texts: titles and descriptions of the message's embeds.
+        fields: named fields of the message's embeds.
     """
     labels, start, end = _labelled(message)
     for name, value in fields.items():

@@ -21,7 +21,7 @@ LONG_DASH = rf"(?:--|[—–](?=(?:{DASHED})(?![A-Za-z])))"
 # A word of a negative prompt: no setting starts here.
 NEGATIVE_WORD = rf"(?!--?[A-Za-z]|[—–][a-z]|(?:{OPTIONS}|negative_prompt):)\S+"
 VALUE = rf"(?:-?\d\S*|(?!(?:{OPTIONS}|negative_prompt):)[^\s-]\S*)"
-# A setting is one letter after a dash, a word after two dashes, or "name: value" of a slash
+# A setting is a letter after a dash, a word after two dashes, or "name: value" of a slash
 # command. "t-shirt" and " - " are no settings. A number may stand right behind the name ("-n4",
 # "--v5"), but "-b52" is a word.
 SETTING = re.compile(
@@ -71,10 +71,10 @@ def settings_in(text: str) -> dict[str, str]:
 
 
 def _split_command(text: str) -> tuple[str, str]:
-    """Return the prompt of a command, and the text of its settings.
+    """Return the prompt of a command, and the text of the settings.
 
     Args:
-        text: the command behind its name.
+        text: the command without the name.
     """
     quoted = _quoted(text)
     if quoted is not None:
@@ -100,7 +100,7 @@ def _quoted(text: str) -> tuple[int, int] | None:
 
 
 def _without_settings(text: str) -> tuple[str, str]:
-    """Return a text without the unbroken row of settings at its end, and that row."""
+    """Split a text in front of the unbroken row of settings at the end; return both parts."""
     padded = f" {text}"
     start = end = None
     for match in SETTING.finditer(padded):

@@ -15,7 +15,7 @@ class Mention:
     """A user or bot whom a message mentions.
 
     Attributes:
-        id: Discord's.
+        id: Discord's id.
         names: how the exporter may write the mention after ``@``: the shown name first, then the
             name of the account.
         bot: whether a bot is mentioned.
@@ -27,7 +27,7 @@ class Mention:
 
 
 def mentions_of(record: Mapping[str, Any]) -> list[Mention]:
-    """Return whom a message of an export mentions. Entries of another form are passed over."""
+    """Return whom a message of an export mentions. Entries of another form are ignored."""
     entries = record.get("mentions")
     if not isinstance(entries, list):
         return []
@@ -42,7 +42,7 @@ def mentions_of(record: Mapping[str, Any]) -> list[Mention]:
 
 
 def ids_in(mention: re.Match[str]) -> list[str]:
-    """Return the users that a match of ``MENTION`` may mean: several if they share a name."""
+    """Return the users that a match of ``MENTION`` may mean: several for a shared name."""
     return mention[1].split(",")
 
 
@@ -87,7 +87,7 @@ def with_ids(text: str, tokens: Mapping[str, str]) -> str:
     since a name may hold ``**`` or ``:``.
 
     Args:
-        text: as it stands in the export.
+        text: as in the export.
         tokens: from ``tokens_of``.
     """
     if not tokens or "@" not in text:
@@ -98,7 +98,7 @@ def with_ids(text: str, tokens: Mapping[str, str]) -> str:
 
 
 def with_names(text: str, tokens: Mapping[str, str]) -> str:
-    """Undo ``with_ids``: a prompt keeps the words that stand in the file."""
+    """Undo ``with_ids``: a prompt keeps the words of the file."""
     for name, token in tokens.items():
         text = text.replace(token, f"@{name}")
     return text

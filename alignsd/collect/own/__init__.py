@@ -1,1 +1,1 @@
-"""Choices of your own: a table of choices is read, and written as a data set."""
+"""Read a table of your own choices, and write the choices as a data set."""

@@ -92,7 +92,7 @@ def without_blank_end(cells: Sequence[Any]) -> list[Any]:
 
 
 def plain_name(name: str) -> str:
-    """Return one spelling of a path for all: ``./a.png`` and ``.\\a.png`` are ``a.png``."""
+    """Return the common spelling of a path: ``./a.png`` and ``.\\a.png`` become ``a.png``."""
     return name if "://" in name else with_slashes(name).as_posix()
 
 
@@ -102,7 +102,7 @@ def last_part(name: str) -> str:
 
 
 def with_slashes(name: str) -> PurePosixPath:
-    """Return a path as every system writes paths but Windows."""
+    """Return a path with slashes, as every system except Windows writes paths."""
     return PurePosixPath(name.replace("\\", "/"))
 
 

@@ -24,7 +24,7 @@ LISTED = re.compile(
 
 @contextmanager
 def new_data_set(out: Path) -> Iterator[Path]:
-    """Yield an empty folder, and move its files into ``out`` if the block ends well.
+    """Yield an empty folder, and move the folder's files into ``out`` if the block succeeds.
 
     Raises:
         Problem: if ``out`` cannot be written, or holds another data set.
@@ -48,7 +48,7 @@ def new_data_set(out: Path) -> Iterator[Path]:
 
 
 def _make(out: Path) -> None:
-    """Make the folder if it is missing."""
+    """Make the folder if the folder is missing."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except ValueError as error:  # a name that no folder can have
@@ -73,7 +73,7 @@ def _listed(out: Path) -> list[str]:
 
 
 def _put(work: Path, out: Path, earlier: list[str]) -> None:
-    """Move a data set into its folder, and delete the other files of an earlier import."""
+    """Move a data set into the folder, and delete the other files of an earlier import."""
     new = [file.relative_to(work).as_posix() for file in work.rglob("*") if file.is_file()]
     _refuse_foreign_files(out, earlier, new)
     _write_listing(out, {*earlier, *new})  # first, so that a cut-off import can be replaced

@@ -66,17 +66,17 @@ class Unusable(Exception):
 
 
 def records_of(table: pd.DataFrame) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the rows of a table in one shape, and the names of the columns of single images.
+    """Return a table's rows in the kit's form, and the names of the columns of single images.
 
     Args:
         table: of the kit's own form, or of Pick-a-Pic, ImageRewardDB or HPD v2.
 
     Returns:
         Rows with ``prompt``, ``images`` and ``choice``, or ``ranks`` in place of ``choice``; and
-        the image columns, empty if one column names all images.
+        the image columns, empty if a single column names all images.
 
     Raises:
-        Problem: if a column is missing, or two columns have one name.
+        Problem: if a column is missing, or two columns share a name.
     """
     names = named_columns(table.columns, "The table of choices")
     cells = table.itertuples(index=False, name=None)
@@ -105,7 +105,7 @@ def read_row(record: Mapping[str, Any], columns: Sequence[str], folder: Path) ->
     Args:
         record: with ``prompt``, ``images`` and ``choice`` or ``ranks``.
         columns: the image columns.
-        folder: of the images.
+        folder: the images' folder.
 
     Raises:
         Unusable: if the record is no choice.
@@ -129,7 +129,7 @@ def read_row(record: Mapping[str, Any], columns: Sequence[str], folder: Path) ->
 
 
 def _image_columns(names: Sequence[str]) -> list[str]:
-    """Return the columns that hold one image each, in the order of their numbers.
+    """Return the columns that hold one image each, ordered by number.
 
     The numbers must count up from 0 or 1; otherwise there are no such columns.
     """
@@ -171,7 +171,7 @@ def _from_labels(records: Sequence[dict[str, Any]], names: list[str]) -> list[di
 
 
 def _file_of(record: Mapping[str, Any], column: str) -> str | None:
-    """Return the image that a column of Pick-a-Pic names: an id's file has the id as its name."""
+    """Return the image that a column of Pick-a-Pic names: the id is the file's name."""
     name = text_in(record[column])
     return f"{name}.jpg" if name and column.endswith("_uid") else name
 
@@ -195,7 +195,7 @@ def _from_ranks(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _from_ranking(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of ImageRewardDB's list of prompts, which has all images in one cell."""
+    """Return a row of ImageRewardDB's list of prompts, which has all images in a single cell."""
     new_names = {"generations": "images", "ranking": RANKS}
     return {new_names.get(name, name): cell for name, cell in record.items()}
 
@@ -240,7 +240,7 @@ def _names(cell: Any, folder: Path) -> list[str]:
 
 
 def _chosen(cell: Any, names: Sequence[str], columns: Sequence[str]) -> tuple[int, bool]:
-    """Return which image was chosen, and whether that is a number of the table.
+    """Return which image was chosen, and whether the result is a number of the table.
 
     Raises:
         Unusable: if no image was chosen.

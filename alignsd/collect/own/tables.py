@@ -1,4 +1,4 @@
-"""Tables of choices that other people's programs wrote: every cell stays what the file says.
+"""Read tables of choices that other people's programs wrote; every cell stays unchanged.
 
 No cell's type is guessed: cells of a text table are text, and a prompt may be the word ``null``.
 """
@@ -47,7 +47,7 @@ def read_choices_table(path: Path | str) -> pd.DataFrame:
             suffix may be in capitals.
 
     Returns:
-        One row per choice, columns in lower case. Cells are text or what JSON and parquet hold.
+        A row per choice, columns in lower case. Cells are text or what JSON and parquet hold.
         The column ``FAULT`` says why a row cannot be read; if all rows can be read, the table has
         no such column.
 
@@ -78,7 +78,7 @@ def named_columns(columns: Iterable[Any], what: str) -> list[str]:
     Half characters in a name are written as escapes.
 
     Raises:
-        Problem: if two columns have one name.
+        Problem: if two columns share a name.
     """
     plain = (str(column).encode("utf-8", "backslashreplace").decode() for column in columns)
     names = [name.strip().lower() for name in plain]
@@ -148,14 +148,14 @@ def _cells(path: Path, text: str, separator: str) -> Iterator[list[str]]:
 
 
 def _separator(text: str) -> tuple[str, str]:
-    """Return what stands between the cells, and the text without Excel's line about that."""
+    """Return the separator of the cells, and the text without Excel's line about separators."""
     named = NAMED_SEPARATOR.match(text)
     if named:
         return named[1], text[named.end() :]
     header = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
 
     def fitness(separator: str) -> tuple[int, int]:
-        """Return how many known columns a separator gives, and how many columns."""
+        """Return how many known columns a separator gives, and how many columns in all."""
         names = [name.strip().strip('"') for name in header.split(separator)]
         known = [name for name in names if _is_known(name)]
         return len(known), len(names)
@@ -216,7 +216,7 @@ def _read_objects(values: Iterable[Any]) -> pd.DataFrame:
     """Return a table with a row per value; a value that is no object has a fault."""
     records: list[dict[str, Any]] = []
     faults: list[str | None] = []
-    names: dict[str, None] = {}  # of the columns that are kept, as they stand in the file
+    names: dict[str, None] = {}  # of the columns that are kept, unchanged
     for value in values:
         if not isinstance(value, dict):
             records.append({})
@@ -267,11 +267,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 def _framed(
     columns: list[str], cells_of_columns: Iterable[Iterable[Any]], faults: list[str | None]
 ) -> pd.DataFrame:
-    """Return a table whose cells stay as they are.
+    """Return a table whose cells stay unchanged.
 
     Args:
         columns: the columns' names.
-        cells_of_columns: the cells of each column; nothing at all if there is no row.
+        cells_of_columns: the cells of each column; empty if there is no row.
         faults: why each row could not be read, or None; nothing if all rows could be read.
     """
     cells = dict(zip(columns, cells_of_columns, strict=False))

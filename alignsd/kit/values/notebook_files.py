@@ -70,7 +70,7 @@ def notebook_names() -> list[str]:
 
 
 def read_cells(path: Path) -> list[dict[str, Any]]:
-    """Return a notebook's cells, each with its ``source`` as one string.
+    """Return a notebook's cells, each with the ``source`` as one string.
 
     Raises:
         Problem: if the file is not a notebook.
@@ -113,7 +113,8 @@ def read_parameters(path: Path) -> dict[str, Parameter]:
         path: the notebook's source.
 
     Raises:
-        Problem: unless there is exactly one such cell, made of lines ``name = literal  # meaning``.
+        Problem: unless there is exactly one parameters cell, and the cell is made of lines
+            ``name = literal  # meaning``.
     """
     tagged = []
     for cell in read_cells(path):

@@ -1,6 +1,6 @@
-"""The parameters of notebooks: which kinds and ranges of values they take, and typed access.
+"""The parameters of notebooks: the allowed kinds and ranges of values, and typed access.
 
-Everything is strict: papermill would accept a value of any kind.
+Every check is strict: papermill would accept a value of any kind.
 """
 
 import ast
@@ -16,7 +16,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.reading import is_text
 
 DIGITS_AND_COMMAS = re.compile(r"[+-]?[0-9]+(,[0-9]+)+")
-LONGEST_LITERAL = 100_000  # characters of a value of --set that is read as Python writes it
+LONGEST_LITERAL = 100_000  # characters of a value of --set that is read as Python
 Value = bool | int | float | str | list
 
 
@@ -27,7 +27,7 @@ class Range:
     Attributes:
         least: the smallest value.
         most: the largest value.
-        above: whether ``least`` itself is too small.
+        above: whether ``least`` is excluded.
     """
 
     least: float = -math.inf
@@ -54,9 +54,9 @@ COUNT = Range(1, 2**31 - 1)
 COUNT_OR_NONE = Range(0, 2**31 - 1)
 SHARE = Range(0, 1)
 NOT_NEGATIVE = Range(0)
-# What the numbers of the parameters cells may be. A number that is not listed is any finite one.
-# Limits that depend on a model or on data (layers, pictures of a prompt) are checked where they
-# show.
+# What the numbers of the parameters cells may be. A number that is not listed may be any finite
+# number. Limits that depend on a model or on data (layers, pictures of a prompt) are checked where
+# the model or the data is read.
 RANGES = {
     "seed": Range(0, 2**32 - 1),  # what numpy and torch both take
     "memory": NOT_NEGATIVE,
@@ -107,13 +107,13 @@ ANY_NUMBER = Range()
 # What Python raises for text that is no literal: no Python, an expression, brackets within brackets
 # (too many for the parser), or a key that no dictionary takes.
 NOT_A_LITERAL = (AttributeError, SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
-SHORT = reprlib.Repr()  # a value in a message; a hostile one may be endless
+SHORT = reprlib.Repr()  # a value in a message; a hostile value may be endless
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother, SHORT.maxlong = 2, 80, 80, 40
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One line of a parameters cell: its name, its value there, and its comment."""
+    """A line of a parameters cell: the parameter's name, default value and comment."""
 
     name: str
     default: Value
@@ -131,8 +131,8 @@ def checked(parameter: Parameter, value: Any, where: str) -> Value:
         where: the preset, the option or the notebook that gives the value.
 
     Raises:
-        Problem: if the value is of another kind, out of its range (see ``RANGES``), not finite, or
-            text that UTF-8 cannot hold.
+        Problem: if the value is of another kind, out of range (see ``RANGES``), not finite, or text
+            that UTF-8 cannot hold.
     """
     default = parameter.default
     if isinstance(default, list) and isinstance(value, (list, tuple)):
@@ -241,11 +241,11 @@ def number(parameters: Mapping[str, Value], name: str) -> float:
     """Return the value of a parameter that is a number; a whole number stays whole.
 
     Args:
-        parameters: the values of one notebook, by name.
+        parameters: the values of a notebook, by name.
         name: the parameter's name.
 
     Raises:
-        Problem: if there is no such parameter, or its value is of another kind.
+        Problem: if there is no such parameter, or the value is of another kind.
     """
     value = _value(parameters, name)
     if not _is_number(value):
@@ -300,7 +300,7 @@ def _other_kind(name: str, value: Value, kind: str) -> Problem:
 
 
 def literal(text: str) -> Any:
-    """Return the value that text writes in Python, or the text itself."""
+    """Return the value of a Python literal, or the text if the text is no literal."""
     if len(text) > LONGEST_LITERAL:
         return text
     try:
@@ -310,7 +310,7 @@ def literal(text: str) -> Any:
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return which of some names a misspelt name may mean, or None."""
+    """Return the name among ``names`` that a misspelt name may mean, or None."""
     if len(name) > 100:  # the comparison takes the square of the length
         return None
     matches = difflib.get_close_matches(name, list(names), n=1)

@@ -1,7 +1,7 @@
 """Read the YAML of a preset: sections of names and values, each name once, without surprises.
 
-YAML reads ``010`` as 8, ``1:30`` as 90 and a name that stands twice as its last value. A preset
-that holds such a thing is refused, and the message names the line.
+YAML reads ``010`` as 8 and ``1:30`` as 90, and gives a name that stands twice the last value. A
+preset with any of these is refused, and the message names the line.
 """
 
 import re
@@ -12,13 +12,13 @@ import yaml
 
 from alignsd.base.errors import Problem
 
-DEEPEST = 20  # levels; a preset has two, and a list is one more
+DEEPEST = 20  # levels; a preset has two, and a list adds a third
 PLAIN_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9_]{0,30})")
 PLAIN_FRACTION = re.compile(
     r"[-+]?([0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)([eE][-+]?[0-9]{1,4})?|[-+]?\.(inf|nan)"
 )
 TAG = "tag:yaml.org,2002:"
-# What the loader says, or a part of that -> how the fault comes about.
+# What the loader says, or a part of these words -> how the fault comes about.
 CAUSES = {
     "'\\t'": "a tab: YAML takes spaces alone in front of a name",
     "stands twice": "a section or a line was copied",
@@ -111,7 +111,7 @@ PresetLoader.yaml_constructors = {
 
 
 def parse_preset(text: str, name: str) -> dict[str, Any]:
-    """Return the sections of a preset by notebook, and ``base`` if the preset has one.
+    """Return the sections of a preset by notebook, and ``base`` if the preset has a base.
 
     Args:
         text: the YAML.

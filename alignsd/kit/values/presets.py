@@ -1,8 +1,8 @@
-"""The values that a run gives to the notebooks: the cells' own, then a preset's, then ``--set``'s.
+"""The values that a run gives to the notebooks: from the cells, then a preset, then ``--set``.
 
 The values in the parameters cells are preset ``mini``. The files in ``alignsd/presets`` hold the
-other presets, one section per notebook number. An unknown name is refused: papermill would accept
-the name with a warning that nobody sees.
+other presets, with a section per notebook number. An unknown name is refused: papermill would
+accept the name with a warning that nobody sees.
 """
 
 import os
@@ -30,14 +30,14 @@ def preset_names() -> list[str]:
 def read_preset(preset: str, above: tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
     """Return a preset's values by notebook number.
 
-    A line ``base: <preset>`` makes the values of another preset those that the file does not give.
+    With a line ``base: <preset>``, the values that the file does not give come from another preset.
 
     Args:
         preset: name of a preset in ``alignsd/presets``, or path of a preset file.
-        above: the presets that this one is the base of.
+        above: the presets that this preset is the base of.
 
     Raises:
-        Problem: if there is no such preset, the preset is its own base, or the file is not made of
+        Problem: if there is no such preset, the bases form a circle, or the file is not made of
             sections ``"02": {name: value}``.
     """
     if preset in above:
@@ -84,7 +84,7 @@ def _is_file_name(preset: str) -> bool:
 
 
 def default_run(preset: str) -> str:
-    """Return the name of a preset's run: the preset's own, without folder and ending of a file.
+    """Return the name of a preset's run: the preset's name, without a file's folder and ending.
 
     Raises:
         Problem: if there is no such preset.
@@ -138,7 +138,7 @@ def applied(
     run: str,
     offers: Offers,
 ) -> dict[str, dict[str, Value]]:
-    """Return values with those of ``--set`` put in their place, and the run's name.
+    """Return values, replaced where ``--set`` gives other values, and with the run's name.
 
     Args:
         settings: ``"05.steps=200"`` for one notebook or ``"seed=1"`` for all that have this
@@ -183,7 +183,7 @@ def _targets(setting: str, offers: Offers) -> list[tuple[str, str, Any]]:
 
 
 def _option(setting: str) -> str:
-    """Return a setting as it was typed; a long one is cut."""
+    """Return a setting as typed; a long setting is cut."""
     return f"--set {setting}" if len(setting) <= 120 else f"--set {setting[:100]}..."
 
 

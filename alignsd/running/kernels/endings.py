@@ -9,7 +9,7 @@ from pathlib import Path
 from alignsd.base.errors import Problem
 
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-# Where Linux counts the processes that it ended for want of memory: in all, and in this container.
+# Where Linux counts the processes that ended because memory ran out: in all, and in this container.
 MEMORY_KILLS = (
     "/proc/vmstat",
     "/sys/fs/cgroup/memory.events",
@@ -21,14 +21,14 @@ AGAIN = "the same command goes on where the notebook stopped"
 
 @dataclass(frozen=True)
 class Ending:
-    """What is known of a kernel that ended.
+    """What is known about a kernel that ended.
 
     Attributes:
         cell: number of the code cell that ran; 0 if the kernel ended before the first cell.
         code: the process's exit code, or the negative number of the signal that ended the process;
             None if there was no process.
         last_words: the last line that the kernel wrote outside of cells; may be empty.
-        killed_for_memory: whether Linux ended a process for want of memory in the meantime.
+        killed_for_memory: whether Linux ended a process meanwhile because memory ran out.
     """
 
     cell: int
@@ -38,7 +38,7 @@ class Ending:
 
 
 def memory_kills() -> int:
-    """Return how many processes Linux has ended for want of memory; 0 where Linux does not tell."""
+    """Return how many processes Linux ended because memory ran out; 0 where Linux does not tell."""
     kills = 0
     for file in MEMORY_KILLS:
         with suppress(OSError, ValueError):
@@ -50,7 +50,7 @@ def memory_kills() -> int:
 
 
 def died(ending: Ending) -> Problem:
-    """Return the error of a kernel that died; memory is blamed only if the system says so."""
+    """Return the error of a kernel that died; memory is the cause only if Linux says so."""
     found = _ended_by(ending.code)
     if ending.last_words:
         found = f"{found}; its last words: {ending.last_words}"
@@ -85,7 +85,7 @@ def not_started(ending: Ending, reason: str) -> Problem:
     """Return the error of a kernel that did not start.
 
     Args:
-        ending: what is known of the kernel.
+        ending: what is known about the kernel.
         reason: the error of the library that waited for the kernel.
     """
     return Problem(

@@ -1,4 +1,4 @@
-"""The surroundings of a kernel: variables, a folder of its own, and the loopback network."""
+"""The surroundings of a kernel: variables, a temporary folder, and the loopback network."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ from alignsd.base.paths import output, root
 
 # Environment variables that name folders which a kernel would otherwise look for in the home.
 FOLDERS = ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")
-# Threads of OpenMP that wait for each other sleep soon. By default they spin, and beside one other
-# busy process HPS trained at 12 steps per second in place of 22.
+# Threads of OpenMP that wait for each other sleep soon. By default waiting threads spin, and beside
+# another busy process HPS trained at 12 steps per second in place of 22.
 THREADS = {"GOMP_SPINCOUNT": "1000"}
 
 
@@ -93,10 +93,10 @@ def temporary_folder() -> Iterator[Path]:
 
 
 def require_loopback() -> None:
-    """Do nothing if this machine can talk to itself, as this program and a kernel do.
+    """Do nothing if programs on this machine can reach each other, as a kernel must reach us.
 
     Raises:
-        Problem: if the machine cannot; without this check we would wait for the kernel in vain.
+        Problem: otherwise; without this check we would wait for a kernel that cannot answer.
     """
     try:
         with socket.create_server(("127.0.0.1", 0)) as server:

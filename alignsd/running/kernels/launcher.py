@@ -1,8 +1,8 @@
-"""Start a Jupyter kernel that ends at once when the program that started it is gone.
+"""Start a Jupyter kernel that ends at once when the program that started the kernel is gone.
 
 ``python -m alignsd.running.kernels.launcher`` takes the arguments of ``python -m
-ipykernel_launcher``. Without this module a kernel whose runner was killed lives on, and writes, for
-about a second.
+ipykernel_launcher``. Without this module, a kernel whose runner was killed would run and write for
+about another second.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def end_with(parent: int) -> None:
-    """End this process as soon as its parent has ended.
+    """End this process as soon as the parent has ended.
 
     Args:
         parent: process id of the parent.
@@ -31,7 +31,7 @@ def end_with(parent: int) -> None:
 
 
 def _ask_the_system() -> bool:
-    """Ask Linux to kill this process when its parent ends; return whether Linux agreed."""
+    """Ask Linux to kill this process when the parent ends; return whether Linux agreed."""
     if sys.platform != "linux":
         return False
     try:
@@ -48,7 +48,7 @@ def _watch(parent: int) -> None:
 
 def main() -> None:
     """Become a kernel of IPython."""
-    on_windows = sys.platform == "win32"  # where ipykernel itself waits for its parent
+    on_windows = sys.platform == "win32"  # where ipykernel watches the parent
     if PARENT in os.environ and not on_windows:
         end_with(int(os.environ[PARENT]))
     runpy.run_module("ipykernel_launcher", run_name="__main__")

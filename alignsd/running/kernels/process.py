@@ -1,4 +1,4 @@
-"""The kernel's process: how it is started with this Python, interrupted and ended."""
+"""The kernel's process: started with this Python, interrupted and ended."""
 
 import logging
 import os
@@ -24,15 +24,15 @@ GRACE = 5.0  # seconds for a kernel that was asked to end
 
 
 class Kernel:
-    """One kernel while it executes a notebook: its process, its last words, and how it is stopped.
+    """A kernel that executes a notebook: the process, the last words, and how to stop the kernel.
 
     Args:
         folder: a folder of the kernel's own.
-        environment: environment variables for the kernel, beside those of this program.
+        environment: environment variables for the kernel, beside this program's variables.
 
     Attributes:
-        process: the kernel's process once it was started.
-        cell: number of the code cell that runs; 0 before the first one.
+        process: the kernel's process, once started.
+        cell: number of the code cell that runs; 0 before the first cell.
         stopped_by: number of the signal that asked the program to end; 0 if none did.
     """
 
@@ -56,7 +56,7 @@ class Kernel:
     def stop(self, number: int, frame: object = None) -> None:
         """Handle a signal: interrupt the cell, and kill the kernel if that does not help.
 
-        An interrupted cell deletes its temporary files. A second signal kills the kernel at once.
+        An interrupted cell deletes temporary files. A second signal kills the kernel at once.
         """
         impatient = bool(self.stopped_by)
         self.stopped_by = number
@@ -78,7 +78,7 @@ class Kernel:
         self.process.wait()
 
     def ending(self) -> Ending:
-        """Return what is known of the kernel's end."""
+        """Return what is known about the kernel's end."""
         code = self.process.returncode if self.process else None
         killed_for_memory = memory_kills() > self._kills_before
         return Ending(self.cell, code, self._last_words(), killed_for_memory)
@@ -97,16 +97,16 @@ class Kernel:
             return
         with suppress(ProcessLookupError):
             if hasattr(os, "killpg"):
-                os.killpg(self.process.pid, number)  # a kernel is the first of its own group
+                os.killpg(self.process.pid, number)  # a kernel leads a process group
             else:
                 self.process.send_signal(number)
 
 
 class ThisPython(AsyncKernelManager):
-    """Start the kernel with the Python that runs this program, whatever ``python3`` is elsewhere.
+    """Start the kernel with the Python that runs this program; ignore other ``python3`` commands.
 
     ``manager_for`` makes the subclass whose attribute ``kernel`` knows the process and the folder
-    of one execution.
+    of an execution.
     """
 
     kernel: Kernel
@@ -124,7 +124,7 @@ class ThisPython(AsyncKernelManager):
         super().__init__(connection_file=str(self.kernel.folder / "kernel.json"), **options)
 
     def write_connection_file(self, **options: Any) -> None:
-        """Write the file through which the kernel learns its ports."""
+        """Write the file that tells the kernel which ports to use."""
         try:
             super().write_connection_file(**options)
         except OSError as error:
@@ -147,6 +147,6 @@ def manager_for(kernel: Kernel) -> type[ThisPython]:
     Args:
         kernel: learns the process.
     """
-    log = logging.Logger("alignsd.kernels")  # of its own: the manager logs the errors it raises
+    log = logging.Logger("alignsd.kernels")  # separate: the manager also raises each logged error
     log.addHandler(logging.NullHandler())
     return type("ThisKernel", (ThisPython,), {"kernel": kernel, "log": log})
