@@ -34,7 +34,7 @@ JUDGED = 100  # requests whose pictures the judge sees at a time
 
 
 def write_export(folder: Path, server: Server) -> Path:
-    """Let the simulated server write its channel, and return the path of ``channel.json``.
+    """Let the simulated server write a channel, and return the path of ``channel.json``.
 
     The folder gets ``channel.json``, ``media/*.png``, ``truth.parquet`` and ``user.key``. Pictures
     that a cut-off call has left are not drawn again. Each picture depends on the seed and the

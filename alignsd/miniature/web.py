@@ -91,16 +91,16 @@ class _Page:
 def make_web(n: int, seed: int, flaw_share: float, first: int = 0, creatures: float = 0.0) -> Web:
     """Render the pictures ``first``, ..., ``first + n - 1`` of a web.
 
-    Each picture depends on its number and the seed alone.
+    Each picture depends on the picture's number and the seed alone.
 
     Args:
         n: number of pictures.
         seed: seed of the web.
         flaw_share: probability that a picture is awkward.
         first: number of the first picture, so that held-out pictures come from the same web.
-        creatures: share of a wider web's pictures that were asked for as creatures. Their captions
-            tell how many limbs and heads the creatures are meant to have, each body as often;
-            people's captions stay silent. In a wider web many captions also remark on place and
+        creatures: share of a wider web's pictures that were asked for as creatures. A creature's
+            caption tells how many limbs and heads are meant, each body as often; people's captions
+            stay silent. In a wider web many captions also remark on place and
             colours. Zero is the narrow web.
     """
     pages = []

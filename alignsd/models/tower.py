@@ -1,4 +1,4 @@
-"""The network with which the miniature's CLIP and its judge look at pictures."""
+"""The network with which the miniature's CLIP and the miniature's judge look at pictures."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -39,7 +39,7 @@ class Tower(nn.Module):
         """Do nothing: open_clip asks timm's models for bare features, and these are bare."""
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """Return the function that tells open_clip the layer group of a parameter by its name.
+        """Return the function that tells open_clip the layer group of a named parameter.
 
         The group is the parameter's stage, 0 to 3, or 4 for the neck.
         """

@@ -161,7 +161,7 @@ def clip(folder: Path, vocabulary_size: int) -> CLIP:
 
     The image tower has convolutions (``tower.Tower``), which need fewer examples than a ViT:
     choices are few. The text tower is 96 wide, with 4 layers. The logit scale is fixed at 100,
-    where OpenAI's CLIP ended, so that softmax(100 x cosine) means here what it means there.
+    where OpenAI's CLIP ended, so that softmax(100 x cosine) means the same for both models.
     """
     architecture = {
         "embed_dim": 64,

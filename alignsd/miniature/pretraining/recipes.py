@@ -1,4 +1,4 @@
-"""What the stages of the pretraining share: their sizes, the web they learn from, and the loop."""
+"""What the stages of the pretraining share: sizes, the web to learn from, and the loop."""
 
 import time
 from collections.abc import Callable
@@ -81,7 +81,7 @@ def load_autoencoder(weights: Path) -> AutoencoderKL:
 
 @torch.no_grad()
 def round_trip(weights: Path, pictures: np.ndarray) -> np.ndarray:
-    """Return pictures as the autoencoder gives them back. All generated pictures come through it.
+    """Return pictures after a pass through the autoencoder, as all generated pictures are.
 
     Args:
         weights: folder of the weights.
@@ -101,7 +101,7 @@ def round_trip(weights: Path, pictures: np.ndarray) -> np.ndarray:
 
 
 def half_round_trips(weights: Path, pictures: np.ndarray) -> np.ndarray:
-    """Return pictures ``(n, 64, 64, 3)`` uint8, the second half of them after ``round_trip``."""
+    """Return pictures ``(n, 64, 64, 3)`` uint8, the second half after ``round_trip``."""
     half = len(pictures) // 2
     return np.concatenate([pictures[:half], round_trip(weights, pictures[half:])])
 
@@ -125,7 +125,7 @@ def fit(
     weight_decay: float = 0.0,
     ema: float | None = None,
 ) -> Record:
-    """Train one stage, on a GPU if there is one, and return its record for the model card.
+    """Train a stage, on a GPU where there is a GPU, and return the record for the model card.
 
     The model is on the CPU afterwards.
 
