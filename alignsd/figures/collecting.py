@@ -121,7 +121,7 @@ def prompt_lengths(ax: Axes, choices: pd.DataFrame) -> Axes:
 
 
 def examples(fig: Figure, choices: pd.DataFrame, folder: Path, columns: int = 2) -> Figure:
-    """Draw choices, each with its prompt above its images, as in the paper.
+    """Draw choices, each with the prompt above the images, as in the paper.
 
     A frame marks the chosen image.
 
@@ -171,10 +171,10 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
 
 
 def exchange(records: Iterable[Any], choice: Choice | None) -> Table:
-    """Return the messages between the bot and the person that made one choice, without names.
+    """Return the messages between bot and person that led to one choice, without names.
 
     Args:
-        records: messages as they stand in the export, from ``exports.raw_messages``; a few dozen.
+        records: messages of the export, unchanged, from ``exports.raw_messages``; a few dozen.
         choice: from ``channel.parse`` of the same messages; None gives an empty table.
     """
     messages: list[Message] = []

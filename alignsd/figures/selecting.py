@@ -25,7 +25,7 @@ from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 from alignsd.select.rule import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE, is_blurred
 
-# Bars of the funnel and of the flaw rates; all others are grey.
+# Bars of the funnel and of the flaw rates; all other bars are grey.
 COLOURS = {"positives": BLUE, "negatives": VERMILLION, "negatives kept": VERMILLION}
 Row = dict[str, Any]  # of a table: column -> value
 
@@ -68,7 +68,7 @@ def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMI
 def ranked_pictures(
     fig: Figure, groups: pd.DataFrame, pictures: Mapping[str, np.ndarray]
 ) -> Figure:
-    """Draw one row per prompt: its pictures from the lowest HPS to the highest.
+    """Draw one row per prompt: the pictures from the lowest HPS to the highest HPS.
 
     Args:
         fig: where to draw.
@@ -113,7 +113,7 @@ def funnel(ax: Axes, table: pd.DataFrame) -> Axes:
 
 
 def _label_of_bar(ax: Axes, words: str, length: float, y: float, is_long: bool) -> None:
-    """Write words at the end of a horizontal bar: inside a long bar, beside a short one."""
+    """Write words at the end of a horizontal bar: inside a long bar, beside a short bar."""
     ax.annotate(
         words,
         (length, y),
@@ -230,7 +230,7 @@ def _pair(
 
 
 def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
-    """Draw the share of flawed pictures with its 95 % interval, or say that there is none.
+    """Draw the share of flawed pictures with a 95 % interval, or say that no share is known.
 
     Args:
         ax: where to draw.

@@ -1,6 +1,6 @@
 """Fetch named subsets of DiffusionDB from the Hugging Face hub.
 
-Parts are fetched one by one, so that a stopped download goes on.
+Parts are fetched singly, so that a stopped download goes on.
 """
 
 import os
@@ -24,7 +24,7 @@ REPOSITORY = "poloclub/diffusiondb"
 PARTS = {"2m": 2_000, "large": 14_000}
 METADATA_FILE = {"2m": "metadata.parquet", "large": "metadata-large.parquet"}
 METADATA_GIB = {"2m": 0.2, "large": 0.8}
-# 2M: 1.6 TB in all, says its README; Large: the size of one part, says its issue 11.
+# 2M: 1.6 TB in all (README of DiffusionDB); Large: the size of one part (issue 11 there).
 PART_GIB = {"2m": 0.8, "large": 0.5}
 UNITS = {"k": 1_000, "m": 1_000_000}
 SUBSET = re.compile(r"(2m|large)_(first|random)_([0-9]{1,9})(k|m)")
@@ -71,7 +71,7 @@ def _no_subset(name: str) -> Problem:
 
 
 def choose(subset: str, some: str = "") -> list[int]:
-    """Return the part numbers of a subset, or those from one number to another.
+    """Return the part numbers of a subset: all numbers, or a range of numbers.
 
     Args:
         subset: as in ``subset_parts``.
@@ -117,7 +117,7 @@ def fetch_metadata(
     of one revision: the revision that was begun in this folder.
 
     Args:
-        subset, to, revision, download: as ``fetch`` takes them.
+        subset, to, revision, download: as for ``fetch``.
 
     Raises:
         Problem: as ``fetch`` does.
@@ -184,7 +184,7 @@ def fetch(
     download that goes on later takes the same revision.
 
     Args:
-        subset: name of the subset, which tells where its parts lie.
+        subset: name of the subset, which tells where the parts lie.
         parts: part numbers.
         to: folder to write to; the parameter ``parts`` of the scoring takes this folder.
         revision: branch or commit of the repository.
@@ -305,7 +305,7 @@ def require_space(to: Path, gib: float) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Return whether a zip has its directory, which stands at the end of the file."""
+    """Return whether a zip has a directory, which stands at the end of the file."""
     return path.is_file() and zipfile.is_zipfile(path)
 
 
