@@ -46,7 +46,7 @@ class Claim:
     Attributes:
         id: short name.
         claim: what is claimed, in words, with the unit of the value.
-        paper: the published number in that unit; None if there is none.
+        paper: the published number in that unit; None if no number was published.
         source: where the claim stands.
         measure: tables -> value, or None if the tables do not hold the value.
         aim: least and greatest value at which the claim holds, ends included.
