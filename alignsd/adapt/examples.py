@@ -107,8 +107,8 @@ def encode_examples(
             cause="no picture was selected, or regularization_images is 0",
             fix="look at what the selection left out, or set regularization_images higher",
         )
-    # Deviation: the official code crops anew in every epoch. With one crop per picture the latents
-    # can be kept.
+    # Deviation: the official code draws a new crop in every epoch. With one crop per picture the
+    # latents can be kept.
     store.mkdir(parents=True, exist_ok=True)
     files = []
     with track(total=len(table), what="encoding pictures", unit="picture") as bar:
@@ -164,7 +164,7 @@ def crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
         rng: draws where the square lies.
 
     Returns:
-        ``(size, size, 3)`` uint8; scaled images are scaled bilinearly.
+        ``(size, size, 3)`` uint8; the scaling is bilinear.
     """
     height, width = image.shape[:2]
     scale = size / min(height, width)

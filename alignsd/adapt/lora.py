@@ -129,7 +129,7 @@ def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Te
     """Return the weight of each time step in the loss, ``(n,)``: min(SNR, gamma) / SNR.
 
     Min-SNR weighting (Hang et al., ICCV 2023). At time steps with little noise the error is large,
-    and limbs are decided long before. Without weights these time steps drown the other steps.
+    and limbs are decided long before. Without weights these time steps dominate the loss.
 
     Args:
         noise_schedule: gives the signal-to-noise ratio of each time step.

@@ -18,7 +18,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, fil
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_SPACE = ("No space left on device", "Disk quota exceeded", "There is not enough space")
 
-# How temporary files are called: .<name>.<process id>.part<suffix>
+# Names of temporary files: .<name>.<process id>.part<suffix>
 TEMPORARY = re.compile(r"\..*\.(\d+)\.part(\.[^/]*)?", re.DOTALL)
 
 

@@ -89,7 +89,7 @@ class BadImage(Problem):
 def read_image(source: Path | str | bytes) -> np.ndarray:
     """Return a picture as people see it, in RGB.
 
-    Of a moving picture the first frame is read. Transparent parts are laid over white. The
+    The first frame of a moving picture is read. Transparent parts are laid over white. The
     orientation in EXIF is applied. Colour profiles are not applied: CLIP and the official code take
     the stored values too.
 

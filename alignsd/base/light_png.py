@@ -16,9 +16,9 @@ WHITE = 255
 def lighter_png(content: bytes) -> bytes:
     """Return a PNG file that looks the same and weighs less.
 
-    Size and resolution stay. The alpha channel (drawn on white) and texts go.
-    Colours are merged to 256, unless the difference could be seen: a figure of photographs keeps
-    every colour. Equal files give equal files.
+    Size and resolution stay. The alpha channel (drawn on white) and texts go. Colours are merged
+    to 256, unless the difference could be seen: a figure of photographs keeps every colour. Equal
+    files give equal files.
 
     Args:
         content: the bytes of a PNG file.

@@ -1,4 +1,4 @@
-"""What the scorecard claims: the paper's statements, and statements of the miniature's own."""
+"""What the scorecard claims: the paper's statements, and the miniature's own statements."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Claim:
 
 
 def _table_4(metric: str, digits: int) -> float:
-    """Return the published metric of the paper's arm minus that of the original."""
+    """Return the published metric of the paper's arm minus the original's metric."""
     return difference(TABLE_4[PAPERS.name][metric], TABLE_4[ORIGINAL.name][metric], digits)
 
 

@@ -204,7 +204,7 @@ def _message_with(message_id: str, messages: Sequence[Message]) -> Message | Non
 
 
 def _messages_between(messages: Sequence[Message], answer: Message) -> list[Message]:
-    """Return the bot's answer, the request before it, and what the bot and the person said next."""
+    """Return the bot's answer, the request before, and what the bot and the person said next."""
     request = _message_with(answer.reply_to, messages)
     shown_ids = {answer.id, answer.reply_to} - {""}
     for message in messages:

@@ -64,7 +64,7 @@ def show_file(ax: Axes, path: Path, frame: Frame | None = None) -> Axes:
 
 
 def show_nothing(ax: Axes, error: BadImage) -> Axes:
-    """Say in the place of a picture why there is none."""
+    """Write in the place of a missing picture why the picture is missing."""
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.text(

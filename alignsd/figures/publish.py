@@ -168,7 +168,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def plain(value: object) -> object:
-    """Return tables, arrays, numpy scalars, lists and dictionaries as JSON knows them.
+    """Return tables, arrays, numpy scalars, lists and dictionaries as values of JSON.
 
     NaN and infinity become None. Half of a surrogate pair, which no file can hold, is written as
     ``\\ud800``.

@@ -62,7 +62,7 @@ class Server:
         pipeline: the bot's Stable Diffusion.
         judge: the judge on whose verdicts the simulated people act.
         requests: completed choices.
-        images: most pictures per answer, 2 to 4; fewer come about as often as in the real data.
+        images: most pictures per answer, 2 to 4; fewer pictures are as frequent as in real data.
         steps: denoising steps per picture.
         guidance: scale of classifier-free guidance.
         seed: of everything.
@@ -204,7 +204,7 @@ def _spoilt(
 ) -> list[Message]:
     """Return one conversation of a kind that yields no choice.
 
-    The pictures were never kept, except for damaged ones.
+    The pictures were never kept, except for damaged pictures.
     """
     if kind == "damaged":
         for name in request.files:

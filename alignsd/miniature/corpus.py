@@ -45,7 +45,7 @@ class CorpusRecipe:
         seed: fixes prompts and pictures.
 
     Raises:
-        Problem: if no corpus can be like that.
+        Problem: if no corpus can have these numbers.
     """
 
     prompts: int = 330

@@ -52,7 +52,7 @@ def utilities(judge: Judge, pictures: Sequence[np.ndarray], prompts: list[str]) 
     """Return what each picture is worth to people, given the picture's prompt, ``(n,)``.
 
     Args:
-        judge: with whose eyes the people see.
+        judge: gives the verdicts by which the people choose.
         pictures: each ``(64, 64, 3)`` uint8.
         prompts: what was asked for, a prompt per picture.
     """
@@ -64,7 +64,7 @@ def choice_probabilities(judge: Judge, pictures: Sequence[np.ndarray], prompt: s
     """Return the chance that a random simulated person picks each picture of one prompt, ``(n,)``.
 
     Args:
-        judge: with whose eyes the people see.
+        judge: gives the verdicts by which the people choose.
         pictures: each ``(64, 64, 3)`` uint8.
         prompt: what was asked for.
     """

@@ -1,4 +1,4 @@
-"""The miniature's "web": captioned pictures with ratings, a share of them awkward.
+"""The miniature's "web": captioned pictures with ratings, some of the pictures awkward.
 
 The miniature's models are pretrained on this web.
 """
@@ -53,7 +53,7 @@ class Web:
         return labels
 
     def true_captions(self, index: np.ndarray) -> np.ndarray:
-        """Return which captions are true of which of some pictures.
+        """Return which captions are true of which pictures.
 
         A caption is true of a picture that was asked for as the same scene with a person, or with a
         creature of the same body, and that looks as the caption remarks.
@@ -100,8 +100,8 @@ def make_web(n: int, seed: int, flaw_share: float, first: int = 0, creatures: fl
         first: number of the first picture, so that held-out pictures come from the same web.
         creatures: share of a wider web's pictures that were asked for as creatures. A creature's
             caption tells how many limbs and heads are meant, each body as often; people's captions
-            stay silent. In a wider web many captions also remark on place and
-            colours. Zero is the narrow web.
+            stay silent. In a wider web many captions also remark on place and colours. Zero is the
+            narrow web.
     """
     pages = []
     for number in track(range(first, first + n), what="rendering the web", unit="picture"):

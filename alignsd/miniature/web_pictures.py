@@ -1,7 +1,7 @@
 """Write captioned pictures of the simulated web, which stand for the pictures of LAION.
 
-The pictures come from the same web as the pictures of the pretraining, a share of them awkward, but
-the pretraining has never seen these.
+The pictures come from the same web as the pictures of the pretraining, with a share of awkward
+pictures, but the pretraining has never seen these pictures.
 """
 
 from collections.abc import Iterator

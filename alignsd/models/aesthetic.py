@@ -57,7 +57,7 @@ def load_aesthetic(name: str) -> Aesthetic:
     """Load a predictor: ``"miniature/aesthetic"``, a safetensors file, or a ``.pth`` file of LAION.
 
     LAION's first predictor is one linear layer. LAION's second predictor ("improved") has five
-    linear layers, with dropout between them and no activation. Without dropout the five
+    linear layers, with dropout between the layers and no activation. Without dropout the five
     layers are one linear map, and are loaded as one layer.
 
     Raises:

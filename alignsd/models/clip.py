@@ -28,7 +28,7 @@ SWAPPED = {nn.GELU: QuickGELU, QuickGELU: nn.GELU}
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIP model with its tokenizer, its way to fit images, and the scale of its score.
+    """A CLIP model with a tokenizer, a way to fit images, and the scale of the score.
 
     Attributes:
         model: open_clip's, or a model with the same ``encode_image``, ``encode_text``, ``visual``.
@@ -133,7 +133,7 @@ def load_clip(
     Args:
         name: ``"miniature/clip"``, an open_clip model name (the paper: ``"ViT-L-14-quickgelu"``,
             which takes OpenAI's weights), a folder in open_clip's layout, or
-            ``"ViT-L-14-quickgelu=data/ViT-L-14.pt"``: a model and the file of its pretrained
+            ``"ViT-L-14-quickgelu=data/ViT-L-14.pt"``: a model and the file of the pretrained
             weights, which then are not fetched.
         weights: file of fine-tuned weights for that model, ours or the official ``hpc.pt``, see
             ``clip_weights.read_weights``; None for the pretrained weights. With weights nothing is

@@ -375,8 +375,8 @@ def read_members(path: Path, members: list[str]) -> Iterator[np.ndarray | BadIma
 
     Args:
         path: the part.
-        members: names inside the zip, from ``list_part``. Of two members of one name the first is
-            read, which ``list_part`` calls ``OK`` too.
+        members: names inside the zip, from ``list_part``. The first of two members of one name is
+            read; ``list_part``, too, calls the first member ``OK``.
 
     Yields:
         For each member the pixels ``(height, width, 3)`` uint8, or the ``BadImage`` that says why

@@ -1,6 +1,6 @@
 """Fetch named subsets of DiffusionDB from the Hugging Face hub.
 
-Parts are fetched singly, so that a stopped download goes on.
+Parts are fetched one at a time, so that a stopped download goes on.
 """
 
 import os
@@ -111,7 +111,7 @@ def part_file(subset: str, part: int) -> str:
 def fetch_metadata(
     subset: str, to: Path, revision: str = "main", download: Download = hf_hub_download
 ) -> Path:
-    """Fetch the metadata table unless it is there, and return its path.
+    """Fetch the metadata table if need be, and return the table's path.
 
     The table says which prompt each image has and in which part the image lies. Table and parts are
     of one revision: the revision that was begun in this folder.
@@ -133,11 +133,11 @@ def fetch_metadata(
 def parts_with_groups(
     metadata: Path, parts: Sequence[int], minimum: int, most: int = 0
 ) -> tuple[list[int], int]:
-    """Return which parts hold an image of a prompt that has enough images, and how many prompts do.
+    """Return the parts with images of prompts that have enough images, and the number of prompts.
 
-    With ``most``, parts are given up, a tenth of the surplus at a time. The parts that the fewest
+    With ``most``, parts are dropped, a tenth of the surplus at a time. The parts that the fewest
     prompts need to have enough images go first; a prompt that is spread over k parts counts 1 / k
-    in each. This is greedy: another choice of as many parts may hold a few more prompts.
+    in each. The choice is greedy: another choice of as many parts may hold a few more prompts.
 
     Args:
         metadata: ``metadata.parquet`` or ``metadata-large.parquet``.
@@ -178,7 +178,7 @@ def fetch(
     revision: str = "main",
     download: Download = hf_hub_download,
 ) -> list[Path]:
-    """Fetch the parts that are not there whole yet, and return the paths of all.
+    """Fetch the parts that are missing or cut short, and return the paths of all parts.
 
     The revision is looked up once and written to ``revision.json`` beside the parts, so that a
     download that goes on later takes the same revision.
@@ -216,8 +216,8 @@ def _download(file: str, to: Path, commit: str, download: Download) -> None:
 def pinned_revision(to: Path, revision: str) -> str:
     """Return the commit to fetch.
 
-    The commit is the commit that was begun with in this folder, or else the present commit of
-    ``revision``, which is noted in the folder.
+    The commit is the commit noted in this folder, or else the present commit of ``revision``, which
+    is then noted in the folder.
 
     Raises:
         Problem: if the folder was begun with another revision, or the hub cannot be reached.

@@ -1,9 +1,9 @@
 """Select what Stable Diffusion is adapted with: clearly preferred and clearly non-preferred images.
 
 Section 4 of the paper. Of ``n`` images of one prompt, the best image is a positive if softmax(HPS)
-gives the image more than alpha / n; the worst image is a negative if softmax(-HPS) does.
-Before that, blurred images are dropped, and prompts with fewer than four images. Tables are joined
-by image id, never by position.
+gives the image more than alpha / n; the worst image is a negative if softmax(-HPS) gives the image
+more than alpha / n. Before the selection, blurred images are dropped, and then prompts with fewer
+than four images. Tables are joined by image id, never by position.
 """
 
 import hashlib
@@ -44,9 +44,9 @@ def select(groups: pd.DataFrame, alpha: float = 2.0) -> pd.DataFrame:
 
     Positive: the image with the greatest softmax(HPS), if above alpha / n. Negative: the image with
     the greatest softmax(-HPS), if above alpha / n. (Official code; the paper takes alpha = 2.) An
-    image at exactly alpha / n is not selected. Of tied images the first id is
-    taken; with four images and alpha = 2, tied images are never above the threshold. No image gets
-    both roles: an image above 1 / n in softmax(HPS) is below 1 / n in softmax(-HPS).
+    image at exactly alpha / n is not selected. The first id of tied images is taken; with four
+    images and alpha = 2, tied images are never above the threshold. No image gets both roles: an
+    image above 1 / n in softmax(HPS) is below 1 / n in softmax(-HPS).
 
     Args:
         groups: from ``group``.

@@ -55,7 +55,7 @@ def score_part(
         Problem: if the zip or the JSON in the zip cannot be read, or ``batch`` is below 1.
     """
     at_least(1, batch=batch)
-    # Here, since open_clip takes seconds to load, and who reads scores needs no CLIP.
+    # Imported here: open_clip takes seconds to load, and reading scores needs no CLIP.
     from alignsd.models.clip import embed_images, embed_texts
     from alignsd.reward.hps import hps
 

@@ -1,4 +1,4 @@
-"""Tell blurred images from sharp images: the Discord bot's safety filter blurs what is unsafe.
+"""Tell blurred images from sharp images: the Discord bot blurs what the safety filter catches.
 
 The official code drops an image when no two neighbouring pixels differ by at least 10.
 """

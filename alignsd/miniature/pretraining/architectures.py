@@ -20,9 +20,9 @@ from alignsd.miniature.renderer import SIZE
 from alignsd.models import tower
 
 TOKENS = 32  # the longest caption, with the identifier in front, has 29 tokens
-CLIP_TOKENS = 44  # the longest caption of CLIP's wider web has 42
+CLIP_TOKENS = 44  # the longest caption of CLIP's wider web has 42 tokens
 FACTOR = 8  # pixels per latent
-IDENTIFIER_SCALE = 30  # of the embedding of the identifier's words, against that of other words
+IDENTIFIER_SCALE = 30  # of the embedding of the identifier's words, relative to other words
 WIDTH = 96  # of both text encoders
 END_OF_WORD = "</w>"
 START_TOKEN, END_TOKEN = "<|startoftext|>", "<|endoftext|>"

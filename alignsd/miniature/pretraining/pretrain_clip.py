@@ -41,7 +41,7 @@ EMBEDDED = 256  # pictures or texts embedded at a time
 
 
 def pretrain_clip(recipe: StageRecipe, out: Path, work: Path) -> Record:
-    """Pretrain CLIP on a web that is wider than the diffusion model's.
+    """Pretrain CLIP on a web that is wider than the diffusion model's web.
 
     Half of the pictures are seen after a trip through the autoencoder. In this web, too, captions
     of awkward people are silent on the flaw. But half of the pictures were asked for as creatures,
@@ -50,8 +50,8 @@ def pretrain_clip(recipe: StageRecipe, out: Path, work: Path) -> Record:
     towards whole people (docs/deviations.md, row 19).
 
     Every caption of the batch that is true of a picture counts as a match (UniCL; Yang et al.,
-    CVPR 2022). If only the picture's own caption counted, CLIP would have loud and groundless
-    opinions among pictures of one prompt, which choices would have to drown.
+    CVPR 2022). If only the picture's own caption counted, CLIP would get strong and random
+    preferences among pictures of one prompt, and choices would have to undo these preferences.
 
     Beside the contrastive loss, the embedding must predict the words of the caption (Huang et al.,
     NeurIPS 2024), each weighted by how rare the word is. With so few steps, the contrastive loss

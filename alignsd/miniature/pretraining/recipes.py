@@ -18,7 +18,7 @@ from alignsd.models.registry import torch_device
 from alignsd.models.training import Checkpointing, Optimization, one_cycle, train
 
 HELD_OUT = 1_000_000  # number of the web's first held-out picture
-# Share of CLIP's wider web that was asked for as creatures, with the body that each has.
+# Share of CLIP's wider web that was asked for as creatures, with the body of each creature.
 CREATURES = 0.5
 
 Record = dict[str, Any]  # of a stage, for the model card
@@ -107,7 +107,7 @@ def half_round_trips(weights: Path, pictures: np.ndarray) -> np.ndarray:
 
 
 def channels_last(model: nn.Module) -> None:
-    """Let the model keep channels last in memory: convolutions are faster so."""
+    """Let the model keep channels last in memory: convolutions are faster with that."""
     model.to(memory_format=torch.channels_last)
 
 

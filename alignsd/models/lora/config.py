@@ -18,7 +18,7 @@ from alignsd.models.files.wording import short
 PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 PEFT_CONFIG = "adapter_config.json"
 PEFT_PREFIX = "base_model.model."
-# No brackets: a pattern cannot take for ever to match.
+# No brackets, so that no pattern takes for ever to match.
 SAFE_PATTERN = re.compile(r"[\w.\\^$*|-]{1,200}")
 MOST_STARS = 3
 
