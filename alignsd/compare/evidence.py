@@ -31,8 +31,8 @@ def lead_apart(tables: Tables, over: str) -> Measurement | None:
     """Return HPS's lead in points, above 0 throughout only if the two intervals lie apart.
 
     The interval reaches from HPS's low end minus the other predictor's high end to HPS's high end
-    minus the other predictor's low end. This interval is wider than the paired interval, hence the harder test: the
-    paper's words "interval above theirs" ask for this test.
+    minus the other predictor's low end. This interval is wider than the paired interval, hence the
+    harder test: the paper's words "interval above theirs" ask for this test.
     """
     right = _right(tables)
     if right is None or over not in right:

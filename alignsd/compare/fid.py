@@ -134,8 +134,8 @@ def centred_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
 
     A resample holds fewer distinct images than the set, and fewer images have a larger distance. So
     the plain percentiles lie above the distance. We want to know how much the distance of another
-    set of the same size would differ. The interval is about right where there are many more images than features,
-    and otherwise too wide (1.5 times, at 60 images with 40 features).
+    set of the same size would differ. The interval is about right where there are many more images
+    than features, and otherwise too wide (1.5 times, at 60 images with 40 features).
 
     Args:
         value: the distance.

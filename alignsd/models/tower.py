@@ -66,7 +66,7 @@ def _stage(inner: int, outer: int) -> list[nn.Module]:
 
 
 def miniature_tower(pretrained: bool = False, **timm_arguments: Any) -> Tower:
-    """Return a tower of random weights; timm's arguments name a hub's weights and have no effect."""
+    """Return a tower of random weights; timm's arguments name a hub's weights, to no effect."""
     return Tower()
 
 
