@@ -17,7 +17,7 @@ from alignsd.base.paths import shown
 from alignsd.base.progress import track
 from alignsd.models.files.weights import is_finite
 
-PER_FILE = 4096  # pictures whose latents lie in one file; at 512 px in half precision 256 MiB
+PER_FILE = 4096  # pictures per file of latents; at 512 px in half precision 256 MiB
 LARGEST_SIDE = 4096  # pixels; Stable Diffusion 1 draws 512
 
 
@@ -30,7 +30,7 @@ class Examples:
             The arrays are memory-mapped: the moments of the paper's 259,000 pictures would fill the
             memory of most machines.
         positions: ``(n,)`` int, the row of ``files`` at which each example stands.
-        captions: one per example.
+        captions: one caption per example.
         negative: ``(n,)`` bool, whether the example's caption gets the identifier.
     """
 
@@ -85,7 +85,7 @@ def encode_examples(
     earlier call left in ``store`` are read, not made again.
 
     Args:
-        pipeline: its autoencoder encodes; the latents get the precision of this autoencoder.
+        pipeline: with the autoencoder that encodes; the latents get this autoencoder's precision.
         table: columns ``folder``, ``file_name`` (below the folder), ``text`` (caption) and
             ``label``; ``"negative"`` marks negatives.
         size: side of the pictures that the autoencoder gets, in pixels.
@@ -94,7 +94,7 @@ def encode_examples(
         batch: pictures at a time.
 
     Raises:
-        Problem: if there are no pictures, the size or the seed is out of its range, or a file of
+        Problem: if there are no pictures, the size or the seed is out of range, or a file of
             latents in ``store`` is damaged.
     """
     check_seed(seed)
@@ -107,8 +107,8 @@ def encode_examples(
             cause="no picture was selected, or regularization_images is 0",
             fix="look at what the selection left out, or set regularization_images higher",
         )
-    # Deviation: the official code crops anew in every epoch. With one crop per picture the latents
-    # can be kept.
+    # Deviation: the official code draws a new crop in every epoch. With one crop per picture the
+    # latents can be kept.
     store.mkdir(parents=True, exist_ok=True)
     files = []
     with track(total=len(table), what="encoding pictures", unit="picture") as bar:
@@ -129,7 +129,7 @@ def encode_examples(
 
 
 def _check_resolution(pipeline: StableDiffusionPipeline, size: int) -> None:
-    # Below two latents a side, the UNet cannot halve the sides of its input.
+    # Below two latents a side, the UNet cannot halve the sides of the input.
     smallest = 2 * pipeline.vae_scale_factor
     if not smallest <= size <= LARGEST_SIDE:
         raise Problem(
@@ -164,7 +164,7 @@ def crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
         rng: draws where the square lies.
 
     Returns:
-        ``(size, size, 3)`` uint8; scaled images are scaled bilinearly.
+        ``(size, size, 3)`` uint8; the scaling is bilinear.
     """
     height, width = image.shape[:2]
     scale = size / min(height, width)

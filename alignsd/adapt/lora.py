@@ -1,7 +1,7 @@
 """Adapt Stable Diffusion to preferences: a LoRA learns that "Weird image. " means disliked images.
 
 Section 4 of the paper, in the manner of DreamBooth. Positives keep their prompt, negatives get the
-identifier in front of their prompt, and regularization images keep the model as it was. Only
+identifier in front of their prompt, and regularization images keep the model from drifting. Only
 low-rank matrices on the UNet's attention are trained.
 """
 
@@ -59,7 +59,7 @@ class LoraRecipe:
         seed: fixes the first matrices, and order, noise and time steps of the training.
 
     Raises:
-        Problem: that names the first setting that is out of its range.
+        Problem: that names the first setting that is out of range.
     """
 
     identifier: str
@@ -102,7 +102,7 @@ class LoraRecipe:
 def captions_of(
     examples: Examples, index: np.ndarray, recipe: LoraRecipe, rng: np.random.Generator
 ) -> list[str]:
-    """Return the captions of a batch: those of negatives begin with the identifier.
+    """Return the captions of a batch: captions of negatives begin with the identifier.
 
     A share ``recipe.identifier_alone`` of the negatives gets only the identifier.
 
@@ -129,7 +129,7 @@ def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Te
     """Return the weight of each time step in the loss, ``(n,)``: min(SNR, gamma) / SNR.
 
     Min-SNR weighting (Hang et al., ICCV 2023). At time steps with little noise the error is large,
-    and limbs are decided long before. Without weights these time steps drown the others.
+    and limbs are decided long before. Without weights these time steps dominate the loss.
 
     Args:
         noise_schedule: gives the signal-to-noise ratio of each time step.
@@ -154,7 +154,7 @@ def finetune(
     Diffusion: the mean over a batch of ``snr_weight(t) |noise - unet(noised, t, caption)|^2``.
 
     Args:
-        pipeline: its UNet is trained in place. All frozen weights are converted to
+        pipeline: whose UNet is trained in place. All frozen weights are converted to
             ``training_precision``.
         examples: from ``encode_examples``.
         recipe: how the LoRA is trained.
@@ -231,7 +231,7 @@ def add_lora(unet: UNet2DConditionModel, rank: int, seed: int) -> int:
         Number of trained parameters.
 
     Raises:
-        Problem: if the rank is below 1, or the seed is out of its range.
+        Problem: if the rank is below 1, or the seed is out of range.
     """
     at_least(1, rank=rank)
     check_seed(seed)
@@ -286,7 +286,7 @@ def try_rank(
     """Train a LoRA for a few steps, and return what depends on the rank.
 
     Args:
-        pipeline: freshly loaded; it is trained in place.
+        pipeline: freshly loaded; trained in place.
         examples: from ``encode_examples``.
         recipe: how the LoRA is trained, with the rank to try.
 
@@ -308,7 +308,7 @@ def sample(
 ) -> list[dict[str, Any]]:
     """Draw a few images in the middle of a training, for the strip of samples.
 
-    Images that exist are kept: a resumed training repeats its earlier steps with later weights.
+    Existing images are kept: a resumed training repeats earlier steps with later weights.
 
     Args:
         pipeline: whose UNet is trained.

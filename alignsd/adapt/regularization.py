@@ -62,7 +62,7 @@ class Wanted:
         batch: pictures at a time; the batch changes ratings only by rounding.
 
     Raises:
-        Problem: if a number is out of its range.
+        Problem: if a number is out of range.
     """
 
     n: int
@@ -79,7 +79,7 @@ def regularization_pictures(folder: Path, wanted: Wanted) -> tuple[pd.DataFrame,
     """Return the first pictures of an imagefolder that are whole and rate high enough.
 
     The number ``rating`` in a line of ``metadata.jsonl`` counts. Pictures without such a number are
-    rated here, or taken as they are if the rater has no predictor. After the last picture that is
+    rated here, or taken unrated if the rater has no predictor. After the last picture that is
     needed, no further batch is opened.
 
     Args:
@@ -89,7 +89,7 @@ def regularization_pictures(folder: Path, wanted: Wanted) -> tuple[pd.DataFrame,
     Returns:
         One row per picture, in the order of the lines: ``file_name``, ``text``, ``label``
         (``"regularization"``), ``folder``, and the line's other fields; and reason -> number of
-        pictures before the last one that were left out.
+        pictures before the last taken picture that were left out.
 
     Raises:
         Problem: if there are too few pictures, the folder is no imagefolder, or a model cannot be
@@ -125,7 +125,7 @@ def _too_few(n: int, wanted: Wanted, left_out: Counter[str]) -> Problem:
 
 @dataclass
 class _Line:
-    """A line of metadata.jsonl, and the reason why the line is left out, if there is one."""
+    """A line of metadata.jsonl, and the reason to leave the line out, if there is a reason."""
 
     row: dict[str, Any]
     reason: str | None
@@ -149,7 +149,7 @@ def _judged(folder: Path, wanted: Wanted) -> Iterator[_Line]:
 
 
 def _judge(batch: list[_Line], folder: Path, wanted: Wanted, reader: ThreadPoolExecutor) -> None:
-    """Note in each line of a batch the reason why the line is left out, if there is one."""
+    """Note in each line of a batch the reason to leave the line out, if there is a reason."""
     for line in _good(batch):
         if line.rating is not None:
             line.reason = _fault_of_rating(line.rating, wanted.minimum_rating)
@@ -182,7 +182,7 @@ def _read(path: Path) -> np.ndarray | str:
 
 
 def _fault_of_rating(rating: float, minimum: float) -> str | None:
-    """Return why a rating is not enough, or None if it is."""
+    """Return why a rating is not enough, or None for a rating that is enough."""
     if rating >= minimum:
         return None
     if rating < minimum:

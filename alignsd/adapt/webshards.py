@@ -1,4 +1,4 @@
-"""Unpack webdataset shards, as img2dataset writes them, into an imagefolder.
+"""Unpack img2dataset's webdataset shards into an imagefolder.
 
 Each shard is unpacked once, what is left out is counted, and pictures keep their bytes.
 
@@ -49,7 +49,7 @@ UNREADABLE = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, zl
 
 @dataclass
 class Sample:
-    """The members of a shard that belong together: a picture, its caption and its description.
+    """The members of a shard that belong together: a picture, the caption and the description.
 
     Attributes:
         key: the path that the members share, without suffix.
@@ -66,8 +66,8 @@ def as_imagefolder(folder: Path, own: Path) -> Path:
     A warning tells how many pictures were left out.
 
     Args:
-        folder: an imagefolder, or a folder with ``*.tar``. A folder with neither is returned as it
-            is; whoever reads it says what is missing.
+        folder: an imagefolder, or a folder with ``*.tar``. A folder with neither is returned
+            unchanged; whoever reads the folder says what is missing.
         own: where shards are unpacked.
 
     Raises:
@@ -92,7 +92,7 @@ def unpack_shards(source: Path, out: Path) -> Counter[str]:
 
     Args:
         source: folder with ``*.tar``.
-        out: the imagefolder; pictures keep the bytes they had in the shard.
+        out: the imagefolder; pictures keep the bytes of the shard.
 
     Returns:
         How many pictures were ``unpacked``, and reason -> how many were left out. Dead links are
@@ -154,7 +154,7 @@ def _refuse_twins(shards: list[Path]) -> None:
 
 
 def _write_sample(shard: Path, sample: Sample, out: Path, counts: Counter[str]) -> str | None:
-    """Write a sample's picture, count the sample, and return its line of metadata."""
+    """Write a sample's picture, count the sample, and return the sample's line of metadata."""
     suffixes = [suffix for suffix in PICTURES if suffix in sample.members]
     if not suffixes:
         if CAPTION in sample.members:

@@ -18,7 +18,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, fil
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_SPACE = ("No space left on device", "Disk quota exceeded", "There is not enough space")
 
-# How temporary files are called: .<name>.<process id>.part<suffix>
+# Names of temporary files: .<name>.<process id>.part<suffix>
 TEMPORARY = re.compile(r"\..*\.(\d+)\.part(\.[^/]*)?", re.DOTALL)
 
 
@@ -28,7 +28,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
     The temporary path keeps the suffix, because some writers choose the format by the suffix. The
     temporary file need not exist beforehand; parent folders are made. If the block raises, the
-    temporary file is removed and ``path`` stays as it was.
+    temporary file is removed and ``path`` stays unchanged.
 
     Args:
         path: the file to write or to replace.
@@ -55,7 +55,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
 
 
 def made(folder: Path | str) -> Path:
-    """Return a folder; make the folder if it is missing.
+    """Return a folder; make the folder if need be.
 
     Raises:
         Problem: if the folder cannot be made: a file or a dangling link is in its place, or the
@@ -73,7 +73,8 @@ def remove_folder(folder: Path) -> None:
     """Delete a folder and everything in the folder.
 
     Raises:
-        Problem: if the folder cannot be deleted, or is a link: another run may need its target.
+        Problem: if the folder cannot be deleted, or is a link: another run may need the link's
+            target.
     """
     if os.path.islink(folder):
         raise Problem(
@@ -97,7 +98,7 @@ def telling_a_full_disk(path: Path) -> Iterator[None]:
         path: the file that the block writes.
 
     Raises:
-        Problem: if the disk is full or read-only. Another error of the block stays as it is.
+        Problem: if the disk is full or read-only. Another error of the block passes unchanged.
     """
     try:
         yield
@@ -157,7 +158,7 @@ def _tells_no_space(error: Exception) -> bool:
 
 
 def _named(path: Path) -> str:
-    """Return a path for a message. A link is named itself, not the file that it leads to."""
+    """Return a path for a message: the path of a link, not the path of the link's target."""
     text = str(path.parent / path.name) if os.path.islink(path) else shown(path)
     return text if len(text) <= 200 else f"{text[:80]}...{text[-80:]}"
 
@@ -177,7 +178,7 @@ def _obstacle(path: Path, is_folder: bool) -> tuple[str, str] | None:
 
 
 def _nearest(path: Path) -> Path:
-    """Return the path, or the folder nearest above it that exists."""
+    """Return the path, or the nearest existing folder above the path."""
     for candidate in (path, *path.absolute().parents):
         if os.path.exists(candidate):
             return candidate
@@ -196,11 +197,11 @@ def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
     """Delete the temporary files that killed processes left in a folder.
 
     A temporary file of a living process stays, this process's own files included. Process ids are
-    those of this machine: call ``sweep`` while holding the folder's lock (``locks.hold``), so that
+    ids of this machine: call ``sweep`` while holding the folder's lock (``locks.hold``), so that
     no other machine writes there. Links to other folders are not followed.
 
     Args:
-        folder: the folder; nothing happens if there is none.
+        folder: the folder; nothing happens if the folder is missing.
         deep: whether folders below are swept too.
 
     Returns:
@@ -223,7 +224,7 @@ def sweep(folder: Path | str, deep: bool = True) -> list[Path]:
 
 def temporary(path: Path) -> Path:
     """Return the hidden name beside a file under which this process writes the file."""
-    # A long name leaves no room for the process id, so the hash of the name stands in its place.
+    # A long name leaves no room for the process id, so the hash replaces the name.
     name = path.stem.encode("utf-8", "surrogatepass")
     stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
     return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")

@@ -15,7 +15,7 @@ from typing import Any
 
 from alignsd.base.folders import repository
 
-# Set by the command `alignsd` for itself and for the kernels that the command starts.
+# Set by the command `alignsd` for the command's process and for kernels that the command starts.
 READER_FOLDER = "ALIGNSD_READER_FOLDER"
 SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "lab")
 TARGETS = ("help", "demo", "test", "browser", "lab", "figures", "clean")
@@ -26,7 +26,7 @@ BEFORE = r"(?<![\w./-])(?<!-m )"
 ALIGNSD = re.compile(rf"{BEFORE}alignsd(?= (?:{'|'.join(SUBCOMMANDS)})\b)")
 MAKE = re.compile(rf"{BEFORE}make(?= (?:{'|'.join(TARGETS)})\b)")
 PIP = re.compile(rf"{BEFORE}pip(?= install\b)")
-SETTING = re.compile(r"--set ('?)(?=[a-z_]+=)")  # of a parameter, without its notebook
+SETTING = re.compile(r"--set ('?)(?=[a-z_]+=)")  # of a parameter, without a notebook
 ANY = re.compile("|".join([ALIGNSD.pattern, MAKE.pattern, PIP.pattern]))
 
 
@@ -36,7 +36,7 @@ def remember_reader() -> None:
 
 
 def remember_notebook(name: str) -> None:
-    """Note in a notebook's kernel which notebook runs, so that messages name its parameters."""
+    """Note in a notebook's kernel which notebook runs, so that messages name this notebook."""
     shell = _kernel_shell()
     if shell is not None:
         shell.alignsd_notebook = name
@@ -73,7 +73,7 @@ def pasteable(text: str) -> str:
 
 
 def _from_elsewhere(text: str, folder: Path) -> str:
-    """Return commands that work outside the repository, whose folder they then name."""
+    """Return commands that name the repository's folder, and so work outside the repository."""
     quoted = _quoted(folder)
     text = MAKE.sub(lambda _: f"make -C {quoted}", text)
     if not PIP.search(text):
@@ -90,7 +90,7 @@ def advice(text: str, notebook: str = "") -> str:
 
     Args:
         text: the advice, such as ``"alignsd run 02"``.
-        notebook: the notebook that does the same when all its cells are run, if there is one.
+        notebook: the notebook that does the same when all cells are run; empty if there is none.
     """
     text = with_notebook(text)
     if not in_notebook():
@@ -127,7 +127,7 @@ def file_name(notebook: str) -> str:
 
 
 def scripts() -> list[Path]:
-    """Return the folders in which this environment may hold its commands, the likeliest first."""
+    """Return the folders in which this environment may hold commands, the likeliest first."""
     folders = [Path(sysconfig.get_path("scripts"))]
     if sys.executable:
         folders.append(Path(sys.executable).parent)

@@ -3,14 +3,14 @@
 from huggingface_hub.errors import HTTPError
 from huggingface_hub.utils import HFValidationError
 
-# The hub's own errors, and those of urllib and of the disk, are OSErrors. Two errors are not: the
+# The errors of the hub, of urllib and of the disk are OSErrors. Two errors are not: the
 # hub's HTTP client without a network raises HTTPError, and a name that no repository can have
 # raises HFValidationError.
 FAILED = (OSError, HTTPError, HFValidationError)
 
 
 def told(error: Exception) -> str:
-    """Return an error's first line, cut at 300 characters, or its kind if it says nothing."""
+    """Return an error's first line, cut at 300 characters; without a line, the error's kind."""
     lines = [line.strip() for line in str(error).splitlines()]
     lines_with_words = [line for line in lines if line]
     if not lines_with_words:

@@ -1,4 +1,4 @@
-"""The exceptions that users meet: they say what happened and what to do about it."""
+"""The exceptions that users meet: each says what happened and what the user can do."""
 
 import numbers
 
@@ -20,7 +20,7 @@ class Problem(Exception):
         found: what was there instead.
         cause: the likely reason.
         fix: the command or the edit that mends the error.
-        notebook: the notebook that mends the error when all its cells are run, such as
+        notebook: the notebook that mends the error when all cells are run, such as
             ``"02_train_hps"``; empty if there is none. A message in a notebook links this notebook.
     """
 
@@ -51,7 +51,7 @@ class Problem(Exception):
     def _render_traceback_(self) -> list[str]:
         # IPython calls this method. The reader sees the message without the stack of calls.
         if self.notebook and commands.in_notebook() and not self._linked:
-            self._linked = True  # a kernel asks twice: for the output and for its reply
+            self._linked = True  # a kernel asks twice: for the output and for the reply
             commands.show_link(self.notebook)
         return str(self).splitlines()
 
@@ -101,4 +101,4 @@ def _bad_seed(found: str) -> Problem:
 
 
 class Stopped(Exception):
-    """A notebook did not reach its end. The text tells the error and where the copy lies."""
+    """A notebook did not reach the end. The text tells the error and where the copy lies."""

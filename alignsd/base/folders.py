@@ -27,7 +27,7 @@ def home() -> Path | None:
 def expanded(value: Path | str) -> Path | None:
     """Return a path in which the home folder stands in place of ``~``.
 
-    A text such as ``~`` or ``~name`` stays as it is where there is no home folder: the text may be
+    A text such as ``~`` or ``~name`` stays unchanged where there is no home folder: the text may be
     an identifier and no path.
 
     Returns:

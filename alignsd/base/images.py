@@ -1,6 +1,6 @@
 """Read and write pictures.
 
-Each file that cannot be read gives one of six reasons, whatever error the decoder raises.
+Each unreadable file gives one of six reasons, whatever error the decoder raises.
 """
 
 import io
@@ -35,7 +35,7 @@ CAUSES = {
     TOO_LARGE: ("a picture of another kind than a model draws", "scale the picture down"),
     DAMAGED: ("an interrupted download or copy", "fetch or unpack it again"),
 }
-ORIENTATION = 0x0112  # the EXIF tag that says how a stored picture is turned before people see it
+ORIENTATION = 0x0112  # the EXIF tag that says how a stored picture is turned for viewing
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -89,9 +89,9 @@ class BadImage(Problem):
 def read_image(source: Path | str | bytes) -> np.ndarray:
     """Return a picture as people see it, in RGB.
 
-    Of a moving picture the first frame is read. Transparent parts are laid over white. The
-    orientation in EXIF is applied. Colour profiles are not: CLIP and the official code take the
-    stored values too.
+    The first frame of a moving picture is read. Transparent parts are laid over white. The
+    orientation in EXIF is applied. Colour profiles are not applied: CLIP and the official code take
+    the stored values too.
 
     Args:
         source: a file's path, or a file's content.
@@ -150,7 +150,7 @@ def check_pixels(picture: np.ndarray) -> None:
 
 
 def _encoded(picture: np.ndarray, kind: str, **options: int) -> bytes:
-    """Return the content of an image file; ``options`` are those of Pillow's encoder."""
+    """Return the content of an image file; ``options`` go to Pillow's encoder."""
     check_pixels(picture)
     content = io.BytesIO()
     Image.fromarray(picture).save(content, format=kind, **options)
@@ -247,7 +247,7 @@ def _scale_transparency(picture: Image.Image, bits: int) -> None:
 
 
 def _over_white(picture: Image.Image) -> Image.Image:
-    """Return a picture in RGB, its transparent parts laid over white."""
+    """Return a picture in RGB, with white in place of transparency."""
     if picture.mode.startswith("I"):  # 16-bit grey, which convert("RGB") would clip to white
         return _from_16_bits(picture)
     if picture.has_transparency_data:
@@ -270,14 +270,14 @@ def _upright(pixels: Image.Image, picture: Image.Image) -> Image.Image:
 
     Args:
         pixels: in RGB, as stored.
-        picture: the picture that they come from, loaded: EXIF may stand behind the pixels.
+        picture: the loaded picture of these pixels: EXIF may stand behind the pixels.
     """
     if not any(key in picture.info for key in ORIENTED):
         return pixels
     try:
         orientation = picture.getexif().get(ORIENTATION, 1)
         turn = TURNS.get(orientation)
-    except Exception:  # damaged EXIF, a dozen types: such a picture is seen as it is stored
+    except Exception:  # damaged EXIF, a dozen types: such a picture is seen as stored
         return pixels
     if turn is None:
         return pixels
@@ -285,7 +285,7 @@ def _upright(pixels: Image.Image, picture: Image.Image) -> Image.Image:
 
 
 def _without_texts(content: bytes) -> bytes:
-    """Return a PNG without its texts and colour profile; what says how it is turned stays."""
+    """Return a PNG without texts and colour profile; the orientation stays."""
     kept = [PNG]
     start = len(PNG)
     while start + 8 <= len(content):

@@ -1,6 +1,6 @@
 """95 % intervals: Wilson's for shares, the bootstrap for means and differences.
 
-Every share and every mean that the kit prints carries its interval.
+Every share and every mean that the kit prints carries an interval.
 """
 
 import math
@@ -47,7 +47,7 @@ def wilson(k: int, n: int, level: float = 0.95) -> tuple[float, float]:
 def bootstrap_mean(
     values: ArrayLike, seed: Seed, resamples: int = 2000, level: float = 0.95
 ) -> tuple[float, float, float]:
-    """Return a mean with its percentile bootstrap interval.
+    """Return a mean with the percentile bootstrap interval.
 
     Args:
         values: (n,) finite numbers. Leave out missing values, and count them, before the call.
@@ -72,7 +72,7 @@ def bootstrap_mean(
 def paired_bootstrap(
     a: ArrayLike, b: ArrayLike, seed: Seed, resamples: int = 2000, level: float = 0.95
 ) -> tuple[float, float, float]:
-    """Return the mean of a - b with its percentile bootstrap interval.
+    """Return the mean of a - b with the percentile bootstrap interval.
 
     We resample whole pairs. So whatever the two values of a pair have in common (prompt and seed)
     does not widen the interval.

@@ -2,7 +2,7 @@
 
 Python's own decoder reads each entry. We do not use ijson here: the process crashes on a number of
 more than 4,300 digits (ijson 3.6, backend yajl2_c), and nested brackets take time that grows with
-the square of their depth.
+the square of the depth.
 """
 
 import io
@@ -37,7 +37,7 @@ def entries(file: BinaryIO, name: str) -> Iterator[Any]:
     """Yield the entries of a list that stands in the object at the top level of a JSON file.
 
     Args:
-        file: in UTF-8, with or without byte order mark, read from its present place.
+        file: in UTF-8, with or without byte order mark, read from the present place.
         name: the list's key.
 
     Raises:
@@ -107,7 +107,7 @@ class _Stream:
             closed = self.take(",]") == "]"
 
     def value(self) -> Any:
-        """Return the value that begins here, and pass the value; more is read until it is whole."""
+        """Return the value that begins here, and pass the value; read until the value is whole."""
         self.peek()
         while True:
             try:

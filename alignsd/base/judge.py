@@ -22,7 +22,7 @@ class Verdicts(Protocol):
         """Return each picture's flaw, such as ``"missing arm"``; ``"none"`` if whole."""
 
     def matches(self, prompts: list[str]) -> np.ndarray:
-        """Return whether each picture shows all that its prompt asks for, ``(n,)`` bool."""
+        """Return whether each picture shows all that the prompt asks for, ``(n,)`` bool."""
 
 
 class Judge(Protocol):

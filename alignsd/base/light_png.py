@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 COLOURS = 256  # a PNG then stores a byte per pixel instead of three or four
-SETTLED = 10_000  # pixels; the search for the best colours ends once fewer of them change colour
+SETTLED = 10_000  # pixels; the search for the best colours ends once fewer pixels change colour
 # Greatest root mean square error of a channel, 0-255, over all that is not white background. This
-# is a signal-to-noise ratio of 35 decibels, at which a figure looks the same at its own size.
+# is a signal-to-noise ratio of 35 decibels, at which a figure looks the same at full size.
 UNSEEN = 4.5
 WHITE = 255
 
@@ -16,9 +16,9 @@ WHITE = 255
 def lighter_png(content: bytes) -> bytes:
     """Return a PNG file that looks the same and weighs less.
 
-    The picture keeps its size and resolution. The alpha channel (drawn on white) and texts go.
-    Colours are merged to 256, unless the difference could be seen: a figure of photographs keeps
-    every colour. Equal files give equal files.
+    Size and resolution stay. The alpha channel (drawn on white) and texts go. Colours are merged
+    to 256, unless the difference could be seen: a figure of photographs keeps every colour. Equal
+    files give equal files.
 
     Args:
         content: the bytes of a PNG file.

@@ -1,4 +1,4 @@
-"""Where everything lies: the one module that knows the folders of the repository."""
+"""Where everything lies: no other module knows the folders of the repository."""
 
 import os
 import re
@@ -39,8 +39,8 @@ def root() -> Path:
 def output() -> Path:
     """Return the folder that holds ``papermill_runs`` and ``figures``.
 
-    This is the repository, or ``$ALIGNSD_OUTPUT`` if that is set. A relative ``$ALIGNSD_OUTPUT``
-    starts where the command was typed; ``alignsd run`` hands its kernels the absolute path.
+    This is the repository, or ``$ALIGNSD_OUTPUT`` where set. A relative ``$ALIGNSD_OUTPUT`` starts
+    where the command was typed; ``alignsd run`` hands the absolute path to kernels.
     """
     named = os.environ.get("ALIGNSD_OUTPUT")
     if not named:
@@ -59,7 +59,7 @@ def runs() -> Path:
 
 
 def run_dir(run: str) -> Path:
-    """Return a run's folder: its executed notebooks, run records and scorecard."""
+    """Return a run's folder, with executed notebooks, run records and scorecard."""
     return runs() / checked_run(run)
 
 

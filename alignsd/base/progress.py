@@ -1,4 +1,4 @@
-"""Progress bars of notebooks, and the file in which a kernel tells the runner how far they are."""
+"""Progress bars of notebooks, and the file in which a kernel tells the runner of the progress."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from alignsd.base.paths import run_dir
 
-FILE = "ALIGNSD_PROGRESS"  # environment variable: file in which a kernel tells how far its bars are
+FILE = "ALIGNSD_PROGRESS"  # environment variable: file in which a kernel tells its progress
 BYTES = "B"  # the unit whose large numbers are shortened
 DELAY = 2.0  # seconds before a bar is shown: short work shows no bar
 WINDOW = 30.0  # seconds; a pace is measured over this time or over the later half, if longer
@@ -63,7 +63,7 @@ def track(
 
     Args:
         iterable: the items to iterate over; None for a bar that ``update(n)`` moves.
-        total: number of units; taken from ``iterable`` if it has a length.
+        total: number of units; None takes the length of ``iterable``, if known.
         what: the work in a word or two, such as ``"drawing"``.
         unit: the thing that is counted, such as ``"image"``; bytes, ``"B"``, are written as 1.2k,
             3.4M.
@@ -97,7 +97,7 @@ class Bar(tqdm):
             self._name = self._report.new(self.desc)
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the items and count each when the next one is asked for."""
+        """Yield the items, and count each item when the next item is asked for."""
         try:
             for item in self.iterable:
                 yield item
@@ -124,7 +124,7 @@ class Pace:
         self.samples = deque([(now, count)])
 
     def add(self, now: float, count: float, last: bool = False) -> bool:
-        """Remember a count unless the former one is less than a second old.
+        """Remember a count unless the former count is less than a second old.
 
         Args:
             now: time in seconds.
@@ -155,7 +155,7 @@ class Pace:
 
 
 class Report:
-    """The file in which a kernel tells how far the bars of its notebook are."""
+    """The file in which a kernel tells how far the notebook's bars are."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -102,7 +102,7 @@ def read_bytes(path: Path | str, largest: int = LARGEST_TEXT) -> bytes:
 
     Args:
         path: the file.
-        largest: bytes; a larger file is refused before it is read.
+        largest: bytes; a larger file is refused unread.
 
     Raises:
         Problem: if the file is missing, a folder, a pipe, too large, or cannot be opened.
@@ -149,7 +149,8 @@ def open_bytes(path: Path | str) -> BinaryIO:
 def read_text(path: Path | str, largest: int = LARGEST_TEXT) -> str:
     """Return the content of a text file in UTF-8, with or without a byte order mark.
 
-    Line ends of Windows become ``"\\n"``; so do those of old Macs, where a file has no others.
+    Line ends of Windows become ``"\\n"``. So do line ends of old Macs, if a file has no other line
+    ends.
 
     Raises:
         Problem: if the file cannot be read (see ``read_bytes``), or is in another encoding. The
@@ -205,7 +206,7 @@ def parse_json(text: str | bytes, name: str) -> Any:
     """Return what JSON text holds. NaN and Infinity are read as Python's ``json`` writes them.
 
     Args:
-        text: the text, or its bytes in UTF-8.
+        text: the text, or the text's bytes in UTF-8.
         name: how messages call the file.
 
     Raises:
@@ -251,8 +252,8 @@ def read_json(path: Path | str, largest: int = LARGEST_TEXT) -> Any:
 def read_json_lines(path: Path | str) -> Iterator[tuple[int, Any]]:
     """Yield ``(line number, value)`` for each line of a JSON Lines file; empty lines are left out.
 
-    A line that is not JSON yields a ``Problem`` as its value, so that the caller can count the
-    line.
+    A line that is not JSON yields a ``Problem`` as the value, so that the caller can count such
+    lines.
 
     Raises:
         Problem: if the file cannot be read or is in another encoding.

@@ -1,1 +1,1 @@
-"""Section 5 of the paper: draw the arms, measure them, and settle the claims."""
+"""Section 5 of the paper: draw the arms, measure the images, and settle the claims."""

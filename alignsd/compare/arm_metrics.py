@@ -50,7 +50,7 @@ def against(metrics: pd.DataFrame, seed: int, baseline: str = ORIGINAL.name) -> 
 
     The same id is the same prompt and seed, so differences are paired: ``value`` is the mean of
     (arm - baseline), and ``n`` counts the ids that are good in both arms. ``flaw_ratio`` is the
-    arm's flaw rate divided by the baseline's flaw rate on those ids.
+    arm's flaw rate divided by the baseline's flaw rate on the same ids.
 
     Args:
         metrics: a row per image, from ``image_metrics.measure``.
@@ -102,10 +102,10 @@ def against_control(
 
 
 def ratio(a: np.ndarray, b: np.ndarray, seed: int, resamples: int = 2000) -> Measurement:
-    """Return mean(a) / mean(b) of paired values ``(n,)``, with its bootstrap interval.
+    """Return mean(a) / mean(b) of paired values ``(n,)``, with a bootstrap interval.
 
     b must not be 0 throughout. A resample whose b is 0 throughout has no ratio and does not count.
-    Such resamples are rare but for a handful of pictures.
+    Such resamples are rare, except with a handful of pictures.
     """
     ratios = []
     for rows in resample_rows(len(a), seed, resamples):
@@ -130,7 +130,7 @@ def _share(judged: pd.Series) -> Measurement:
 
 
 def _difference(a: pd.Series, b: pd.Series, seed: int) -> Measurement:
-    """Return the mean of a - b, which hold the same images, with its bootstrap interval."""
+    """Return the mean of a - b, which hold the same images, with a bootstrap interval."""
     mean, low, high = paired_bootstrap(a, b, seed)
     return Measurement(mean, low, high, len(a))
 

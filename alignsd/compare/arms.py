@@ -89,7 +89,7 @@ TABLE_4 = (ORIGINAL, CONTROL, PAPERS)  # the rows of the paper's Table 4
 def named(name: str) -> Arm:
     """Return the arm of a table's row.
 
-    A table may hold an arm of its own: a name that is not in ``ARMS`` is its own label, in green.
+    A table may hold an unknown arm: a name that is not in ``ARMS`` is also the label, in green.
     """
     for arm in ARMS:
         if arm.name == name:

@@ -1,4 +1,4 @@
-"""What the scorecard claims: the paper's statements, and statements of the miniature's own."""
+"""What the scorecard claims: the paper's statements, and the miniature's own statements."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Claim:
     Attributes:
         id: short name.
         claim: what is claimed, in words, with the unit of the value.
-        paper: the published number in that unit; None if there is none.
+        paper: the published number in that unit; None if no number was published.
         source: where the claim stands.
         measure: tables -> value, or None if the tables do not hold the value.
         aim: least and greatest value at which the claim holds, ends included.
@@ -66,7 +66,7 @@ class Claim:
 
 
 def _table_4(metric: str, digits: int) -> float:
-    """Return the published metric of the paper's arm minus that of the original."""
+    """Return the published metric of the paper's arm minus the original's metric."""
     return difference(TABLE_4[PAPERS.name][metric], TABLE_4[ORIGINAL.name][metric], digits)
 
 

@@ -30,9 +30,9 @@ def lead(tables: Tables, over: str) -> Measurement | None:
 def lead_apart(tables: Tables, over: str) -> Measurement | None:
     """Return HPS's lead in points, above 0 throughout only if the two intervals lie apart.
 
-    The interval reaches from HPS's low end minus the other's high end to HPS's high end minus the
-    other's low end. This interval is wider than the paired interval, hence the harder test: the
-    paper's words "interval above theirs" ask for this test.
+    The interval reaches from HPS's low end minus the other predictor's high end to HPS's high end
+    minus the other predictor's low end. This interval is wider than the paired interval, hence the
+    harder test: the paper's words "interval above theirs" ask for this test.
     """
     right = _right(tables)
     if right is None or over not in right:
@@ -45,7 +45,7 @@ def lead_apart(tables: Tables, over: str) -> Measurement | None:
 def near_best(tables: Tables) -> Measurement | None:
     """Return by how many points HPS falls short of the best possible predictor.
 
-    The simulated people's chances to pick an image are known, and the gap is computed from them.
+    The gap is computed from the simulated people's chances to pick an image, which are known.
     """
     scores = tables.get("scores")
     if scores is None:
@@ -57,7 +57,7 @@ def near_best(tables: Tables) -> Measurement | None:
 
 
 def preferred_lead(tables: Tables) -> Measurement | None:
-    """Return by how much HPS rates the chosen image above the mean of the others of a choice."""
+    """Return by how much HPS rates the chosen image above the mean of a choice's other images."""
     scores = tables.get("scores")
     if scores is None:
         return None

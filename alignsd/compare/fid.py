@@ -1,4 +1,4 @@
-"""The Fréchet distance of generated to reference pictures (FID, Table 4), with its interval."""
+"""The Fréchet distance of generated to reference pictures (FID, Table 4), with an interval."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class _Computed(nn.Module):
         self.num_features = num_features
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return ``features`` ``(n, d)`` as they are."""
+        """Return ``features`` ``(n, d)`` unchanged."""
         return features
 
 
@@ -96,7 +96,7 @@ def resampled(
     """Return bootstrap distances: a row per resample, a column per arm.
 
     Each resample draws ids once for all arms, and reference pictures. Two arms share the prompt
-    and the seed behind an id, so the interval of their difference leaves out what they share.
+    and the seed behind an id, so the interval of the arms' difference leaves the shared part out.
 
     Args:
         arms: arm -> features ``(d,)`` of each image, indexed by id. Arms may lack ids.
@@ -130,12 +130,12 @@ def resampled(
 
 
 def centred_interval(value: float, draws: np.ndarray) -> tuple[float, float]:
-    """Return the interval of a distance: the spread of its resamples, moved to the mean ``value``.
+    """Return the interval of a distance: the spread of the resamples, moved to the mean ``value``.
 
-    A resample holds fewer distinct images than its set, and fewer images have a larger distance. So
-    the plain percentiles lie above the distance. We want to know how far another set of the same
-    size would stray. The interval is about right where there are many more images than features,
-    and otherwise too wide (1.5 times, at 60 images with 40 features).
+    A resample holds fewer distinct images than the set, and fewer images have a larger distance. So
+    the plain percentiles lie above the distance. We want to know how much the distance of another
+    set of the same size would differ. The interval is about right where there are many more images
+    than features, and otherwise too wide (1.5 times, at 60 images with 40 features).
 
     Args:
         value: the distance.
@@ -166,8 +166,8 @@ def table(
             the arms.
         reference: features ``(m, d)`` of the reference pictures.
         seed: of the resampling.
-        resamples: number of resamples; 300 fix the ends of an interval to about a tenth of its
-            width.
+        resamples: number of resamples; 300 fix the ends of an interval to about a tenth of the
+            interval's width.
         baseline: the arm to compare with.
 
     Returns:
@@ -198,7 +198,7 @@ def _own(
     draws: pd.DataFrame,
     counts: Mapping[str, int],
 ) -> pd.DataFrame:
-    """Return each arm's distance with its interval, which begins at 0 or above."""
+    """Return each arm's distance with an interval, which begins at 0 or above."""
     rows = []
     for arm, value in values.items():
         low, high = centred_interval(value, draws[arm])
@@ -213,7 +213,7 @@ def _differences(
     counts: Mapping[str, int],
     baseline: str,
 ) -> pd.DataFrame:
-    """Return each other arm's distance minus that of the baseline, if the baseline has one."""
+    """Return each other arm's distance minus the baseline's distance; empty without baseline."""
     if baseline not in values:
         return _table([])
     rows = []

@@ -66,7 +66,7 @@ def measure(
 
     Returns:
         Two tables. First, a row per image: ``arm, id, hps`` (100 x cosine), ``clip_score``
-        (cosine), ``aesthetic`` (1-10), ``flawed, flaw, match, status``. A bad image keeps its row,
+        (cosine), ``aesthetic`` (1-10), ``flawed, flaw, match, status``. A bad image keeps the row,
         with the reason as status and no metrics. Second, a row per good image:
         ``arm, id, features``.
 
@@ -214,7 +214,7 @@ def _naming_the_file(
 def _refuse_arms_without_pictures(table: pd.DataFrame, folder: Path) -> None:
     """Do nothing if each arm has a good picture.
 
-    An arm of one row, as in a first look, may have none.
+    An arm of one row, as in a first look, may lack a good picture.
     """
     for arm, rows in table.groupby("arm", sort=False):
         if len(rows) > 1 and not (rows["status"] == GOOD).any():

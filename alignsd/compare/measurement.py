@@ -1,4 +1,4 @@
-"""A measured value with its interval, and a row of the tables that hold such values."""
+"""A measured value with an interval, and a row of the tables that hold such values."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ COLUMNS = ["arm", "metric", "value", "low", "high", "n"]
 
 @dataclass(frozen=True)
 class Measurement:
-    """A value with its 95 % interval, over n items."""
+    """A value with a 95 % interval, over n items."""
 
     value: float
     low: float

@@ -188,7 +188,7 @@ def side_by_side(runs: Mapping[str, Sequence[Row]]) -> list[str]:
 def number(value: float | None, like: float | None = None) -> str:
     """Return a number as text, with the decimals that suit ``like``; a dash for None.
 
-    Sizes between 0 and 0.1 have four decimals, other sizes below 10 two, all others one.
+    Sizes between 0 and 0.1 have four decimals, other sizes below 10 two, larger sizes one.
 
     Args:
         value: the number.
@@ -205,7 +205,7 @@ def number(value: float | None, like: float | None = None) -> str:
 
 
 def published(value: float | None) -> str:
-    """Return a published number with the digits that it was published with; a dash for None."""
+    """Return a published number with all published digits; a dash for None."""
     return "-" if value is None else f"{value:g}"
 
 

@@ -89,13 +89,13 @@ def hold(
 ) -> pd.DataFrame:
     """Hold the study and return ``prompt_id, original, adapted, voters, status``.
 
-    Each prompt has a random generator of its own, so the other prompts do not change its votes. A
-    pair with a bad picture keeps its row, with the reason as status and no votes.
+    Each prompt has a separate random generator, so a prompt's votes do not depend on the other
+    prompts. A pair with a bad picture keeps the row, with the reason as status and no votes.
 
     Args:
         pairs: from ``pairs``.
         folder: where the files begin.
-        chances: how people choose; None where there are no people: then no pair has votes.
+        chances: how people choose; None where there are no people, so that no pair has votes.
         voters: people per pair.
         seed: of the order in which the pictures are shown, and of the votes.
 

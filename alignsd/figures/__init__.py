@@ -1,1 +1,1 @@
-"""The paper's figures, drawn from a run's tables: one module per chapter, one look for all."""
+"""The paper's figures, drawn from a run's tables: one module per chapter, the same look for all."""

@@ -121,7 +121,7 @@ def prompt_lengths(ax: Axes, choices: pd.DataFrame) -> Axes:
 
 
 def examples(fig: Figure, choices: pd.DataFrame, folder: Path, columns: int = 2) -> Figure:
-    """Draw choices, each with its prompt above its images, as in the paper.
+    """Draw choices, each with the prompt above the images, as in the paper.
 
     A frame marks the chosen image.
 
@@ -171,10 +171,10 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
 
 
 def exchange(records: Iterable[Any], choice: Choice | None) -> Table:
-    """Return the messages between the bot and the person that made one choice, without names.
+    """Return the messages between bot and person that led to one choice, without names.
 
     Args:
-        records: messages as they stand in the export, from ``exports.raw_messages``; a few dozen.
+        records: messages of the export, unchanged, from ``exports.raw_messages``; a few dozen.
         choice: from ``channel.parse`` of the same messages; None gives an empty table.
     """
     messages: list[Message] = []
@@ -204,7 +204,7 @@ def _message_with(message_id: str, messages: Sequence[Message]) -> Message | Non
 
 
 def _messages_between(messages: Sequence[Message], answer: Message) -> list[Message]:
-    """Return the bot's answer, the request before it, and what the bot and the person said next."""
+    """Return the bot's answer, the request before, and what the bot and the person said next."""
     request = _message_with(answer.reply_to, messages)
     shown_ids = {answer.id, answer.reply_to} - {""}
     for message in messages:

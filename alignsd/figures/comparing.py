@@ -23,7 +23,7 @@ KINDS = {
     "adapted, as in the paper": PAPERS.colour,
     "adapted, other prompts": GREEN,
 }
-# Metrics of Table 4, what their axes say, and the digits with which the paper prints them.
+# Metrics of Table 4, the labels of their axes, and the digits that the paper prints.
 METRICS = {
     "fid": "FID on {features},\nlower is better",
     "aesthetic": "aesthetic score, 1-10,\nhigher is better",
@@ -37,7 +37,7 @@ ROOM_AT_RIGHT = 1.14  # of the longest bar, for the number beside the bar
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a vote can end: its name in tables, sign of the adapted model's lead, words, colour."""
+    """How a vote can end: name in tables, sign of the adapted model's lead, words, colour."""
 
     name: str
     sign: int
@@ -99,8 +99,7 @@ def rate_bars(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
 def rate_dots(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
     """Draw a share of images for every arm as dots, for shares near 100 % in every arm.
 
-    The axis need not start at 0, and is marked where it does not. The arguments are those of
-    ``rate_bars``.
+    An axis that does not start at 0 is marked. The arguments are the same as for ``rate_bars``.
     """
     upwards = arms[arms["metric"] == metric].iloc[::-1]
     values, reach = percent(upwards)

@@ -1,4 +1,4 @@
-"""Figures of the fine-tuning: loss curves, and samples as they change."""
+"""Figures of the fine-tuning: loss curves, and samples over the steps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from alignsd.figures.text import shortened
 
 # A fine-tuning has the colour of the arm that stands for it in the paper's Table 4.
 COLOURS = {PAPERS.adapter: PAPERS.colour, CONTROL.adapter: CONTROL.colour}
-# Kinds of samples, and the titles above them.
+# Kinds of samples, and the title above each kind.
 PLAIN, WEIRD = "plain", "weird"
 TITLES = {PLAIN: "the prompt", WEIRD: "the identifier and the prompt"}
 
@@ -55,7 +55,7 @@ def sample_strip(
 ) -> Figure:
     """Draw samples as training goes on, a row per prompt.
 
-    At the left is the prompt as it is, at the right the prompt with the identifier in front.
+    At the left is the plain prompt, at the right the prompt with the identifier in front.
 
     Args:
         fig: where to draw.

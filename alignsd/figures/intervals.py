@@ -1,4 +1,4 @@
-"""Values with their 95 % intervals, as matplotlib's error bars want them."""
+"""Values with 95 % intervals in the form of matplotlib's error bars."""
 
 import numpy as np
 import pandas as pd

@@ -9,7 +9,7 @@ from alignsd.base.colours import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
 from alignsd.figures.style import Look
 from alignsd.figures.text import drawable, shortened
 
-LINE = 1.55  # from one row of boxes to the next
+LINE = 1.55  # distance between two rows of boxes
 GAP = 0.465, 0.535  # where an arrow between two boxes begins and ends; boxes are 1 apart
 LONGEST_IDENTIFIER = 18  # characters; a longer text does not fit into a box
 TRAINING = "1. Train the Human Preference Score (HPS)"
@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 
 class Box(NamedTuple):
-    """A box of the drawing: its text, and the colour of its edge."""
+    """A box of the drawing: the text, and the colour of the edge."""
 
     text: str
     colour: str
@@ -76,7 +76,7 @@ def scheme(ax: Axes, steps: Steps) -> Axes:
         y = -LINE * line
         ax.text(-0.42, y + 0.5, title, ha="left", va="bottom", weight="bold")
         _row_of_boxes(ax, boxes, y)
-        # The selection's two outcomes stand side by side, with no arrow between them.
+        # The selection's two outcomes stand side by side, without an arrow.
         arrows = len(boxes) - 2 if title == SELECTION else len(boxes) - 1
         for x in range(arrows):
             _arrow(ax, [(x + GAP[0], y), (x + GAP[1], y)])

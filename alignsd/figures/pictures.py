@@ -1,4 +1,4 @@
-"""Pictures side by side: one lattice for all figures of generated images, with their frames."""
+"""Pictures side by side: the lattice and the frames of all figures of generated images."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 
 LABEL = 8  # points; prompts and numbers at pictures
-SMALL = 128  # pixels; a PDF holds a picture up to this side as it is, a larger one as it is drawn
+SMALL = 128  # pixels; a PDF keeps the pixels of pictures up to this side, and resamples the rest
 NAME_MARGIN = 0.12  # inches left of the names of rows
 NAME_CHARACTER = 0.062  # inches; about the width of a character in such a name
 
@@ -38,16 +38,16 @@ NEGATIVE_FRAME = Frame("negative", VERMILLION, "--")
 
 
 def column_title(prompt: str) -> str:
-    """Return a prompt in lines that fit above one of about eight columns."""
+    """Return a prompt in lines that fit above a column, at about eight columns."""
     return shortened(prompt, 14, 6)
 
 
 def show(ax: Axes, image: np.ndarray, frame: Frame | None = None) -> Axes:
     """Show a picture without ticks, with a frame or without."""
-    # "none" leaves a small picture as it is in a PDF, where "nearest" would store it enlarged.
+    # "none" keeps a small picture's pixels in a PDF; "nearest" would store enlarged pixels.
     ax.imshow(image, interpolation="none" if max(image.shape[:2]) <= SMALL else "nearest")
     ax.grid(False)
-    # A square may leave room in its axes. The room is below, where the layout does not need it.
+    # A square may leave room in the axes. The room is below, where the layout needs no room.
     ax.set(xticks=[], yticks=[], anchor="N")
     ax.spines[:].set_visible(frame is not None)
     if frame is not None:
@@ -56,7 +56,7 @@ def show(ax: Axes, image: np.ndarray, frame: Frame | None = None) -> Axes:
 
 
 def show_file(ax: Axes, path: Path, frame: Frame | None = None) -> Axes:
-    """Show the picture of a file, or in its place why the picture is missing or damaged."""
+    """Show the picture of a file, or the reason why the picture is missing or damaged."""
     try:
         return show(ax, read_image(path), frame)
     except BadImage as error:
@@ -64,7 +64,7 @@ def show_file(ax: Axes, path: Path, frame: Frame | None = None) -> Axes:
 
 
 def show_nothing(ax: Axes, error: BadImage) -> Axes:
-    """Say in the place of a picture why there is none."""
+    """Write in the place of a missing picture why the picture is missing."""
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     ax.text(
@@ -91,7 +91,7 @@ def sheet(
     flawed: Mapping[str, bool],
     columns: int = 8,
 ) -> Figure:
-    """Draw many pictures in the order given, and frame those in which the judge sees a flaw.
+    """Draw many pictures in the given order, and frame the pictures in which the judge sees a flaw.
 
     Args:
         fig: where to draw; about 1.1 inches of height per row.
@@ -111,7 +111,7 @@ def sheet(
 
 
 def frame_legend(fig: Figure, *frames: Frame, extra: str = "") -> None:
-    """Say above everything else what the frames mean, and ``extra`` beside them."""
+    """Write above everything else what the frames mean, and ``extra`` beside the meanings."""
     handles = []
     for frame in frames:
         look: Look = {"edgecolor": frame.colour, "linestyle": frame.line, "linewidth": 2}
@@ -153,14 +153,14 @@ def lattice(
     columns: Mapping[str, str],
     flawed: Mapping[tuple[str, str], bool] | None = None,
 ) -> np.ndarray:
-    """Draw pictures in rows and columns and return their axes, ``(rows, columns)``.
+    """Draw pictures in rows and columns, and return the axes, ``(rows, columns)``.
 
     Args:
         fig: where to draw.
         cells: ``row, column, file``; a place without a cell stays empty.
         folder: the folder of the files.
-        rows: row -> its name at the left, from top to bottom.
-        columns: column -> its title, from left to right.
+        rows: row -> name at the left, from top to bottom.
+        columns: column -> title, from left to right.
         flawed: (row, column) -> whether the judge sees a flaw, which is framed; None frames
             nothing.
     """
@@ -192,14 +192,14 @@ def picture_grid(
 ) -> Figure | SubFigure:
     """Draw the same prompts and seeds in several arms: a row per arm, a column per id.
 
-    The prompt of the first arm that is drawn stands above its column.
+    Above each column stands the prompt in the first arm that is drawn.
 
     Args:
         fig: where to draw.
         images: ``arm, id, prompt, file``.
         folder: the folder of the files.
         ids: the images to show.
-        labels: arm -> its label, from top to bottom, from ``arms.labels``. An arm without images
+        labels: arm -> label, from top to bottom, from ``arms.labels``. An arm without images
             is left out.
         flawed: (arm, id) -> whether the judge sees a flaw, which is framed; None frames nothing.
     """

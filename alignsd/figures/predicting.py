@@ -24,7 +24,7 @@ LEAST_GAP = 0.055  # between the names of two lines, as a share of the axis
 
 
 def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
-    """Draw Table 2: this run's accuracy with 95 % interval, and the paper's number if there is one.
+    """Draw Table 2: this run's accuracy with 95 % interval, and the paper's number where known.
 
     Args:
         ax: where to draw.
@@ -66,7 +66,7 @@ def _text_column(ax: Axes, texts: list[str], points: float, colour: str) -> None
     """Write a column of texts at the right of horizontal bars, the last text as the title above.
 
     ``points`` is the distance from the axes' edge. A share of the axes' width would depend on the
-    room that the column itself needs.
+    room for this very column.
     """
     for y, text in enumerate(texts):
         is_title = y == len(texts) - 1
@@ -131,7 +131,7 @@ def _apart(levels: list[float], gap: float) -> list[float]:
 
 @dataclass(frozen=True)
 class Group:
-    """Scores of one kind of images, and the colour in which they are drawn."""
+    """Scores of one kind of images, and the colour of these scores."""
 
     scores: pd.Series
     colour: str
@@ -170,13 +170,13 @@ def score_histogram(ax: Axes, scores: pd.DataFrame) -> Axes:
 
 
 def hps_against_clip(ax: Axes, scores: pd.DataFrame) -> Axes:
-    """Draw HPS against CLIP score, one dot per image in random order, with their correlation.
+    """Draw HPS against CLIP score, one dot per image in random order, and the correlation.
 
     Args:
         ax: where to draw.
         scores: ``clip`` and ``hps`` (100 x cosine each), ``preferred``.
     """
-    # In order, one kind of dots would cover the other.
+    # Without the shuffle, one kind of dots would cover the other kind.
     mixed = scores.sample(frac=1, random_state=0)
     colours = np.where(mixed["preferred"].astype(bool), BLUE, VERMILLION)
     ax.scatter(mixed["clip"], mixed["hps"], s=8, alpha=0.55, c=colours, linewidths=0)

@@ -56,7 +56,7 @@ def publish(
 def label_preset(fig: Figure, run: str, note: str) -> Figure:
     """Print the preset, the run and a note below everything else, and return the figure.
 
-    A reader who sees the figure away from its page must know that the figure is not the paper's.
+    A reader who sees the figure without the page must know that the figure is not the paper's.
     So every preset but ``paper`` gets a label. Call this function once, after all else is drawn.
     """
     preset = preset_of(run)
@@ -168,7 +168,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def plain(value: object) -> object:
-    """Return tables, arrays, numpy scalars, lists and dictionaries as JSON knows them.
+    """Return tables, arrays, numpy scalars, lists and dictionaries as values of JSON.
 
     NaN and infinity become None. Half of a surrogate pair, which no file can hold, is written as
     ``\\ud800``.

@@ -1,6 +1,6 @@
 """The paper's qualitative figure: the same prompts and seeds in several models.
 
-A rule that the figure states chooses the prompts; nobody picks them by their looks.
+A rule that the figure states chooses the prompts; nobody picks prompts by looks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,12 @@ def groups_by_original(
     Args:
         images: ``arm, id, sample``.
         metrics: ``arm, id, status, flawed``. An id that is not good in every arm does not count.
-        size: ids per group, each the first sample of its prompt.
+        size: ids per group, each the first sample of a prompt.
 
     Returns:
-        Words about a group -> its ids. The words say how many pictures the group stands for, and
-        how many of these the paper's arm draws right. Without a judge there is one group, the
-        first ids.
+        Words about a group -> ids of the group. The words say how many pictures the group stands
+        for, and how many of these pictures the paper's arm draws right. Without a judge there is
+        one group, the first ids.
     """
     good = metrics[metrics["status"] == "ok"]
     arms = images["arm"].nunique()

@@ -25,13 +25,13 @@ from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 from alignsd.select.rule import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE, is_blurred
 
-# Bars of the funnel and of the flaw rates; all others are grey.
+# Bars of the funnel and of the flaw rates; all other bars are grey.
 COLOURS = {"positives": BLUE, "negatives": VERMILLION, "negatives kept": VERMILLION}
 Row = dict[str, Any]  # of a table: column -> value
 
 
 def corpus_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMIT) -> Axes:
-    """Draw how HPS is distributed over the corpus without blurred images, and count these.
+    """Draw how HPS is distributed over the sharp images, and count the blurred images.
 
     Blurred images match no prompt. Their few low scores would stretch the axis and hide how the
     other images differ.
@@ -68,7 +68,7 @@ def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMI
 def ranked_pictures(
     fig: Figure, groups: pd.DataFrame, pictures: Mapping[str, np.ndarray]
 ) -> Figure:
-    """Draw one row per prompt: its pictures from the lowest HPS to the highest.
+    """Draw one row per prompt: the pictures from the lowest HPS to the highest HPS.
 
     Args:
         fig: where to draw.
@@ -94,7 +94,7 @@ def ranked_pictures(
 
 
 def _score_and_id(image: Row) -> tuple[float, str]:
-    """Return by what pictures are ordered: HPS, then the id, so that equal scores have an order."""
+    """Return the sort key of pictures: HPS, then the id, so that equal scores have an order."""
     return image["hps"], image["image"]
 
 
@@ -113,7 +113,7 @@ def funnel(ax: Axes, table: pd.DataFrame) -> Axes:
 
 
 def _label_of_bar(ax: Axes, words: str, length: float, y: float, is_long: bool) -> None:
-    """Write words at the end of a horizontal bar: inside a long bar, beside a short one."""
+    """Write words at the end of a horizontal bar: inside a long bar, beside a short bar."""
     ax.annotate(
         words,
         (length, y),
@@ -167,12 +167,12 @@ def margin_scatter(ax: Axes, selected: pd.DataFrame, alpha: float) -> Axes:
 
 
 def pair_prompts(selected: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
-    """Choose prompts that gave both a positive and a negative, and return these two rows of each.
+    """Choose prompts that gave both a positive and a negative, and return both rows of each.
 
     Args:
         selected: ``prompt``, ``image``, ``role``.
-        n: number of prompts; fewer if there are fewer.
-        seed: fixes which.
+        n: number of prompts; all such prompts if there are fewer.
+        seed: fixes the choice.
     """
     has_role = selected["role"].isin((POSITIVE, NEGATIVE, SPARE))
     with_role = selected[has_role].sort_values(["prompt", "image"])
@@ -230,7 +230,7 @@ def _pair(
 
 
 def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
-    """Draw the share of flawed pictures with its 95 % interval, or say that there is none.
+    """Draw the share of flawed pictures with a 95 % interval, or say that no share is known.
 
     Args:
         ax: where to draw.
@@ -266,7 +266,7 @@ def _by_prompt(table: pd.DataFrame) -> dict[str, list[Row]]:
 
 
 def _frame(role: str) -> Frame | None:
-    """Return the frame of a picture with a role; all negatives have the same, kept or not."""
+    """Return the frame of a picture with a role; kept and other negatives have the same frame."""
     if not role:
         return None
     return POSITIVE_FRAME if role == POSITIVE else NEGATIVE_FRAME

@@ -1,4 +1,4 @@
-"""Text as a figure can draw it: a prompt may hold every character there is, and may be a book."""
+"""Text that a figure can draw: a prompt may hold any character, and may be as long as a book."""
 
 import unicodedata
 from functools import cache
@@ -41,7 +41,7 @@ def shortened(text: object, width: int, lines: int = 1) -> str:
     An ellipsis ends a text that was cut. Lines are broken between words, and within a word that is
     longer than a line.
     """
-    enough = width * (lines + 1)  # characters; a text of megabytes need not be wrapped to its end
+    enough = width * (lines + 1)  # characters; no need to wrap megabytes of text
     words = " ".join(drawable(text).split())
     return fill(words[:enough], width, max_lines=lines, placeholder=" …")
 

@@ -43,7 +43,7 @@ class Column:
     side: str
 
 
-CLAIM = Column("", 0.0, "left")  # each block of claims has a heading of its own
+CLAIM = Column("", 0.0, "left")  # each block of claims has a separate heading
 PAPER = Column("paper", 0.585, "right")
 THIS_RUN = Column("this run, 95 % interval", 0.605, "left")
 COUNT = Column("n", 0.85, "right")
@@ -51,9 +51,9 @@ VERDICT = Column("verdict", 0.865, "left")
 
 
 def scorecard_picture(fig: Figure, rows: Sequence[Row]) -> Figure:
-    """Draw the scorecard as a table, the paper's claims first, then the miniature's own.
+    """Draw the scorecard as a table, the paper's claims first, then the miniature's claims.
 
-    A row has the claim, the published number with its published digits, this run's number with its
+    A row has the claim, the published number with all published digits, this run's number with an
     interval, n, and the coloured verdict.
 
     Args:
@@ -102,7 +102,7 @@ def _row(ax: Axes, row: Row, y: float) -> float:
 
 
 def _verdict(ax: Axes, verdict: str, y: float) -> None:
-    """Write a verdict, white on its colour."""
+    """Write a verdict in white on the verdict's colour."""
     colour = COLOURS[verdict]
     box: Look = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": colour}
     look: Look = {"va": "center", "fontsize": 9, "color": "white", "weight": "bold"}

@@ -28,7 +28,7 @@ CHOICES_PER_USER = round(paper.CHOICES / paper.USERS, 1)
 REPEATED = round(1 - paper.TEST_PROMPTS / paper.TEST_CHOICES, 2)
 START = datetime(2022, 8, 20, 12, tzinfo=UTC)
 EPOCH = datetime(2015, 1, 1, tzinfo=UTC)  # Discord's ids count milliseconds from here
-PACE = 45.0  # seconds from one request to the next; a conversation takes longer: they interleave
+PACE = 45.0  # seconds between requests; a conversation takes longer, so conversations interleave
 ANSWER = 20  # seconds from the prompt to the bot's pictures
 GUILD = "1000000000000000001"
 CHANNEL = "1000000000000000002"
@@ -62,7 +62,7 @@ class Server:
         pipeline: the bot's Stable Diffusion.
         judge: the judge on whose verdicts the simulated people act.
         requests: completed choices.
-        images: most pictures per answer, 2 to 4; fewer come about as often as in the real data.
+        images: most pictures per answer, 2 to 4; fewer pictures are as frequent as in real data.
         steps: denoising steps per picture.
         guidance: scale of classifier-free guidance.
         seed: of everything.
@@ -70,7 +70,7 @@ class Server:
         noise: conversations that yield no choice, per completed choice.
 
     Raises:
-        Problem: if a number is out of its range.
+        Problem: if a number is out of range.
     """
 
     pipeline: str
@@ -128,7 +128,7 @@ def simulate_requests(n: int, images: int, seed: int) -> list[Request]:
         seed: of everything.
     """
     sizes = [size for size in SIZES if size <= images]
-    # The largest shares belong to the largest sizes, so that the largest size stays the usual one.
+    # The largest shares belong to the largest sizes, so that the largest size stays the usual size.
     largest_shares = SHARES[-len(sizes) :]
     chances = np.array(largest_shares) / sum(largest_shares)
     users = max(2, round(n / CHOICES_PER_USER))
@@ -148,7 +148,7 @@ def simulate_requests(n: int, images: int, seed: int) -> list[Request]:
 def conversation(request: Request, chosen: int, start: float, media: Path) -> list[Message]:
     """Return the messages of a completed choice: prompt, answer, pick and refinement.
 
-    Half of the users reply to the answer. The others only send the prompt again.
+    Half of the users reply to the answer. The other users only send the prompt again.
 
     Args:
         request: what the user asks for.
@@ -204,7 +204,7 @@ def _spoilt(
 ) -> list[Message]:
     """Return one conversation of a kind that yields no choice.
 
-    The pictures were never kept, except for damaged ones.
+    The pictures were never kept, except for damaged pictures.
     """
     if kind == "damaged":
         for name in request.files:

@@ -1,4 +1,4 @@
-"""Draw the simulated DiffusionDB, which the miniature scores in place of the real one."""
+"""Draw the simulated DiffusionDB, which the miniature scores in place of DiffusionDB."""
 
 import hashlib
 import io
@@ -45,7 +45,7 @@ class CorpusRecipe:
         seed: fixes prompts and pictures.
 
     Raises:
-        Problem: if no corpus can be like that.
+        Problem: if no corpus can have these numbers.
     """
 
     prompts: int = 330
@@ -152,8 +152,8 @@ def write_corpus(
 ) -> pd.DataFrame:
     """Draw a corpus with the base model, and write it with the layout of DiffusionDB 2M.
 
-    Parts that are there are kept, so a stopped run goes on with the next part. Each picture follows
-    from its own seed, which follows from the recipe's seed, the prompt and the sample's number.
+    Existing parts are kept, so a stopped run goes on with the next part. Each picture has a seed,
+    which follows from the recipe's seed, the prompt and the sample's number.
 
     Args:
         folder: gets ``images/part-000001.zip``, ... and ``metadata.parquet``.
@@ -192,7 +192,7 @@ def write_corpus(
 
 
 def _refuse_other(folder: Path, made_from: dict[str, Any]) -> None:
-    """Note what the corpus is made from, or raise a Problem if it is made from something else."""
+    """Note what the corpus is made from; raise a Problem if the folder's note says otherwise."""
     record = folder / "made_from.json"
     noted = read_json(record) if record.exists() else made_from
     if noted != made_from:

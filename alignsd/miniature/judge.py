@@ -1,4 +1,4 @@
-"""The judge: see from pixels what a picture shows and whether its person is drawn right.
+"""The judge: see from pixels what a picture shows and whether the person is drawn right.
 
 The judge stands for the truth. HPS never sees the judge.
 """
@@ -49,7 +49,7 @@ class Verdicts:
         return [world.FLAWS[index] for index in self.flaw]
 
     def matches(self, prompts: list[str]) -> np.ndarray:
-        """Return whether each picture shows all that its prompt asks for, ``(n,)`` bool."""
+        """Return whether each picture shows all that the prompt asks for, ``(n,)`` bool."""
         asked = [world.scene_index(world.scene_of(prompt)) for prompt in prompts]
         is_shown = np.ones(len(asked), dtype=bool)
         for name, seen in self.attributes.items():
@@ -59,12 +59,12 @@ class Verdicts:
 
 
 class Judge(nn.Module):
-    """The tower's layers with one head per attribute, one for the flaw and one for the rating."""
+    """The tower's layers, with a head per attribute, a head for the flaw, a head for the rating."""
 
     def __init__(self) -> None:
         super().__init__()
         tower = Tower()
-        # The layers have their names of the tower: the shipped weights know them by these names.
+        # The layers keep the names of the tower, as the shipped weights use these names.
         self.body, self.neck = tower.body, tower.neck
         sizes = CLASSES | {"rating": 1}
         self.heads = nn.ModuleDict({name: nn.Linear(FEATURES, n) for name, n in sizes.items()})
@@ -129,7 +129,7 @@ def to_tensor(pictures: np.ndarray) -> Tensor:
 
 
 def load_judge(path: Path) -> Judge:
-    """Load a judge from its safetensors file.
+    """Load a judge from a safetensors file.
 
     Raises:
         Problem: if there is no such file, the file holds no judge, or a number is not finite.

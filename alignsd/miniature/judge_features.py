@@ -1,4 +1,4 @@
-"""The judge's features, with which FID can be computed where Inception is not at hand."""
+"""The judge's features, from which FID can be computed where Inception is missing."""
 
 from torch import Tensor, nn
 

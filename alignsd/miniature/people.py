@@ -1,8 +1,8 @@
 """Simulated people, who choose among a few pictures of one prompt.
 
-Most clicks are attentive: the person judges each picture by its limbs, by how well the picture
-shows the prompt and by taste, and picks by Luce's rule. The other clicks are careless. Careless
-clicks make the last picture the most clicked one, as in the real data. The strengths are set so
+Most clicks are attentive: the person judges each picture by limbs, by how well the picture shows
+the prompt and by taste, and picks by Luce's rule. The other clicks are careless. Careless clicks
+make the last picture the most clicked picture, as in the real data. The strengths are set so
 that two people agree about as often as the paper's people (42 %, Table 2).
 """
 
@@ -49,10 +49,10 @@ def careless(n: int) -> np.ndarray:
 
 
 def utilities(judge: Judge, pictures: Sequence[np.ndarray], prompts: list[str]) -> np.ndarray:
-    """Return what each picture is worth to people for its prompt, ``(n,)``.
+    """Return what each picture is worth to people, given the picture's prompt, ``(n,)``.
 
     Args:
-        judge: with whose eyes the people see.
+        judge: gives the verdicts by which the people choose.
         pictures: each ``(64, 64, 3)`` uint8.
         prompts: what was asked for, a prompt per picture.
     """
@@ -64,7 +64,7 @@ def choice_probabilities(judge: Judge, pictures: Sequence[np.ndarray], prompt: s
     """Return the chance that a random simulated person picks each picture of one prompt, ``(n,)``.
 
     Args:
-        judge: with whose eyes the people see.
+        judge: gives the verdicts by which the people choose.
         pictures: each ``(64, 64, 3)`` uint8.
         prompt: what was asked for.
     """

@@ -50,7 +50,7 @@ LEGS: dict[str, tuple[Angles, Angles]] = {
 }
 LEFT = -1
 RIGHT = 1
-HEADS = {  # places of the heads; a person without one of these flaws has one head
+HEADS = {  # places of the heads; a person without these flaws has one head
     "two heads": ((-7.5, 13.0), (7.5, 13.0)),
     "floating head": ((-13.0, 7.5),),
 }
@@ -148,7 +148,7 @@ def _draw_background(pen: ImageDraw.ImageDraw, name: str, rng: np.random.Generat
 
 @dataclass(frozen=True)
 class _Brush:
-    """Draws in the person's coordinates: x from the middle of the picture, y from its top.
+    """Draw in the person's coordinates: x from the middle of the picture, y from the top.
 
     Coordinates and widths are in pixels of a picture whose look has no offset and size 1.
     """
@@ -165,7 +165,7 @@ class _Brush:
             self._placed_disc(end, width / 2, colour)
 
     def level_line(self, middle: Point, half: float, width: float, colour: Colour) -> None:
-        """Draw a level line that ends ``half`` to the left and to the right of its middle."""
+        """Draw a level line from ``half`` left of ``middle`` to ``half`` right of ``middle``."""
         x, y = middle
         left, right = x - half, x + half
         self.line([(left, y), (right, y)], width, colour)
@@ -228,7 +228,7 @@ def _legs(pose: str, flaw: str, rng: np.random.Generator) -> list[tuple[Angles, 
     right = _varied(right, 4, rng)
     legs = [(left, LEFT), (right, RIGHT)]
     if flaw == "missing leg":
-        # Without its stretched front leg, running would read as another pose: the back leg goes.
+        # Running without the stretched front leg would read as another pose: the back leg goes.
         legs.pop(1 if pose == "running" else int(rng.integers(2)))
     if flaw == "extra leg":
         angles = (-20.0, -14.0) if pose == "running" else (56.0, 44.0)
@@ -244,11 +244,11 @@ def _arms(pose: str, flaw: str, rng: np.random.Generator) -> list[tuple[Angles, 
     right = _varied(right, 7, rng)
     arms = [(left, LEFT), (right, RIGHT)]
     if flaw == "missing arm":
-        # Without its raised arm, waving would be standing: the other arm goes.
+        # Waving without the raised arm would be standing: the other arm goes.
         arms.pop(0 if pose == "waving" else int(rng.integers(2)))
     if flaw == "extra arm":
-        # Level arms belong to no pose. Waving has its left side free, running its right side.
-        side = _any_side(rng)  # drawn in every pose: what is drawn next depends on it
+        # Level arms belong to no pose. Waving leaves the left side free, running the right side.
+        side = _any_side(rng)  # drawn in every pose, since later draws depend on this draw
         side = {"waving": LEFT, "running": RIGHT}.get(pose, side)
         arms.append(((92.0, 96.0), side))
     return arms

@@ -1,4 +1,4 @@
-"""The sheet of pictures beside the shipped models, ``samples.png``: drawn by them, not chosen."""
+"""The sheet ``samples.png`` beside the shipped models: drawn by these models, not chosen."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from alignsd.miniature.renderer import SIZE
 
 
 def samples() -> dict[str, np.ndarray]:
-    """Return the sheet's pictures as they were drawn: number -> ``(64, 64, 3)`` uint8."""
+    """Return the sheet's pictures as drawn: number -> ``(64, 64, 3)`` uint8."""
     sheet = read_image(WEIGHTS / "samples.png")
     height, width = sheet.shape[:2]
     pictures = []

@@ -34,10 +34,10 @@ JUDGED = 100  # requests whose pictures the judge sees at a time
 
 
 def write_export(folder: Path, server: Server) -> Path:
-    """Let the simulated server write its channel, and return the path of ``channel.json``.
+    """Let the simulated server write a channel, and return the path of ``channel.json``.
 
     The folder gets ``channel.json``, ``media/*.png``, ``truth.parquet`` and ``user.key``. Pictures
-    that a cut-off call has left are not drawn again. Each picture depends on the seed and the
+    that a stopped call has left are not drawn again. Each picture depends on the seed and the
     picture's number alone, so the export is the same, and an export with more requests begins with
     the same pictures. The folder must not hold an export made with other settings.
 

@@ -1,4 +1,4 @@
-"""The miniature's "web": captioned pictures with ratings, a share of them awkward.
+"""The miniature's "web": captioned pictures with ratings, some of the pictures awkward.
 
 The miniature's models are pretrained on this web.
 """
@@ -53,7 +53,7 @@ class Web:
         return labels
 
     def true_captions(self, index: np.ndarray) -> np.ndarray:
-        """Return which captions are true of which of some pictures.
+        """Return which captions are true of which pictures.
 
         A caption is true of a picture that was asked for as the same scene with a person, or with a
         creature of the same body, and that looks as the caption remarks.
@@ -91,17 +91,17 @@ class _Page:
 def make_web(n: int, seed: int, flaw_share: float, first: int = 0, creatures: float = 0.0) -> Web:
     """Render the pictures ``first``, ..., ``first + n - 1`` of a web.
 
-    Each picture depends on its number and the seed alone.
+    Each picture depends on the picture's number and the seed alone.
 
     Args:
         n: number of pictures.
         seed: seed of the web.
         flaw_share: probability that a picture is awkward.
         first: number of the first picture, so that held-out pictures come from the same web.
-        creatures: share of a wider web's pictures that were asked for as creatures. Their captions
-            tell how many limbs and heads the creatures are meant to have, each body as often;
-            people's captions stay silent. In a wider web many captions also remark on place and
-            colours. Zero is the narrow web.
+        creatures: share of a wider web's pictures that were asked for as creatures. A creature's
+            caption tells how many limbs and heads are meant, each body as often; people's captions
+            stay silent. In a wider web many captions also remark on place and colours. Zero is the
+            narrow web.
     """
     pages = []
     for number in track(range(first, first + n), what="rendering the web", unit="picture"):

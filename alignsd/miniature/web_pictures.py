@@ -1,7 +1,7 @@
 """Write captioned pictures of the simulated web, which stand for the pictures of LAION.
 
-The pictures come from the same web as the pictures of the pretraining, a share of them awkward, but
-the pretraining has never seen these.
+The pictures come from the same web as the pictures of the pretraining, with a share of awkward
+pictures, but the pretraining has never seen these pictures.
 """
 
 from collections.abc import Iterator
@@ -33,14 +33,14 @@ def write_regularization(folder: Path, seed: int, wanted: "Wanted") -> dict[str,
     Args:
         folder: gets ``regularization/*.png`` and ``metadata.jsonl`` with ``file_name``, ``text``,
             ``label`` (``"regularization"``) and ``rating``.
-        seed: each seed has pictures of its own.
+        seed: each seed has different pictures.
         wanted: how many pictures, and how high they rate.
 
     Returns:
         Counts of ``write_imagefolder``.
 
     Raises:
-        Problem: if the web of this seed does not hold so many pictures that rate so high.
+        Problem: if the web of this seed holds too few pictures that rate so high.
     """
     n = wanted.n
     most = min(PER_SEED, 100 * n + CHUNK)
@@ -69,7 +69,7 @@ def write_regularization(folder: Path, seed: int, wanted: "Wanted") -> dict[str,
 
 @dataclass(frozen=True)
 class _Captioned:
-    """A picture of the web, ``(64, 64, 3)`` uint8, and its number, caption and rating."""
+    """A picture of the web, ``(64, 64, 3)`` uint8, with number, caption and rating."""
 
     number: int
     picture: np.ndarray

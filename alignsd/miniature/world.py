@@ -91,7 +91,7 @@ def random_flaw(rng: np.random.Generator, share: float) -> str:
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """Draw a caption of a scene.
 
-    One of four templates, then no, one or two style phrases that carry no meaning here.
+    The caption follows a template of four, then has up to two style phrases without meaning here.
     """
     template = TEMPLATES[rng.integers(len(TEMPLATES))]
     text = template.format(

@@ -16,7 +16,7 @@ from alignsd.models.registry import resolve
 
 @dataclass(frozen=True)
 class Aesthetic:
-    """``rating = weight . embedding + bias`` for unit embeddings of the CLIP it was trained on."""
+    """``rating = weight . embedding + bias`` for unit embeddings of the predictor's CLIP."""
 
     weight: np.ndarray  # (d,)
     bias: float
@@ -57,8 +57,8 @@ def load_aesthetic(name: str) -> Aesthetic:
     """Load a predictor: ``"miniature/aesthetic"``, a safetensors file, or a ``.pth`` file of LAION.
 
     LAION's first predictor is one linear layer. LAION's second predictor ("improved") has five
-    linear layers, with dropout between them and no activation. In use the five are one linear map,
-    so they are loaded as one.
+    linear layers, with dropout between the layers and no activation. Without dropout the five
+    layers are one linear map, and are loaded as one layer.
 
     Raises:
         Problem: if the file is missing or damaged, or holds anything but finite linear layers.

@@ -1,4 +1,4 @@
-"""Checkpoints: when a training writes one, what a checkpoint holds, and who may resume from it."""
+"""Checkpoints of a training: when to write, what to write, and who may resume."""
 
 import json
 import math
@@ -40,7 +40,7 @@ class Pace:
         self._cost = 0.0  # seconds that the last checkpoint took
 
     def is_due(self) -> bool:
-        """Return whether it is time for a checkpoint."""
+        """Return whether a checkpoint is due."""
         return self._clock() - self._begun >= max(SECONDS, self._cost / SHARE)
 
     @contextmanager
@@ -165,7 +165,7 @@ def _misfit(path: Path, found: str, cause: str, expected: str = "") -> Problem:
 
 
 def _plain(made_from: Mapping[str, Any]) -> dict[str, Any]:
-    """Return entries as JSON gives them back, in which tuples are lists."""
+    """Return entries after a round trip through JSON, which turns tuples into lists."""
     return json.loads(json.dumps(dict(made_from), sort_keys=True))
 
 
@@ -277,7 +277,7 @@ def _check_groups(theirs: list[Any], groups: list[dict[str, Any]], path: Path) -
 
 
 def _size(group: Any) -> int | None:
-    """Return the number of tensors in a group of an optimizer, or None if it is no group."""
+    """Return the number of tensors in a group of an optimizer, or None for anything else."""
     tensors = group.get("params") if isinstance(group, dict) else None
     return len(tensors) if isinstance(tensors, list) else None
 

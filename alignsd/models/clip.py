@@ -28,7 +28,7 @@ SWAPPED = {nn.GELU: QuickGELU, QuickGELU: nn.GELU}
 
 @dataclass(frozen=True)
 class Clip:
-    """A CLIP model with all that is needed to feed it and to read its score.
+    """A CLIP model with a tokenizer, a way to fit images, and the scale of the score.
 
     Attributes:
         model: open_clip's, or a model with the same ``encode_image``, ``encode_text``, ``visual``.
@@ -133,7 +133,7 @@ def load_clip(
     Args:
         name: ``"miniature/clip"``, an open_clip model name (the paper: ``"ViT-L-14-quickgelu"``,
             which takes OpenAI's weights), a folder in open_clip's layout, or
-            ``"ViT-L-14-quickgelu=data/ViT-L-14.pt"``: a model and the file of its pretrained
+            ``"ViT-L-14-quickgelu=data/ViT-L-14.pt"``: a model and the file of the pretrained
             weights, which then are not fetched.
         weights: file of fine-tuned weights for that model, ours or the official ``hpc.pt``, see
             ``clip_weights.read_weights``; None for the pretrained weights. With weights nothing is
@@ -182,9 +182,9 @@ def _is_folder(path: str) -> bool:
 
 
 class _Hushed(logging.Filter):
-    """Hold back open_clip's warning that a model has no weights, and remember that it came.
+    """Hold back open_clip's warning that a model has no weights, and remember the warning.
 
-    The warning is false by the time that the reader sees it: the kit loads the weights itself.
+    The warning would be false when the reader sees it: the kit loads the weights afterwards.
     """
 
     def __init__(self) -> None:
@@ -201,7 +201,7 @@ def _created(
     known: str, pretrained: str | None, device: torch.device
 ) -> tuple[open_clip.CLIP, bool]:
     """Return open_clip's model, and whether its weights are random."""
-    register()  # open_clip asks timm for the miniature's image tower by its name
+    register()  # open_clip asks timm for the miniature's image tower by name
     hushed = _Hushed()
     root = logging.getLogger()
     root.addFilter(hushed)
@@ -213,7 +213,7 @@ def _created(
 
 
 def _read_all_weights(folder: Path) -> None:
-    """Read the weights in a folder, so that a damaged file is named for what it is."""
+    """Read the weights in a folder, so that the error names a damaged file as damaged."""
     for file in listed(folder, ".safetensors", ".bin", ".pt", ".pth"):
         read_weights(file)
 
@@ -230,7 +230,7 @@ def _without_weights(name: str) -> Problem:
 
 
 def _not_loaded(name: str, error: Exception) -> Problem:
-    """Say what is missing: the name, if open_clip does not know it, or else the weights.
+    """Say what is missing: the name, if open_clip does not know the name, or else the weights.
 
     The message names the two places that have the weights.
     """

@@ -27,7 +27,7 @@ def check_fit(fit: str) -> None:
 
 
 def to_square(image: np.ndarray, size: int, fit: str = "pad") -> np.ndarray:
-    """Scale an image and make it a square, ``(size, size, 3)`` uint8.
+    """Scale an image to a square, ``(size, size, 3)`` uint8.
 
     Args:
         image: ``(height, width, 3)`` uint8.
@@ -66,7 +66,7 @@ def check_pictures(images: Sequence[np.ndarray]) -> None:
     """Do nothing if all images are ``(height, width, 3)`` uint8.
 
     Raises:
-        Problem: that says what the first other image is and how to convert it.
+        Problem: that says what the first unfit image is, and how to convert such an image.
     """
     for image in images:
         if not _is_picture(image):

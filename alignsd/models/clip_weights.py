@@ -1,4 +1,4 @@
-"""Read the weights of a CLIP from any of its files, and load them into a model."""
+"""Read the weights of a CLIP from files of any known layout, and load weights into a model."""
 
 import hashlib
 from collections.abc import Mapping
@@ -31,7 +31,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     A torch file may hold the tensors under ``state_dict`` and name them with ``module.`` or
     ``model.`` in front, as training on several GPUs does. The three numbers that OpenAI keeps
     beside the tensors (``OPENAI_EXTRAS``) are left out. OpenAI's own files are TorchScript, which
-    could run code. They are read, under whatever name, if their SHA-256 is in open_clip's table.
+    could run code. A TorchScript file is read, under any name, if the file's SHA-256 is in
+    open_clip's table.
 
     Raises:
         Problem: if the file is missing or damaged, or holds anything but tensors of finite numbers.
@@ -54,7 +55,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _is_openai(path: Path) -> bool:
-    """Return whether a file is, to the bit, one that OpenAI released."""
+    """Return whether a file equals, to the bit, a file that OpenAI released."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     models = [model for model, tag in open_clip.list_pretrained() if tag == "openai"]
@@ -81,7 +82,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> No
     own = model.state_dict()
     strange = [key for key in sorted(state.keys() | own.keys()) if not _fits(key, state, own)]
     if strange:
-        # A tensor that both have says more than a tensor that only one has.
+        # A tensor in both states says more than a tensor in only one state.
         shared = [key for key in strange if key in state and key in own]
         first = (shared or strange)[0]
         here = f"{short(first)} {_shape(state, first)}"

@@ -15,7 +15,7 @@ END = object()
 
 
 def lanes(device: torch.device) -> int:
-    """Return how many computations to run at once: one on a GPU, on a CPU one per core up to 4."""
+    """Return how many computations to run at once: one on a GPU, up to 4 on a CPU, one per core."""
     return min(MOST, torch.get_num_threads()) if device.type == "cpu" else 1
 
 
@@ -32,11 +32,11 @@ def together(
     train. A single computation keeps a GPU busy, so on a GPU one iterator follows the other.
 
     Args:
-        iterators: by name. After its first value an iterator must not draw from torch's global
+        iterators: by name. After the first value an iterator must not draw from torch's global
             random generator.
         device: where the iterators compute, ``"auto"`` or a torch device.
-        first_alone: compute the first value of each iterator while the others wait. Before the
-            first value models are loaded and libraries set up, which is seldom safe in two threads.
+        first_alone: compute the first value of each iterator while all other iterators wait. Before
+            the first value models are loaded and libraries set up, seldom safe in two threads.
     """
     names = list(iterators)
     at_once = lanes(torch_device(device))
@@ -59,7 +59,7 @@ def _in_step(iterators: dict[str, Iterator[Any]], alone: bool) -> Iterator[tuple
 
     Args:
         iterators: by name; an iterator that has ended is taken out.
-        alone: compute the first value of each iterator while the others wait.
+        alone: compute the first value of each iterator while all other iterators wait.
     """
     cores = torch.get_num_threads()
     count = len(iterators)

@@ -19,7 +19,7 @@ MINIATURE = {
 def resolve(name: str) -> str:
     """Return the path of a shipped model, or of a file or folder relative to the repository.
 
-    Any other name is a model's name on the hub, and is returned as it is.
+    Any other name is a model's name on the hub, and is returned unchanged.
 
     Raises:
         Problem: if the name begins with ``miniature/`` but no such model is shipped.
@@ -52,7 +52,7 @@ def torch_device(device: str | torch.device) -> torch.device:
     """Return the device of a name: ``"auto"`` is the GPU, or the CPU of a machine without GPU.
 
     Args:
-        device: ``"auto"``, one of torch's names, or a device, which is returned as it is.
+        device: ``"auto"``, one of torch's names, or a device, which is returned unchanged.
 
     Raises:
         Problem: if torch knows no such device, this machine has none, or the device holds no

@@ -1,4 +1,4 @@
-"""Draw images with Stable Diffusion: each image from a seed of its own."""
+"""Draw images with Stable Diffusion: each image from a separate seed."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def image_seed(seed: int, *key: str | int) -> int:
 def load_pipeline(
     name: str, device: str = "auto", adapter: Path | None = None
 ) -> StableDiffusionPipeline:
-    """Load a Stable Diffusion pipeline, with a LoRA adapter if one is given.
+    """Load a Stable Diffusion pipeline, with or without a LoRA adapter.
 
     Args:
         name: a model name on the hub, a folder in diffusers layout, or
@@ -188,7 +188,7 @@ def _text_embeddings(
     """Return the embedding ``(tokens, width)`` of each distinct prompt and negative prompt.
 
     Arms share prompts, and so do seeds. All texts are encoded before anything is drawn: a tokenizer
-    keeps the padding of its last call, so two threads would take each other's padding.
+    keeps the padding of the last call, so two threads would take each other's padding.
     """
     known: dict[str, torch.Tensor] = {}
     for batch in batches:
@@ -203,7 +203,7 @@ def _text_embeddings(
 
 
 def _sharing_weights(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    """Return a pipeline of the same models with a scheduler of its own.
+    """Return a pipeline of the same models with a separate scheduler.
 
     A scheduler counts the steps of one batch at a time.
     """

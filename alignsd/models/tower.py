@@ -1,4 +1,4 @@
-"""The network with which the miniature's CLIP and its judge look at pictures."""
+"""The network with which the miniature's CLIP and the miniature's judge look at pictures."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -36,10 +36,10 @@ class Tower(nn.Module):
         return self.neck(self.body(pictures))
 
     def reset_classifier(self, num_classes: int, global_pool: str = "") -> None:
-        """Do nothing: open_clip asks timm's models for bare features, and these are bare."""
+        """Do nothing: open_clip asks timm's models for bare features, and a tower has no head."""
 
     def group_matcher(self, coarse: bool = False) -> Callable[[str], int]:
-        """Return the function that tells open_clip the layer group of a parameter by its name.
+        """Return the function that tells open_clip the layer group of a named parameter.
 
         The group is the parameter's stage, 0 to 3, or 4 for the neck.
         """
@@ -66,14 +66,14 @@ def _stage(inner: int, outer: int) -> list[nn.Module]:
 
 
 def miniature_tower(pretrained: bool = False, **timm_arguments: Any) -> Tower:
-    """Return a tower of random weights; timm's arguments name weights on a hub, which has none."""
+    """Return a tower of random weights; timm's arguments name a hub's weights, to no effect."""
     return Tower()
 
 
 def register() -> str:
     """Make the tower known to timm, and through timm to open_clip; return the tower's name there.
 
-    To register the tower twice does no harm.
+    A second call does no harm.
     """
     from timm.models import is_model, register_model  # takes seconds, and the judge needs no timm
 

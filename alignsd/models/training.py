@@ -113,7 +113,7 @@ class Checkpointing:
 def batch_indices(n: int, batch: int, step: int, seed: int) -> np.ndarray:
     """Return which examples make up a step's batch, ``(batch,)`` int.
 
-    Each epoch passes once over all examples, in an order of its own.
+    Each epoch passes once over all examples, in a new order.
 
     Args:
         n: number of examples, at least 1.
@@ -204,7 +204,7 @@ def train(
 
 
 class _Writer:
-    """Resume a training, and write its checkpoints when they are due."""
+    """Resume a training, and write each checkpoint when due."""
 
     def __init__(
         self,

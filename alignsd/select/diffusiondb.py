@@ -62,7 +62,7 @@ UNREADABLE = (
 OK = "ok"
 DAMAGED = "damaged image"
 FOREIGN = "foreign member"  # a file in the zip that is neither an image nor the part's JSON
-REPEATED = "repeated name"  # a second file of the same name in one zip; the first one counts
+REPEATED = "repeated name"  # a second file of the same name in one zip; the first file counts
 NO_ENTRY = "image without entry"
 NO_IMAGE = "entry without image"
 BAD_ENTRY = "entry without prompt"
@@ -106,8 +106,8 @@ METADATA = {
 def find_parts(folder: Path) -> dict[str, Path]:
     """Return the parts in a copy of DiffusionDB, name to zip, in the order of their numbers.
 
-    The parts may lie in ``images/``, in the two folders of DiffusionDB Large, or in ``folder``
-    itself. Other files are left alone.
+    The parts may lie in ``images/``, in the two folders of DiffusionDB Large, or directly in
+    ``folder``. Other files are left alone.
 
     Raises:
         Problem: if there is no part, a folder cannot be opened, or a number stands twice.
@@ -224,12 +224,12 @@ def list_part(path: Path) -> pd.DataFrame:
 
     Returns:
         One row per image, entry or foreign file, in the order of the zip: ``part``, ``image`` (file
-        name without folders: the image's id), ``member`` (name inside the zip; None if there is no
-        image), ``prompt`` (None if there is none), ``seed`` (None if there is none), ``status``
-        (one of this module's; ``OK`` so far as can be told without decoding).
+        name without folders: the image's id), ``member`` (name inside the zip; None without an
+        image), ``prompt`` and ``seed`` (None if unknown), ``status`` (a constant of this module;
+        ``OK`` so far as can be told without decoding).
 
     Raises:
-        Problem: if the zip or its JSON cannot be read.
+        Problem: if the zip or the JSON in the zip cannot be read.
     """
     with _opened(path) as archive:
         members = [info for info in archive.infolist() if not info.filename.endswith("/")]
@@ -274,7 +274,7 @@ def _is_foreign(info: zipfile.ZipInfo) -> bool:
 def _json_member(members: list[zipfile.ZipInfo], path: Path) -> zipfile.ZipInfo | None:
     """Return the member that describes the images.
 
-    Of several, the one in the fewest folders is taken, then the first.
+    Of several such members, the member in the fewest folders is taken, then the first.
     """
     wanted = f"{path.stem}.json"
     named = [info for info in members if _image_name(info) == wanted and not _is_foreign(info)]
@@ -287,7 +287,7 @@ def _entries(
     """Return the part's JSON, image name -> entry.
 
     Raises:
-        Problem: if there is no JSON, it cannot be read, or it holds no object.
+        Problem: if the JSON is missing, cannot be read, or holds no object.
     """
     wanted = f"{path.stem}.json"
     entries = None
@@ -321,7 +321,7 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     with archive.open(info) as file:
         if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             return file.read(info.file_size + 1)
-        # The other methods unpack all that they are given, so they are given little at a time.
+        # Every other method unpacks the whole input at once, so the input comes in small chunks.
         chunks = iter(lambda: file.read(4096), b"")
         return b"".join(chunks)
 
@@ -355,7 +355,7 @@ def _row(image: str, member: str | None, entry: Any, status: str) -> dict[str, A
 
 
 def _prompt(entry: Any) -> str | None:
-    """Return an entry's prompt; an empty or blank one is none."""
+    """Return an entry's prompt; None if the prompt is empty or blank."""
     prompt = entry.get("p") if isinstance(entry, dict) else None
     if not isinstance(prompt, str) or not prompt.strip():
         return None
@@ -365,23 +365,23 @@ def _prompt(entry: Any) -> str | None:
 def _encodable(text: str) -> str:
     """Return text with a question mark for half a surrogate pair.
 
-    JSON can spell half a surrogate pair, and no table can hold it.
+    JSON can spell half a surrogate pair, but no table can hold half a pair.
     """
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def read_members(path: Path, members: list[str]) -> Iterator[np.ndarray | BadImage]:
-    """Decode images of a part one after the other, straight out of the zip.
+    """Decode images of a part in turn, straight out of the zip.
 
     Args:
         path: the part.
-        members: names inside the zip, from ``list_part``. Of two members of one name the first is
-            read, which ``list_part`` calls ``OK`` too.
+        members: names inside the zip, from ``list_part``. The first of two members of one name is
+            read; ``list_part``, too, calls the first member ``OK``.
 
     Yields:
-        For each member its pixels ``(height, width, 3)`` uint8, or the ``BadImage`` that says why
-        there are none: a file that is missing, encrypted, larger than ``MAX_BYTES``, fails its
-        checksum, or is no image.
+        For each member the pixels ``(height, width, 3)`` uint8, or the ``BadImage`` that says why
+        there are no pixels: a file that is missing, encrypted, larger than ``MAX_BYTES``, no
+        image, or fails the checksum.
     """
     with _opened(path) as archive:
         first: dict[str, zipfile.ZipInfo] = {}
@@ -411,7 +411,7 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
     """Read chosen images; each part is opened once.
 
     Args:
-        folder: copy of DiffusionDB, as ``find_parts`` takes it.
+        folder: copy of DiffusionDB, as for ``find_parts``.
         rows: columns ``part`` and ``image``.
 
     Yields:
@@ -419,7 +419,7 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
         be read are left out.
 
     Raises:
-        Problem: if a part is missing or does not hold one of the images.
+        Problem: if a part is missing or lacks a chosen image.
     """
     parts = find_parts(folder)
     again = command_for(TABLES["scores"].stage, folder)

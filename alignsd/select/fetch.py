@@ -1,6 +1,6 @@
 """Fetch named subsets of DiffusionDB from the Hugging Face hub.
 
-Parts are fetched one by one, so that a stopped download goes on.
+Parts are fetched one at a time, so that a stopped download goes on.
 """
 
 import os
@@ -24,7 +24,7 @@ REPOSITORY = "poloclub/diffusiondb"
 PARTS = {"2m": 2_000, "large": 14_000}
 METADATA_FILE = {"2m": "metadata.parquet", "large": "metadata-large.parquet"}
 METADATA_GIB = {"2m": 0.2, "large": 0.8}
-# 2M: 1.6 TB in all, says its README; Large: the size of one part, says its issue 11.
+# 2M: 1.6 TB in all (README of DiffusionDB); Large: the size of one part (issue 11 there).
 PART_GIB = {"2m": 0.8, "large": 0.5}
 UNITS = {"k": 1_000, "m": 1_000_000}
 SUBSET = re.compile(r"(2m|large)_(first|random)_([0-9]{1,9})(k|m)")
@@ -71,7 +71,7 @@ def _no_subset(name: str) -> Problem:
 
 
 def choose(subset: str, some: str = "") -> list[int]:
-    """Return the part numbers of a subset, or those from one number to another.
+    """Return the part numbers of a subset: all numbers, or a range of numbers.
 
     Args:
         subset: as in ``subset_parts``.
@@ -111,13 +111,13 @@ def part_file(subset: str, part: int) -> str:
 def fetch_metadata(
     subset: str, to: Path, revision: str = "main", download: Download = hf_hub_download
 ) -> Path:
-    """Fetch the metadata table unless it is there, and return its path.
+    """Fetch the metadata table if need be, and return the table's path.
 
     The table says which prompt each image has and in which part the image lies. Table and parts are
     of one revision: the revision that was begun in this folder.
 
     Args:
-        subset, to, revision, download: as ``fetch`` takes them.
+        subset, to, revision, download: as for ``fetch``.
 
     Raises:
         Problem: as ``fetch`` does.
@@ -133,11 +133,11 @@ def fetch_metadata(
 def parts_with_groups(
     metadata: Path, parts: Sequence[int], minimum: int, most: int = 0
 ) -> tuple[list[int], int]:
-    """Return which parts hold an image of a prompt that has enough images, and how many prompts do.
+    """Return the parts with images of prompts that have enough images, and the number of prompts.
 
-    With ``most``, parts are given up, a tenth of the surplus at a time. The parts that the fewest
+    With ``most``, parts are dropped, a tenth of the surplus at a time. The parts that the fewest
     prompts need to have enough images go first; a prompt that is spread over k parts counts 1 / k
-    in each. This is greedy: another choice of as many parts may hold a few more prompts.
+    in each. The choice is greedy: another choice of as many parts may hold a few more prompts.
 
     Args:
         metadata: ``metadata.parquet`` or ``metadata-large.parquet``.
@@ -178,13 +178,13 @@ def fetch(
     revision: str = "main",
     download: Download = hf_hub_download,
 ) -> list[Path]:
-    """Fetch the parts that are not there whole yet, and return the paths of all.
+    """Fetch the parts that are missing or cut short, and return the paths of all parts.
 
     The revision is looked up once and written to ``revision.json`` beside the parts, so that a
     download that goes on later takes the same revision.
 
     Args:
-        subset: name of the subset, which tells where its parts lie.
+        subset: name of the subset, which tells where the parts lie.
         parts: part numbers.
         to: folder to write to; the parameter ``parts`` of the scoring takes this folder.
         revision: branch or commit of the repository.
@@ -216,8 +216,8 @@ def _download(file: str, to: Path, commit: str, download: Download) -> None:
 def pinned_revision(to: Path, revision: str) -> str:
     """Return the commit to fetch.
 
-    The commit is the commit that was begun with in this folder, or else the present commit of
-    ``revision``, which is noted in the folder.
+    The commit is the commit noted in this folder, or else the present commit of ``revision``, which
+    is then noted in the folder.
 
     Raises:
         Problem: if the folder was begun with another revision, or the hub cannot be reached.
@@ -305,7 +305,7 @@ def require_space(to: Path, gib: float) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Return whether a zip has its directory, which stands at the end of the file."""
+    """Return whether a zip has a directory, which stands at the end of the file."""
     return path.is_file() and zipfile.is_zipfile(path)
 
 

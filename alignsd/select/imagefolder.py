@@ -1,4 +1,4 @@
-"""Write and read a Hugging Face imagefolder: pictures, and a ``metadata.jsonl`` about them.
+"""Write and read a Hugging Face imagefolder: pictures and their ``metadata.jsonl``.
 
 ``datasets.load_dataset("imagefolder", data_dir=folder)`` reads the same folder. Each line of
 ``metadata.jsonl`` has ``file_name`` (a path below the folder), ``text`` (the caption), and whatever
@@ -39,19 +39,19 @@ Pictures = Iterable[tuple[str, np.ndarray]]
 def write_imagefolder(
     folder: Path, rows: pd.DataFrame, read: Callable[[pd.DataFrame], Pictures]
 ) -> dict[str, int]:
-    """Write pictures and, when all are there, their metadata.
+    """Write pictures and, when all pictures are there, the metadata.
 
-    Pictures are written one at a time and whole or not at all. Pictures that are there already are
-    not read again, so a stopped run goes on where it stopped. ``metadata.jsonl`` comes last: a
-    folder that has one is complete.
+    Pictures are written one at a time and whole or not at all. Existing pictures are not read
+    again, so a stopped run goes on with the next picture. ``metadata.jsonl`` comes last: a folder
+    that has a ``metadata.jsonl`` is complete.
 
     Args:
         folder: where to write; made if need be.
         rows: ``file_name`` (ends in ``.png``), ``text``, and any other columns; one line is written
             per row.
         read: given the rows whose picture is not there yet, yields ``(file_name, pixels)`` with
-            pixels ``(height, width, 3)`` uint8. It may leave some out: their rows are not written,
-            but counted.
+            pixels ``(height, width, 3)`` uint8. Rows that ``read`` leaves out are not written, but
+            counted.
 
     Returns:
         How many were ``written``, ``there already`` and ``unreadable``.
@@ -168,8 +168,7 @@ def read_rows(folder: Path, check_images: bool = True) -> tuple[pd.DataFrame, di
         and how many lines were left out for each reason.
 
     Raises:
-        Problem: if there is no ``metadata.jsonl``, no usable line in it, or it is in another
-            encoding.
+        Problem: if ``metadata.jsonl`` is missing, has no usable line, or is in another encoding.
     """
     rows = []
     reasons: Counter[str] = Counter()
@@ -255,16 +254,16 @@ def _in_place_of_metadata(folder: Path) -> tuple[str, str, str]:
 def usable_rows(
     folder: Path, check_images: bool = True
 ) -> Iterator[tuple[dict[str, Any] | None, str | None]]:
-    """Yield each line of an imagefolder's metadata: its row and None, or None and the fault.
+    """Yield for each line of an imagefolder's metadata the row and None, or None and the fault.
 
     The row's ``file_name`` is the path at which the picture was found: a line written on Windows
     may have back-slashes, and a copy made on a Mac may spell accents in another way.
 
     Args:
-        folder, check_images: as ``read_rows`` takes them.
+        folder, check_images: as for ``read_rows``.
 
     Raises:
-        Problem: if there is no ``metadata.jsonl``, or it cannot be read as text.
+        Problem: if ``metadata.jsonl`` is missing or cannot be read as text.
     """
     if not os.path.lexists(folder / METADATA):
         raise _no_imagefolder(folder)
@@ -282,7 +281,7 @@ def usable_rows(
 def read_imagefolder(folder: Path, check_images: bool = True) -> pd.DataFrame:
     """Return an imagefolder's usable rows, and warn if lines were left out, with their number.
 
-    Args and errors are those of ``read_rows``.
+    Arguments and errors are the same as for ``read_rows``.
     """
     rows, reasons = read_rows(folder, check_images)
     if reasons:
@@ -295,7 +294,7 @@ def read_imagefolder(folder: Path, check_images: bool = True) -> pd.DataFrame:
 
 
 def _row(value: Any, folder: Path, check_image: bool) -> tuple[dict[str, Any] | None, str | None]:
-    """Return a line's row, or None and the reason why it cannot be used."""
+    """Return a line's row, or None and the reason why the line cannot be used."""
     if isinstance(value, Problem):
         return None, NOT_JSON
     reason = _fault(value)
@@ -312,7 +311,7 @@ def _row(value: Any, folder: Path, check_image: bool) -> tuple[dict[str, Any] | 
 
 
 def _fault(value: Any) -> str | None:
-    """Return why a line's value is no row, before its picture is looked at."""
+    """Return why a line's value is no row, without a look at the picture."""
     if not isinstance(value, dict):
         return LACKS
     if not isinstance(value.get("file_name"), str) or not isinstance(value.get("text"), str):

@@ -16,7 +16,7 @@ from alignsd.select.rule import NEGATIVE, POSITIVE, SPARE
 
 
 def picks(selected: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of an imagefolder: one per positive and kept negative.
+    """Return the rows of an imagefolder: one row per positive and per kept negative.
 
     Args:
         selected: from ``rule.keep_negatives``.

@@ -1,9 +1,9 @@
 """Select what Stable Diffusion is adapted with: clearly preferred and clearly non-preferred images.
 
 Section 4 of the paper. Of ``n`` images of one prompt, the best image is a positive if softmax(HPS)
-gives the image more than alpha / n; the worst image is a negative if softmax(-HPS) does.
-Before that, blurred images are dropped, and prompts with fewer than four images. Tables are joined
-by image id, never by position.
+gives the image more than alpha / n; the worst image is a negative if softmax(-HPS) gives the image
+more than alpha / n. Before the selection, blurred images are dropped, and then prompts with fewer
+than four images. Tables are joined by image id, never by position.
 """
 
 import hashlib
@@ -42,11 +42,11 @@ def softmax_within(values: pd.Series, prompts: pd.Series) -> pd.Series:
 def select(groups: pd.DataFrame, alpha: float = 2.0) -> pd.DataFrame:
     """Return the groups with a column ``role``: at most one positive and one negative per prompt.
 
-    Positive: the image with the greatest softmax(HPS), if that is above alpha / n. Negative: the
-    image with the greatest softmax(-HPS), if that is above alpha / n. (Official code; the paper
-    takes alpha = 2.) An image at exactly alpha / n is not selected. Of tied images the first id is
-    taken; with four images and alpha = 2, tied images are never above the threshold. No image gets
-    both roles: an image above 1 / n in softmax(HPS) is below 1 / n in softmax(-HPS).
+    Positive: the image with the greatest softmax(HPS), if above alpha / n. Negative: the image with
+    the greatest softmax(-HPS), if above alpha / n. (Official code; the paper takes alpha = 2.) An
+    image at exactly alpha / n is not selected. The first id of tied images is taken; with four
+    images and alpha = 2, tied images are never above the threshold. No image gets both roles: an
+    image above 1 / n in softmax(HPS) is below 1 / n in softmax(-HPS).
 
     Args:
         groups: from ``group``.
@@ -86,7 +86,7 @@ def _check_alpha(alpha: float) -> None:
 def group(
     scores: pd.DataFrame, limit: float = BLUR_LIMIT, minimum: int = MINIMUM_IMAGES
 ) -> pd.DataFrame:
-    """Return the images that can be compared, each with its softmax among the prompt's images.
+    """Return the comparable images, each with the softmax among the prompt's images.
 
     Args:
         scores: ``part``, ``image``, ``prompt``, ``hps``, ``sharpness``, ``status``. Only rows with
@@ -100,7 +100,7 @@ def group(
         softmax(-hps).
 
     Raises:
-        Problem: if an image has two scores, since then nobody knows which one counts; if a score is
+        Problem: if an image has two scores, since nobody knows which score counts; if a score is
             not a number; or if ``limit`` or ``minimum`` is out of range.
     """
     at_least(-255, blur_limit=limit)
@@ -155,7 +155,7 @@ def _refuse_unscored(usable: pd.DataFrame) -> None:
 
 
 def keep_negatives(selected: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
-    """Return the selection with a share of its negatives; the others get the role ``SPARE``.
+    """Return the selection with a share of the negatives; the rest get the role ``SPARE``.
 
     The paper: all negatives together "will lead to worse results". Which negatives are kept follows
     from the seed and each image's id, not from the order of the rows or from the other images. A
@@ -194,7 +194,7 @@ def funnel(scores: pd.DataFrame, selected: pd.DataFrame, limit: float = BLUR_LIM
     """Return how many images and prompts each step of the selection left.
 
     Args:
-        scores, limit: as ``group`` takes them.
+        scores, limit: as for ``group``.
         selected: from ``keep_negatives``.
 
     Returns:
@@ -220,7 +220,7 @@ def sensitivity(groups: pd.DataFrame, alphas: list[float]) -> pd.DataFrame:
 
     Args:
         groups: from ``group``.
-        alphas: the thresholds, as ``select`` takes them.
+        alphas: the thresholds, as for ``select``.
     """
     roles = [select(groups, alpha)["role"] for alpha in alphas]
     return pd.DataFrame(

@@ -33,7 +33,7 @@ def score_part(
     batch: int = 64,
     only: int | None = None,
 ) -> pd.DataFrame:
-    """Return a part's images with their HPS and sharpness.
+    """Return a part's images with HPS and sharpness.
 
     Each distinct prompt of the part is embedded once. At most ``batch`` decoded images are held at
     a time, so memory does not grow with the part. The scores depend on this part alone: scoring
@@ -52,10 +52,10 @@ def score_part(
         ``diffusiondb``).
 
     Raises:
-        Problem: if the zip or its JSON cannot be read, or ``batch`` is below 1.
+        Problem: if the zip or the JSON in the zip cannot be read, or ``batch`` is below 1.
     """
     at_least(1, batch=batch)
-    # Here, since open_clip takes seconds to load, and who reads scores needs no CLIP.
+    # Imported here: open_clip takes seconds to load, and reading scores needs no CLIP.
     from alignsd.models.clip import embed_images, embed_texts
     from alignsd.reward.hps import hps
 
@@ -107,7 +107,7 @@ def score_parts(
     Args:
         folder: copy of DiffusionDB, see ``diffusiondb.find_parts``.
         out: where ``part-XXXXXX.parquet`` are written.
-        clip, blur_rule, batch: as ``score_part`` takes them.
+        clip, blur_rule, batch: as for ``score_part``.
 
     Raises:
         Problem: if a part cannot be read.
@@ -165,8 +165,8 @@ def read_scores(folder: Path, names: list[str] | None = None) -> pd.DataFrame:
         names: the parts wanted; None for all.
 
     Raises:
-        Problem: if there is no table, if a table is not as ``score_part`` gives it, or if no
-            picture has a score.
+        Problem: if there is no table, if a table differs in form from the tables of ``score_part``,
+            or if no picture has a score.
     """
     if names is None:
         paths = [path for path in listed(folder, ".parquet") if PART.fullmatch(path.stem)]

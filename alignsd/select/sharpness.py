@@ -1,4 +1,4 @@
-"""Tell blurred images from sharp ones: the safety filter of the Discord bot blurs what it catches.
+"""Tell blurred images from sharp images: the Discord bot blurs what the safety filter catches.
 
 The official code drops an image when no two neighbouring pixels differ by at least 10.
 """
@@ -39,9 +39,9 @@ def sharpness(image: np.ndarray, rule: str = "both directions") -> float:
             cause="a misspelt parameter",
             fix=f"--set 'blur_rule={BLUR_RULES[0]}'",
         )
-    # Deviation: the official code compares horizontal neighbours twice and never vertical ones, and
-    # takes signed differences. So a picture of level stripes counts as blurred there, and so does a
-    # picture that only gets brighter to the right.
+    # Deviation: the official code compares horizontal neighbours twice and vertical neighbours
+    # never, and takes signed differences. So a picture of level stripes counts as blurred there,
+    # and so does a picture that only gets brighter to the right.
     values = image.astype(np.int16)
     across = values[:, :-1] - values[:, 1:]
     if rule == "official":
@@ -51,10 +51,10 @@ def sharpness(image: np.ndarray, rule: str = "both directions") -> float:
 
 
 def is_blurred(sharp: np.ndarray | float, limit: float = BLUR_LIMIT) -> np.ndarray | bool:
-    """Return which images are as blurred as the safety filter leaves them.
+    """Return which images are as blurred as images that the safety filter blurred.
 
     Args:
-        sharp: the sharpness of one image, or of several, ``(n,)``.
+        sharp: the sharpness of one image, or of several images, ``(n,)``.
         limit: images below the limit are blurred; an image at exactly the limit is not.
     """
     return sharp < limit

@@ -20,9 +20,9 @@ from alignsd.miniature.renderer import SIZE
 from alignsd.models import tower
 
 TOKENS = 32  # the longest caption, with the identifier in front, has 29 tokens
-CLIP_TOKENS = 44  # the longest caption of CLIP's wider web has 42
+CLIP_TOKENS = 44  # the longest caption of CLIP's wider web has 42 tokens
 FACTOR = 8  # pixels per latent
-IDENTIFIER_SCALE = 30  # of the embedding of the identifier's words, against that of other words
+IDENTIFIER_SCALE = 30  # of the embedding of the identifier's words, relative to other words
 WIDTH = 96  # of both text encoders
 END_OF_WORD = "</w>"
 START_TOKEN, END_TOKEN = "<|startoftext|>", "<|endoftext|>"
@@ -161,7 +161,7 @@ def clip(folder: Path, vocabulary_size: int) -> CLIP:
 
     The image tower has convolutions (``tower.Tower``), which need fewer examples than a ViT:
     choices are few. The text tower is 96 wide, with 4 layers. The logit scale is fixed at 100,
-    where OpenAI's CLIP ended, so that softmax(100 x cosine) means here what it means there.
+    where OpenAI's CLIP ended, so that softmax(100 x cosine) means the same for both models.
     """
     architecture = {
         "embed_dim": 64,

@@ -1,6 +1,6 @@
 """Make the weights that the miniature ships, stage by stage.
 
-Each stage is resumable from its last checkpoint, and is skipped when its weights exist.
+Each stage is resumable from the last checkpoint, and is skipped when the stage's weights exist.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Pretrain the miniature's CLIP, and the aesthetic predictor on its embeddings."""
+"""Pretrain the miniature's CLIP, and the aesthetic predictor on the embeddings of this CLIP."""
 
 import time
 from pathlib import Path
@@ -41,19 +41,19 @@ EMBEDDED = 256  # pictures or texts embedded at a time
 
 
 def pretrain_clip(recipe: StageRecipe, out: Path, work: Path) -> Record:
-    """Pretrain CLIP on a web that is wider than the diffusion model's.
+    """Pretrain CLIP on a web that is wider than the diffusion model's web.
 
     Half of the pictures are seen after a trip through the autoencoder. In this web, too, captions
     of awkward people are silent on the flaw. But half of the pictures were asked for as creatures,
-    and their captions say what body the creature is meant to have. So CLIP learns to count limbs.
-    Nothing tells CLIP which number people like. But creatures are odd more often than people, so
-    CLIP leans towards whole people (docs/deviations.md, row 19).
+    and a creature's caption says what body is meant. So CLIP learns to count limbs. Nothing tells
+    CLIP which number people like. But creatures are odd more often than people, so CLIP leans
+    towards whole people (docs/deviations.md, row 19).
 
-    Every caption of the batch that is true of a picture counts as its match (UniCL; Yang et al.,
-    CVPR 2022). If only the picture's own caption counted, CLIP would have loud and groundless
-    opinions among pictures of one prompt, which choices would have to drown.
+    Every caption of the batch that is true of a picture counts as a match (UniCL; Yang et al.,
+    CVPR 2022). If only the picture's own caption counted, CLIP would get strong and random
+    preferences among pictures of one prompt, and choices would have to undo these preferences.
 
-    Beside the contrastive loss, the embedding must predict the words of its caption (Huang et al.,
+    Beside the contrastive loss, the embedding must predict the words of the caption (Huang et al.,
     NeurIPS 2024), each weighted by how rare the word is. With so few steps, the contrastive loss
     alone tells scenes apart and little else.
     """
@@ -139,12 +139,12 @@ def _rare_words(tokens: Tensor, words: int) -> Tensor:
 
 
 def _as_shares(values: Tensor) -> Tensor:
-    """Return each row of ``(n, k)`` divided by its sum."""
+    """Return each row of ``(n, k)`` divided by the row's sum."""
     return values / values.sum(1, keepdim=True)
 
 
 def _halved(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights in half precision; whole numbers stay as they are."""
+    """Return weights in half precision; whole numbers stay unchanged."""
     halved = dict(state)
     for name, value in state.items():
         if value.is_floating_point():

@@ -1,4 +1,4 @@
-"""What the stages of the pretraining share: their sizes, the web they learn from, and the loop."""
+"""What the stages of the pretraining share: sizes, the web to learn from, and the loop."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from alignsd.models.registry import torch_device
 from alignsd.models.training import Checkpointing, Optimization, one_cycle, train
 
 HELD_OUT = 1_000_000  # number of the web's first held-out picture
-# Share of CLIP's wider web that was asked for as creatures, with the body that each has.
+# Share of CLIP's wider web that was asked for as creatures, with the body of each creature.
 CREATURES = 0.5
 
 Record = dict[str, Any]  # of a stage, for the model card
@@ -81,7 +81,7 @@ def load_autoencoder(weights: Path) -> AutoencoderKL:
 
 @torch.no_grad()
 def round_trip(weights: Path, pictures: np.ndarray) -> np.ndarray:
-    """Return pictures as the autoencoder gives them back. All generated pictures come through it.
+    """Return pictures after a pass through the autoencoder, as all generated pictures are.
 
     Args:
         weights: folder of the weights.
@@ -101,13 +101,13 @@ def round_trip(weights: Path, pictures: np.ndarray) -> np.ndarray:
 
 
 def half_round_trips(weights: Path, pictures: np.ndarray) -> np.ndarray:
-    """Return pictures ``(n, 64, 64, 3)`` uint8, the second half of them after ``round_trip``."""
+    """Return pictures ``(n, 64, 64, 3)`` uint8, the second half after ``round_trip``."""
     half = len(pictures) // 2
     return np.concatenate([pictures[:half], round_trip(weights, pictures[half:])])
 
 
 def channels_last(model: nn.Module) -> None:
-    """Let the model keep channels last in memory: convolutions are faster so."""
+    """Let the model keep channels last in memory: convolutions are faster with that."""
     model.to(memory_format=torch.channels_last)
 
 
@@ -125,7 +125,7 @@ def fit(
     weight_decay: float = 0.0,
     ema: float | None = None,
 ) -> Record:
-    """Train one stage, on a GPU if there is one, and return its record for the model card.
+    """Train a stage, on a GPU where there is a GPU, and return the record for the model card.
 
     The model is on the CPU afterwards.
 

@@ -62,7 +62,7 @@ def named(head: bytes, path: Path) -> Unfit:
 
 
 def _as_text(head: bytes) -> str | None:
-    """Return the first bytes of a file as text, or None if they are no text."""
+    """Return the first bytes of a file as text, or None if the bytes are no text."""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return head.decode("utf-16", errors="ignore")
     text = head.decode("utf-8-sig", errors="replace")

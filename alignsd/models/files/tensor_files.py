@@ -22,8 +22,8 @@ from alignsd.models.files.wording import short
 
 HEAD = 4096  # bytes that tell the kind of a file
 LARGEST_HEADER = 100_000_000  # bytes; safetensors itself refuses a longer header
-LARGEST_GROWTH = 20  # how many times its size an archive may claim to hold; torch packs nothing
-ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # how files of torch.save begin, the new and the old ones
+LARGEST_GROWTH = 20  # claimed content / size of an archive, at most; torch packs nothing
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"  # how new and old files of torch.save begin
 
 
 def content(path: Path, lazy: bool = False) -> Any:
@@ -31,7 +31,7 @@ def content(path: Path, lazy: bool = False) -> Any:
 
     Args:
         path: the file.
-        lazy: leave the tensors of a zip archive on the disk until they are used.
+        lazy: leave the tensors of a zip archive on the disk until first use.
 
     Raises:
         Unfit: if the file is missing, damaged, cut off, of another kind, or would run code.
@@ -73,7 +73,7 @@ def is_torchscript(path: Path | str) -> bool:
 
 
 def _size_and_head(path: Path) -> tuple[int, bytes]:
-    """Return the size of a file and its first bytes."""
+    """Return the size and the first bytes of a file."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -139,7 +139,7 @@ def _holds_program(names: list[str]) -> bool:
 
 
 def _check_archive(path: Path, size: int) -> None:
-    """Do nothing if a zip archive is one that ``torch.save`` wrote."""
+    """Do nothing if ``torch.save`` wrote the zip archive."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()

@@ -82,7 +82,7 @@ def read_torch(path: Path | str, kind: str, fix: str = "", lazy: bool = False) -
 
     Args:
         path, kind, fix: as in ``read_tensors``.
-        lazy: leave the tensors on the disk until they are used.
+        lazy: leave the tensors on the disk until first use.
 
     Raises:
         Problem: if the file is missing, damaged, cut off, of another kind, or would run code.
@@ -166,7 +166,7 @@ def write_tensors(
 
     Args:
         path: the file.
-        tensors: by name; they may lie on any device.
+        tensors: by name, on any device.
         metadata: text by name.
     """
     on_cpu = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -180,7 +180,7 @@ def _sort_metadata(path: Path) -> None:
     """Sort the metadata of a safetensors file in place.
 
     safetensors writes the metadata in the order of a hash map of Rust, which changes from call to
-    call. The sorted header has the same length, so that the tensors stay where they are.
+    call. The sorted header has the same length, so the tensors stay in place.
     """
     with open(path, "r+b") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -221,12 +221,12 @@ def _unwrapped(content: Any) -> Any:
 
 
 def _checked(name: str, value: Tensor, size: int) -> Tensor:
-    """Return a tensor that holds its numbers itself, if all numbers are finite.
+    """Return a tensor that holds all of its numbers, if the numbers are finite.
 
     Args:
         name: of the tensor.
         value: the tensor.
-        size: of its file in bytes; a tensor that repeats one number a billion times is refused.
+        size: of the file in bytes; a tensor that repeats one number a billion times is refused.
     """
     fault = _fault(value, size)
     if fault:

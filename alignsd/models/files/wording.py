@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def short(text: object, length: int = 80) -> str:
-    """Return text on one line, without its middle if it is longer than ``length`` characters."""
+    """Return text on one line; a text longer than ``length`` characters loses its middle."""
     line = "".join(sign if sign.isprintable() else " " for sign in str(text))
     half = length // 2
     return line if len(line) <= length else f"{line[:half]}...{line[-half:]}"

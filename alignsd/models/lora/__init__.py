@@ -1,1 +1,1 @@
-"""LoRA files: ours in the layouts of diffusers and kohya, and other people's."""
+"""LoRA files: ours in the layouts of diffusers and kohya, and other people's files."""

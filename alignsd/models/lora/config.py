@@ -1,4 +1,4 @@
-"""The configuration of a LoRA in the words of peft, and the scale of its layers that follows."""
+"""The configuration of a LoRA in the words of peft, and the scale that follows for each layer."""
 
 import math
 import re
@@ -18,23 +18,23 @@ from alignsd.models.files.wording import short
 PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 PEFT_CONFIG = "adapter_config.json"
 PEFT_PREFIX = "base_model.model."
-# No brackets: a pattern cannot take for ever to match.
+# No brackets, so that no pattern takes for ever to match.
 SAFE_PATTERN = re.compile(r"[\w.\\^$*|-]{1,200}")
 MOST_STARS = 3
 
 
 def adapter_config(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return peft's configuration of the UNet's LoRA; empty if there is none.
+    """Return peft's configuration of the UNet's LoRA; empty for a file without configuration.
 
     PEFT's ``save_pretrained`` puts the configuration beside the file. The training scripts of
     diffusers put the configuration into the file's metadata.
 
     Args:
         path: the file.
-        state: its tensors.
+        state: the file's tensors.
 
     Raises:
-        Problem: if the configuration is missing where one is needed, or makes no sense.
+        Problem: if a needed configuration is missing, or the configuration makes no sense.
     """
     beside = path.parent / PEFT_CONFIG
     if path.name in PEFT_FILES and is_file(beside):
@@ -114,17 +114,17 @@ def scale_of_layer(
 ) -> float:
     """Return alpha / rank, or alpha / sqrt(rank) for a rank-stabilized LoRA.
 
-    kohya keeps alpha beside each layer, diffusers in the metadata, PEFT in a file of its own. Where
+    kohya keeps alpha beside each layer, diffusers in the metadata, PEFT in a separate file. Where
     no file names alpha, alpha is the rank.
 
     Args:
-        layer: its tensors, ``A.weight`` and ``alpha`` if there is one.
+        layer: tensors of the layer: ``A.weight`` and, where the file has alpha, ``alpha``.
         config: from ``adapter_config``.
         module: name of the layer's module.
         path: the file, for messages.
 
     Raises:
-        Problem: if the configuration has another rank than the matrices, or the scale is no
+        Problem: if the rank differs between configuration and matrices, or the scale is no
             finite number above 0.
     """
     rank = len(layer["A.weight"])
@@ -143,7 +143,7 @@ def scale_of_layer(
 
 
 def _of_module(config: Mapping[str, Any], name: str, module: str, otherwise: float) -> float:
-    """Return the number that a pattern of the configuration gives a module, as peft looks it up."""
+    """Return the number that the configuration's patterns give a module, looked up as peft does."""
     pattern = config.get(name) or {}
     return pattern.get(get_pattern_key(list(pattern), module), otherwise)
 

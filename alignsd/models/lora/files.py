@@ -3,7 +3,7 @@
 AUTOMATIC1111 and ComfyUI read kohya's layout. Other people's files are in these two layouts, in the
 layout of PEFT's ``save_pretrained``, or in the layout of the paper's release. The release's
 ``adapted_model.bin`` was saved from attention processors that diffusers no longer has. All layouts
-are read into one: the names of peft, with the scale multiplied into the second matrix.
+are read into one layout: peft's names, with the scale multiplied into the second matrix.
 """
 
 import re
@@ -55,7 +55,7 @@ def save_lora(unet: UNet2DConditionModel, folder: Path, about: Mapping[str, obje
     matrices give equal bytes.
 
     Args:
-        unet: with the adapter of ``lora.add_lora``, whose alpha is its rank.
+        unet: with the adapter of ``lora.add_lora``, whose alpha equals the rank.
         folder: where to write ``pytorch_lora_weights.safetensors`` and ``kohya_file(folder)``.
         about: written into the metadata of both files: base model, identifier and so on.
     """
@@ -104,7 +104,7 @@ def kohya_file(folder: Path) -> Path:
 
 
 def read_about(path: Path) -> dict[str, str]:
-    """Return what a LoRA says about itself: the metadata of a safetensors file.
+    """Return the metadata of a LoRA's safetensors file.
 
     A torch file has no metadata.
 
@@ -123,7 +123,7 @@ def load_lora(pipeline: StableDiffusionPipeline, path: Path) -> None:
             ``save_pretrained`` wrote.
 
     Raises:
-        Problem: if there is no such file, it cannot be read, it is no LoRA of this UNet, or it
+        Problem: if the file is missing or unreadable, or holds no LoRA of this UNet or a LoRA that
             changes nothing.
     """
     file = _file_of(path)
@@ -157,7 +157,7 @@ def read_lora(path: Path, unet: nn.Module) -> dict[str, Tensor]:
 
     Args:
         path: safetensors, or a torch file of tensors. Beside the file of PEFT's ``save_pretrained``
-            must lie its ``adapter_config.json``, which holds alpha.
+            must lie PEFT's ``adapter_config.json``, which holds alpha.
         unet: the UNet that the LoRA is for; only its modules tell kohya's names apart.
 
     Returns:
@@ -221,7 +221,7 @@ def _plain_name(name: str) -> str:
 
 
 def _by_layer(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """Return module -> its tensors: ``A.weight``, ``B.weight``, and ``alpha`` if there is one."""
+    """Return module -> tensors: ``A.weight``, ``B.weight`` and, if the file has any, ``alpha``."""
     layers: dict[str, dict[str, Tensor]] = {}
     for name, value in state.items():
         module, _, kind = name.partition(".lora_") if ".lora_" in name else name.rpartition(".")

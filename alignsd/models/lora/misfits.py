@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from alignsd.base.errors import Problem
 from alignsd.models.files.wording import short
 
-Layers = Mapping[str, Mapping[str, Tensor]]  # module -> its tensors by kind
+Layers = Mapping[str, Mapping[str, Tensor]]  # module -> tensors by kind
 
-# Width of the text embeddings that a UNet's cross-attention takes -> which model has it.
+# Width of the text embeddings that a UNet's cross-attention takes -> model of this width.
 TEXT_WIDTHS = {
     768: "Stable Diffusion 1.x",
     1024: "Stable Diffusion 2.x",
@@ -39,7 +39,7 @@ OTHER_LAYOUTS = {
     "emb_params": "a textual inversion",
 }
 TEXT_ENCODER = ("lora_te_", "lora_te1_", "text_encoder.", "text_model.")
-# The fix if there is no better one.
+# The fix of last resort.
 OTHER_LORA = "give a LoRA of the base model that the parameter stable_diffusion names"
 
 
@@ -54,7 +54,7 @@ def no_lora_of(
 
     Args:
         path: the file.
-        state: its tensors by their own names.
+        state: the file's tensors by the file's names.
         layers: the same tensors by module.
         strange: modules of ``layers`` that do not fit.
         unet: the UNet.
@@ -117,7 +117,7 @@ def _other_layout(state: Mapping[str, Tensor]) -> str | None:
 
 
 def _other_base_model(layers: Layers, unet: nn.Module) -> str | None:
-    """Return the other base model that a LoRA was made for, or None if no layer tells of one."""
+    """Return the other base model that a LoRA was made for, or None if no layer tells."""
     width = _text_width(layers)
     own = getattr(getattr(unet, "config", None), "cross_attention_dim", None)
     if width is None or own is None or width == own:
