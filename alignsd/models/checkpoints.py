@@ -189,9 +189,7 @@ def _check_record(old: dict[str, Any] | None, new: dict[str, Any], path: Path) -
         cause = "another version of the kit wrote it"
         raise _misfit(path, "no record of what it was made from", cause)
     absent = object()
-    names = [
-        name for name in {**new, **old} if old.get(name, absent) != new.get(name, absent)
-    ]
+    names = [name for name in {**new, **old} if old.get(name, absent) != new.get(name, absent)]
     raise Problem(
         f"the checkpoint {short(path.name)} is of another training",
         expected="; ".join(_entry(name, new) for name in names),

@@ -63,9 +63,7 @@ def _in_step(iterators: dict[str, Iterator[Any]], alone: bool) -> Iterator[tuple
     """
     cores = torch.get_num_threads()
     count = len(iterators)
-    pool = ThreadPoolExecutor(
-        count, initializer=torch.set_num_threads, initargs=(cores // count,)
-    )
+    pool = ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(cores // count,))
     try:
         with pool:
             while iterators:
