@@ -22,6 +22,7 @@ demo: $(INSTALLED)  ## reproduce the paper in miniature: all notebooks, then the
 
 test: $(INSTALLED) browser  ## style, types, unit tests, notebook rules, and all notebooks with the fewest steps
 	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --quiet --diff alignsd tests
 	@$(VENV)/bin/python -m mypy
 	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile
 

@@ -77,9 +77,11 @@ def test_no_pictures_are_named(pipeline, tmp_path):
 def _pictures(folder, n):
     for i in range(n):
         save_png(folder / f"{i}.png", np.full((64, 64, 3), 60 * i, np.uint8))
-    return pd.DataFrame({
-        "folder": str(folder),
-        "file_name": [f"{i}.png" for i in range(n)],
-        "text": [f"picture {i}" for i in range(n)],
-        "label": ["negative", "positive", "regularization"][:n],
-    })
+    return pd.DataFrame(
+        {
+            "folder": str(folder),
+            "file_name": [f"{i}.png" for i in range(n)],
+            "text": [f"picture {i}" for i in range(n)],
+            "label": ["negative", "positive", "regularization"][:n],
+        }
+    )

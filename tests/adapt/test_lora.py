@@ -137,13 +137,29 @@ def test_a_training_step_and_a_sampling_step_of_stable_diffusion_s_own_size():
 NAN, INFINITE = float("nan"), float("inf")
 
 
-@pytest.mark.parametrize("change", [
-    {"steps": 0}, {"steps": -1}, {"batch": 0}, {"micro_batch": 0}, {"rank": 0},
-    {"learning_rate": -1.0}, {"learning_rate": NAN}, {"weight_decay": INFINITE},
-    {"snr_gamma": -1.0}, {"snr_gamma": NAN},
-    {"identifier_alone": -0.1}, {"identifier_alone": 1.5}, {"identifier_alone": NAN},
-    {"seed": -1}, {"seed": 2**32}, {"schedule": "linear"}, {"identifier": "\ud800"},
-], ids=ascii)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": 0},
+        {"steps": -1},
+        {"batch": 0},
+        {"micro_batch": 0},
+        {"rank": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": NAN},
+        {"weight_decay": INFINITE},
+        {"snr_gamma": -1.0},
+        {"snr_gamma": NAN},
+        {"identifier_alone": -0.1},
+        {"identifier_alone": 1.5},
+        {"identifier_alone": NAN},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"schedule": "linear"},
+        {"identifier": "\ud800"},
+    ],
+    ids=ascii,
+)
 def test_settings_out_of_their_range_are_named(change):
     (name,) = change
     with pytest.raises(Problem, match=name):

@@ -104,11 +104,15 @@ def test_none_are_a_table_without_rows(tmp_path, opened):
     assert rows.empty and not left and not opened
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"n": -1}, "regularization_images is"),
-    ({"minimum_rating": float("nan")}, "minimum_rating is"),
-    ({"batch": 0}, "batch is"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n": -1}, "regularization_images is"),
+        ({"minimum_rating": float("nan")}, "minimum_rating is"),
+        ({"batch": 0}, "batch is"),
+    ],
+    ids=str,
+)
 def test_wishes_out_of_their_range_are_named(change, words):
     with pytest.raises(Problem, match=words):
         Wanted(**{"n": 1} | change)

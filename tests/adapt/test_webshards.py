@@ -29,17 +29,23 @@ def shards(tmp_path):
     """
     folder = tmp_path / "laion"
     folder.mkdir()
-    write_shard(folder / "00000.tar", {
-        "000000000": ("a cat", jpeg(10)),
-        "000000001": ("a dog é", jpeg(20)),
-        "000000002": ("cut", jpeg(30)[:200]),
-    })
-    write_shard(folder / "00001.tar", {
-        "000010000": ("a house", jpeg(40)),
-        "000010001": (None, jpeg(50)),
-        "000010002": ("gone", None),
-        "000010003": ("a tree", jpeg(60)),
-    })
+    write_shard(
+        folder / "00000.tar",
+        {
+            "000000000": ("a cat", jpeg(10)),
+            "000000001": ("a dog é", jpeg(20)),
+            "000000002": ("cut", jpeg(30)[:200]),
+        },
+    )
+    write_shard(
+        folder / "00001.tar",
+        {
+            "000010000": ("a house", jpeg(40)),
+            "000010001": (None, jpeg(50)),
+            "000010002": ("gone", None),
+            "000010003": ("a tree", jpeg(60)),
+        },
+    )
     stats = {"count": 6, "successes": 3, "failed_to_download": 3, "failed_to_resize": 0}
     (folder / "00000_stats.json").write_text(json.dumps(stats))
     return folder
@@ -103,16 +109,19 @@ def test_regularization_takes_shards_and_says_what_is_missing(shards, tmp_path):
     assert len(rows) == 4 and left == {"picture is damaged": 1}
 
 
-@pytest.mark.parametrize(("described", "rating"), [
-    (b'{"AESTHETIC_SCORE": 6.75}', 6.75),
-    (b'{"aesthetic": 7}', 7),
-    (b'{"rating": 6.5, "aesthetic": 9}', 6.5),
-    (b'{"aesthetic": null}', None),
-    (b'{"aesthetic": NaN}', None),
-    (b'{"aesthetic": "7"}', None),
-    (b"[]", None),
-    (b"{", None),
-])
+@pytest.mark.parametrize(
+    ("described", "rating"),
+    [
+        (b'{"AESTHETIC_SCORE": 6.75}', 6.75),
+        (b'{"aesthetic": 7}', 7),
+        (b'{"rating": 6.5, "aesthetic": 9}', 6.5),
+        (b'{"aesthetic": null}', None),
+        (b'{"aesthetic": NaN}', None),
+        (b'{"aesthetic": "7"}', None),
+        (b"[]", None),
+        (b"{", None),
+    ],
+)
 def test_a_rating_in_a_picture_s_json_is_kept(tmp_path, described, rating):
     with tarfile.open(tmp_path / "00000.tar", "w") as archive:
         add(archive, "0.jpg", jpeg(10))

@@ -153,8 +153,16 @@ def test_temporary_files_of_dead_processes_are_swept(tmp_path, dead):
         f".huge.{10**30}.part.txt",
         f".line\nbreak.{dead}.part.txt",
     ]
-    kept = [f".living.{os.getpid()}.part.zip", "part-000003.zip", f"visible.{dead}.part.zip",
-            ".hidden", f".a.{dead}.parts.zip", ".a.part.zip", f".a.{dead}x.part.zip", "deep/b.txt"]
+    kept = [
+        f".living.{os.getpid()}.part.zip",
+        "part-000003.zip",
+        f"visible.{dead}.part.zip",
+        ".hidden",
+        f".a.{dead}.parts.zip",
+        ".a.part.zip",
+        f".a.{dead}x.part.zip",
+        "deep/b.txt",
+    ]
     for name in names + kept:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
@@ -182,8 +190,10 @@ def test_what_lies_behind_a_link_is_not_swept(tmp_path, dead):
 
 
 def test_a_killed_writer_leaves_what_is_swept(tmp_path):
-    code = ("import os, sys; from alignsd.base.atomic import replacing\n"
-            "with replacing(sys.argv[1]) as part: part.write_text('half'); os.kill(os.getpid(), 9)")
+    code = (
+        "import os, sys; from alignsd.base.atomic import replacing\n"
+        "with replacing(sys.argv[1]) as part: part.write_text('half'); os.kill(os.getpid(), 9)"
+    )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.zip")])
     assert len(list(tmp_path.iterdir())) == 1
     sweep(tmp_path)

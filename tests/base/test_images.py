@@ -68,7 +68,7 @@ def test_transparent_parts_are_white_and_grey_becomes_rgb():
 def test_cut_short(kind, keep):
     content = noise(kind)
     with pytest.raises(BadImage) as caught:
-        read_image(content[:int(len(content) * keep)])
+        read_image(content[: int(len(content) * keep)])
     assert caught.value.reason == images.DAMAGED
 
 

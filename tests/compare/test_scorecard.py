@@ -36,28 +36,31 @@ HALVES = made_up("halves", (0, 0.5), null=1, least_n=500)
 WITHIN = made_up("stays within 5", (-5, 5), least_n=500)
 
 
-@pytest.mark.parametrize("claim, measured, expected", [
-    (RISES, None, "not attempted"),
-    (RISES, (2, 1, 3, 10), "reproduced"),
-    (RISES, (2, -1, 5, 10), "direction only"),
-    (RISES, (2, 0, 4, 10), "direction only"),  # an interval that touches 0 is not sure
-    (RISES, (0, 0, 0, 10), "not reproduced"),
-    (RISES, (-1, -2, 3, 10), "not reproduced"),
-    (FALLS, (-2, -3, -1, 10), "reproduced"),
-    (FALLS, (-2, -5, 1, 10), "direction only"),
-    (FALLS, (1, 0.5, 2, 10), "not reproduced"),
-    # The aim is for the value; the interval must leave out 1.
-    (HALVES, (0.4, 0.3, 0.6, 512), "reproduced"),
-    (HALVES, (0.5, 0.4, 0.6, 500), "reproduced"),  # ends count
-    (HALVES, (0.4, 0.3, 0.6, 499), "direction only"),  # too few
-    (HALVES, (0.7, 0.6, 0.8, 512), "direction only"),  # falls, but not by half
-    (HALVES, (0.4, 0.1, 1.2, 512), "direction only"),  # may be no change at all
-    (HALVES, (1.0, 0.9, 1.1, 512), "not reproduced"),
-    (WITHIN, (3, -1, 7, 512), "reproduced"),
-    (WITHIN, (-6, -9, -3, 512), "direction only"),  # outside, but the interval reaches in
-    (WITHIN, (8, 6, 10, 512), "not reproduced"),
-    (WITHIN, (0, -9, 9, 20), "direction only"),
-])
+@pytest.mark.parametrize(
+    "claim, measured, expected",
+    [
+        (RISES, None, "not attempted"),
+        (RISES, (2, 1, 3, 10), "reproduced"),
+        (RISES, (2, -1, 5, 10), "direction only"),
+        (RISES, (2, 0, 4, 10), "direction only"),  # an interval that touches 0 is not sure
+        (RISES, (0, 0, 0, 10), "not reproduced"),
+        (RISES, (-1, -2, 3, 10), "not reproduced"),
+        (FALLS, (-2, -3, -1, 10), "reproduced"),
+        (FALLS, (-2, -5, 1, 10), "direction only"),
+        (FALLS, (1, 0.5, 2, 10), "not reproduced"),
+        # The aim is for the value; the interval must leave out 1.
+        (HALVES, (0.4, 0.3, 0.6, 512), "reproduced"),
+        (HALVES, (0.5, 0.4, 0.6, 500), "reproduced"),  # ends count
+        (HALVES, (0.4, 0.3, 0.6, 499), "direction only"),  # too few
+        (HALVES, (0.7, 0.6, 0.8, 512), "direction only"),  # falls, but not by half
+        (HALVES, (0.4, 0.1, 1.2, 512), "direction only"),  # may be no change at all
+        (HALVES, (1.0, 0.9, 1.1, 512), "not reproduced"),
+        (WITHIN, (3, -1, 7, 512), "reproduced"),
+        (WITHIN, (-6, -9, -3, 512), "direction only"),  # outside, but the interval reaches in
+        (WITHIN, (8, 6, 10, 512), "not reproduced"),
+        (WITHIN, (0, -9, 9, 20), "direction only"),
+    ],
+)
 def test_verdicts(claim, measured, expected):
     measurement = None if measured is None else Measurement(*measured)
     assert scorecard.verdict(measurement, claim) == expected

@@ -38,8 +38,7 @@ def matrices(unet):
     state = get_peft_model_state_dict(unet)
     modules = [name.removesuffix(files.FIRST) for name in state if "lora_A" in name]
     return [
-        (module, state[module + files.FIRST], state[module + files.SECOND])
-        for module in modules
+        (module, state[module + files.FIRST], state[module + files.SECOND]) for module in modules
     ]
 
 

@@ -62,10 +62,17 @@ def _run(checkpoint=None, stop_after=None, ema=None, made_from=None):
     return losses, [value.detach().clone() for value in model.state_dict().values()]
 
 
-@pytest.mark.parametrize("change", [
-    {"steps": -1}, {"learning_rate": -0.1}, {"learning_rate": float("nan")},
-    {"weight_decay": float("inf")}, {"max_norm": -1.0},
-], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": -1},
+        {"learning_rate": -0.1},
+        {"learning_rate": float("nan")},
+        {"weight_decay": float("inf")},
+        {"max_norm": -1.0},
+    ],
+    ids=str,
+)
 def test_an_optimization_out_of_its_range_is_named(change):
     (name,) = change
     with pytest.raises(Problem, match=f"{name} is"):
@@ -129,12 +136,15 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(("seconds", "cost", "expected"), [
-    (1.0, 0.0, [10, 20, 30, 40]),
-    (4.0, 0.1, [3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 40]),
-    (1.0, 0.5, [10, 35, 40]),  # half a second in 25 is 2 %
-    (30.0, 2.0, [1, 5, 9, 13, 17, 21, 25, 29, 33, 37, 40]),
-])
+@pytest.mark.parametrize(
+    ("seconds", "cost", "expected"),
+    [
+        (1.0, 0.0, [10, 20, 30, 40]),
+        (4.0, 0.1, [3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33, 36, 39, 40]),
+        (1.0, 0.5, [10, 35, 40]),  # half a second in 25 is 2 %
+        (30.0, 2.0, [1, 5, 9, 13, 17, 21, 25, 29, 33, 37, 40]),
+    ],
+)
 def test_checkpoints_go_by_the_time_and_cost_two_percent_at_most(
     tmp_path, monkeypatch, seconds, cost, expected
 ):
@@ -204,9 +214,9 @@ def _without_step(checkpoint):
 
 
 def _of_model(change):
-    return lambda state: state | {
-        "model": {name: change(value) for name, value in state["model"].items()}
-    }
+    return lambda state: (
+        state | {"model": {name: change(value) for name, value in state["model"].items()}}
+    )
 
 
 def _with_weight_decay(state):

@@ -7,13 +7,15 @@ from alignsd.reward import accuracy
 
 
 def two_choices() -> pd.DataFrame:
-    return pd.DataFrame({
-        "id": [1, 1, 2, 2, 2],
-        "index": [0, 1, 0, 1, 2],
-        "preferred": [False, True, True, False, False],
-        "s": [0.1, 0.9, 0.5, 0.5, 0.2],
-        "p": [0.4, 0.6, 0.2, 0.5, 0.3],
-    })
+    return pd.DataFrame(
+        {
+            "id": [1, 1, 2, 2, 2],
+            "index": [0, 1, 0, 1, 2],
+            "preferred": [False, True, True, False, False],
+            "s": [0.1, 0.9, 0.5, 0.5, 0.2],
+            "p": [0.4, 0.6, 0.2, 0.5, 0.3],
+        }
+    )
 
 
 def test_accuracy_by_hand():

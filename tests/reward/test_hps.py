@@ -186,15 +186,31 @@ def test_unknown_models_are_named():
 NAN, INFINITE = float("nan"), float("inf")
 
 
-@pytest.mark.parametrize("change", [
-    {"batch": 0}, {"batch": -1},
-    {"epochs": -1.0}, {"epochs": 0.0}, {"epochs": NAN}, {"epochs": 1e300}, {"epochs": INFINITE},
-    {"learning_rate": -1.0}, {"learning_rate": NAN}, {"learning_rate": INFINITE},
-    {"weight_decay": -0.1}, {"weight_decay": NAN},
-    {"seed": -1}, {"seed": 2**32},
-    {"initial_scale": NAN}, {"initial_scale": 0.0}, {"initial_scale": 101.0},
-    {"image_groups": -1}, {"text_layers": -2},
-], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch": 0},
+        {"batch": -1},
+        {"epochs": -1.0},
+        {"epochs": 0.0},
+        {"epochs": NAN},
+        {"epochs": 1e300},
+        {"epochs": INFINITE},
+        {"learning_rate": -1.0},
+        {"learning_rate": NAN},
+        {"learning_rate": INFINITE},
+        {"weight_decay": -0.1},
+        {"weight_decay": NAN},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"initial_scale": NAN},
+        {"initial_scale": 0.0},
+        {"initial_scale": 101.0},
+        {"image_groups": -1},
+        {"text_layers": -2},
+    ],
+    ids=str,
+)
 def test_settings_out_of_their_range_are_named_before_anything_starts(change):
     (name,) = change
     with pytest.raises(Problem, match=name):
@@ -236,10 +252,20 @@ def test_what_a_training_is_made_from_follows_its_rows_alone(toy_choices):
         assert {name for name in made if made[name] != changed[name]} == {"choices"}
 
 
-@pytest.mark.parametrize("change", [
-    {"batch": 5}, {"learning_rate": 1e-4}, {"initial_scale": 20.0}, {"weight_decay": 0.1},
-    {"mirror": True}, {"seed": 1}, {"image_groups": 1}, {"text_layers": 1},
-], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch": 5},
+        {"learning_rate": 1e-4},
+        {"initial_scale": 20.0},
+        {"weight_decay": 0.1},
+        {"mirror": True},
+        {"seed": 1},
+        {"image_groups": 1},
+        {"text_layers": 1},
+    ],
+    ids=str,
+)
 def test_another_recipe_is_another_training(toy_choices, change):
     choices, _ = toy_choices
     (name,) = change

@@ -19,32 +19,38 @@ def clip():
     return load_clip("miniature/clip", device="cpu")
 
 
-@pytest.mark.parametrize(("picture", "words"), [
-    ((PICTURE / 255).astype(np.float32), "(?s)uint8.*float32.*255"),
-    (PICTURE.astype(np.int64), "int64"),
-    (np.zeros((80, 64, 4), np.uint8), "(?s)3\\).*transparency.*read_image"),
-    (np.zeros((64, 64), np.uint8), "grey"),
-    (np.zeros((3, 64, 64), np.uint8), "colours first"),
-    (np.zeros((0, 64, 3), np.uint8), "0, 64, 3"),
-    (torch.zeros(64, 64, 3), "type Tensor"),
-    ("picture.png", "type str"),
-    (None, "NoneType"),
-])
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        ((PICTURE / 255).astype(np.float32), "(?s)uint8.*float32.*255"),
+        (PICTURE.astype(np.int64), "int64"),
+        (np.zeros((80, 64, 4), np.uint8), "(?s)3\\).*transparency.*read_image"),
+        (np.zeros((64, 64), np.uint8), "grey"),
+        (np.zeros((3, 64, 64), np.uint8), "colours first"),
+        (np.zeros((0, 64, 3), np.uint8), "0, 64, 3"),
+        (torch.zeros(64, 64, 3), "type Tensor"),
+        ("picture.png", "type str"),
+        (None, "NoneType"),
+    ],
+)
 def test_pictures_of_other_kinds_are_named(clip, picture, words):
     with pytest.raises(Problem, match=words):
         score(clip, [PICTURE, picture], [PROMPT, PROMPT])
 
 
-@pytest.mark.parametrize(("images", "prompts", "words"), [
-    (PICTURE, PROMPT, "a list of images"),
-    (PICTURE, [PROMPT] * 64, "one image and 64"),
-    ([PICTURE], PROMPT, "1 images and one prompt"),
-    (None, [PROMPT], "list"),
-    ([PICTURE, PICTURE], [PROMPT], "2 images and 1 prompts"),
-    ([PICTURE], [None], "no text"),
-    ([PICTURE], [float("nan")], "no text"),
-    ([PICTURE], ["\ud800"], "no text"),
-])
+@pytest.mark.parametrize(
+    ("images", "prompts", "words"),
+    [
+        (PICTURE, PROMPT, "a list of images"),
+        (PICTURE, [PROMPT] * 64, "one image and 64"),
+        ([PICTURE], PROMPT, "1 images and one prompt"),
+        (None, [PROMPT], "list"),
+        ([PICTURE, PICTURE], [PROMPT], "2 images and 1 prompts"),
+        ([PICTURE], [None], "no text"),
+        ([PICTURE], [float("nan")], "no text"),
+        ([PICTURE], ["\ud800"], "no text"),
+    ],
+)
 def test_images_and_prompts_are_lists_of_one_length(clip, images, prompts, words):
     with pytest.raises(Problem, match=f"(?s){words}"):
         score(clip, images, prompts)

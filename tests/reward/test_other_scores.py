@@ -64,13 +64,16 @@ def test_hps_v1_is_on_no_hub_and_says_where_it_is_told():
         other_scores.load_scorer("HPS v1")
 
 
-@pytest.mark.parametrize(("file", "content", "words"), [
-    ("model.safetensors", b"<html>log in</html>", "web page"),
-    ("model.safetensors", b"", "empty file"),
-    ("config.json", b"[" * 100_000, "nested too deeply"),
-    ("config.json", b"[]", "could not be loaded"),
-    ("model.safetensors", None, "could not be loaded"),
-])
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("model.safetensors", b"<html>log in</html>", "web page"),
+        ("model.safetensors", b"", "empty file"),
+        ("config.json", b"[" * 100_000, "nested too deeply"),
+        ("config.json", b"[]", "could not be loaded"),
+        ("model.safetensors", None, "could not be loaded"),
+    ],
+)
 def test_a_damaged_folder_is_told(pickscore, tmp_path, file, content, words):
     shutil.copytree(pickscore, tmp_path / "p")
     (tmp_path / "p" / file).unlink()
@@ -80,10 +83,16 @@ def test_a_damaged_folder_is_told(pickscore, tmp_path, file, content, words):
         other_scores.load_scorer(f"PickScore={tmp_path / 'p'}", "cpu")
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda name, value: value * float("nan"), "not finite"),
-    (lambda name, value: None if "visual_projection" in name else value, "1 tensors are missing"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda name, value: value * float("nan"), "not finite"),
+        (
+            lambda name, value: None if "visual_projection" in name else value,
+            "1 tensors are missing",
+        ),
+    ],
+)
 def test_weights_that_would_give_made_up_scores_are_refused(pickscore, tmp_path, change, words):
     """transformers itself fills in random numbers for what a file lacks."""
     shutil.copytree(pickscore, tmp_path / "p")

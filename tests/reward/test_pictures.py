@@ -10,12 +10,14 @@ from alignsd.reward.pictures import images_of, readable_choices
 
 
 def test_a_row_per_picture():
-    choices = pd.DataFrame({
-        "id": [7, 8],
-        "prompt": ["a", "b"],
-        "file_path": [["7_0.png", "7_1.png"], ["8_0.png", "8_1.png", "8_2.png"]],
-        "human_preference": [1, 2],
-    })
+    choices = pd.DataFrame(
+        {
+            "id": [7, 8],
+            "prompt": ["a", "b"],
+            "file_path": [["7_0.png", "7_1.png"], ["8_0.png", "8_1.png", "8_2.png"]],
+            "human_preference": [1, 2],
+        }
+    )
     rows = images_of(choices)
     assert rows["id"].tolist() == [7, 7, 8, 8, 8]
     assert rows["index"].tolist() == [0, 1, 0, 1, 2]

@@ -29,10 +29,12 @@ def write_choices(folder: Path, n: int = 8) -> pd.DataFrame:
         for j in range(2):
             grey = 220 if j == bright else 30
             save_png(folder / f"{i}_{j}.png", np.full((64, 64, 3), grey, np.uint8))
-        choices.append({
-            "id": i,
-            "prompt": "a person at night",
-            "file_path": [f"{i}_0.png", f"{i}_1.png"],
-            "human_preference": bright,
-        })
+        choices.append(
+            {
+                "id": i,
+                "prompt": "a person at night",
+                "file_path": [f"{i}_0.png", f"{i}_1.png"],
+                "human_preference": bright,
+            }
+        )
     return pd.DataFrame(choices)
