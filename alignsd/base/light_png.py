@@ -27,10 +27,8 @@ def lighter_png(content: bytes) -> bytes:
     resolution = picture.info.get("dpi", (72, 72))
     exact = _on_white(picture)
     merged = exact.quantize(COLOURS, Image.Quantize.MEDIANCUT, SETTLED, dither=Image.Dither.NONE)
-    candidates = [_png(exact, resolution)]
-    if _error(exact, merged) <= UNSEEN:
-        candidates.append(_png(merged, resolution))
-    return min(candidates, key=len)
+    is_seen = _error(exact, merged) > UNSEEN
+    return _png(exact if is_seen else merged, resolution)
 
 
 def _png(picture: Image.Image, resolution: tuple[float, float]) -> bytes:
