@@ -27,8 +27,11 @@ def lighter_png(content: bytes) -> bytes:
     resolution = picture.info.get("dpi", (72, 72))
     exact = _on_white(picture)
     merged = exact.quantize(COLOURS, Image.Quantize.MEDIANCUT, SETTLED, dither=Image.Dither.NONE)
-    is_seen = _error(exact, merged) > UNSEEN
-    return _png(exact if is_seen else merged, resolution)
+    if _error(exact, merged) <= UNSEEN:
+        light = _png(merged, resolution)
+        if len(light) < len(content):  # a tiny picture may weigh less than a table of colours
+            return light
+    return _png(exact, resolution)
 
 
 def _png(picture: Image.Image, resolution: tuple[float, float]) -> bytes:
