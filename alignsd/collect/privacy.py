@@ -17,7 +17,7 @@ import pandas as pd
 from alignsd.base.errors import Problem
 from alignsd.base.intervals import wilson
 from alignsd.base.paths import user_path
-from alignsd.base.reading import read_lines, read_text
+from alignsd.base.reading import read_entries, read_text
 
 KEY_FILE = "user.key"
 SHORTEST_KEY = 16  # characters
@@ -91,17 +91,7 @@ def read_names(source: str) -> list[str]:
     if not source:
         return []
     fix = '--set names_file=FILE; "" flags no prompt'
-    try:
-        lines = read_lines(user_path(source))
-    except Problem as problem:
-        raise Problem(
-            "The list of names cannot be read.",
-            expected=f"{problem.expected}, with one name per line",
-            found=f"{problem.what} {problem.found}",
-            cause=problem.cause,
-            fix=f"{problem.fix}; or {fix}",
-        ) from problem
-    names = [line.strip() for line in lines if line.strip()]
+    names = read_entries(user_path(source), "The list of names", "name", fix)
     if not names:
         raise Problem(
             "The list of names is empty.",

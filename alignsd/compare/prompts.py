@@ -2,7 +2,7 @@
 
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.paths import user_path
-from alignsd.base.reading import page_or_pointer, read_lines
+from alignsd.base.reading import read_entries
 
 
 def read_prompts(source: str, count: int) -> list[str]:
@@ -18,8 +18,9 @@ def read_prompts(source: str, count: int) -> list[str]:
             ``count`` is below 1.
     """
     at_least(1, prompt_count=count)
-    stripped = (line.strip() for line in _lines(source))
-    distinct = list(dict.fromkeys(line for line in stripped if line))
+    another = "--set prompts=FILE with another file"
+    prompts = read_entries(user_path(source), "The prompts", "prompt", another)
+    distinct = list(dict.fromkeys(prompts))
     if not distinct:
         raise Problem(
             f"There is no prompt in {source}.",
@@ -37,29 +38,3 @@ def read_prompts(source: str, count: int) -> list[str]:
             fix=f"--set prompts=FILE with a longer file, or --set prompt_count={len(distinct)}",
         )
     return distinct[:count]
-
-
-def _lines(source: str) -> list[str]:
-    """Return the lines of a text file that is no web page and no pointer to a large file."""
-    try:
-        lines = read_lines(user_path(source))
-    except Problem as problem:
-        raise Problem(
-            "The prompts cannot be read.",
-            expected=f"{problem.expected}, with one prompt per line",
-            found=f"{problem.what} {problem.found}",
-            cause=problem.cause,
-            fix=f"{problem.fix}; or --set prompts=FILE with another file",
-        ) from problem
-    beginning = "\n".join(lines[:40])
-    mistaken = page_or_pointer(beginning)
-    if mistaken:
-        found, cause = mistaken
-        raise Problem(
-            "The prompts cannot be read.",
-            expected="a text file with one prompt per line",
-            found=found,
-            cause=cause,
-            fix="fetch the file again, or --set prompts=FILE with another file",
-        )
-    return lines

@@ -192,6 +192,7 @@ class _Hushed(logging.Filter):
         self.seen = False
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record may be logged, and remember a record that may not."""
         hushed = str(record.msg).startswith("No pretrained weights loaded")
         self.seen = self.seen or hushed
         return not hushed

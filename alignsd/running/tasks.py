@@ -230,6 +230,7 @@ class _Planner:
 
     @property
     def run(self) -> str:
+        """The name of the run."""
         return self.line[0]
 
     def decide(self, name: str, values: dict[str, Value], before: Sequence[Task]) -> Decision:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from toys import LORA_RECIPE
 
 from alignsd.adapt import lora
 from alignsd.adapt.examples import crop, encode_examples
@@ -18,19 +19,7 @@ from alignsd.models.training import Checkpointing
 
 BASE = "miniature/stable-diffusion"
 PROMPT = "a person in a red shirt standing on the beach"
-RECIPE = lora.LoraRecipe(
-    identifier="Weird image. ",
-    identifier_alone=0.5,
-    steps=6,
-    batch=4,
-    micro_batch=4,
-    learning_rate=1e-3,
-    schedule="cosine",
-    weight_decay=1e-2,
-    snr_gamma=1.0,
-    rank=4,
-    seed=0,
-)
+RECIPE = replace(LORA_RECIPE, steps=6, micro_batch=4, schedule="cosine", snr_gamma=1.0)
 
 
 @pytest.fixture

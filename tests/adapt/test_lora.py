@@ -9,6 +9,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 from jaxtyping import Float, jaxtyped
+from toys import LORA_RECIPE
 
 from alignsd.adapt import lora
 from alignsd.adapt.examples import Examples
@@ -17,19 +18,6 @@ from alignsd.models.registry import training_precision
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 
 PROMPT = "a person in a red shirt standing on the beach"
-RECIPE = lora.LoraRecipe(
-    identifier="Weird image. ",
-    identifier_alone=0.5,
-    steps=2,
-    batch=4,
-    micro_batch=2,
-    learning_rate=1e-3,
-    schedule="constant",
-    weight_decay=1e-2,
-    snr_gamma=0.0,
-    rank=4,
-    seed=0,
-)
 
 
 @pytest.fixture
@@ -63,7 +51,7 @@ def test_frozen_weights_in_bfloat16_train_matrices_in_single_precision(
     """If it failed, a training on a GPU would lose small gradients, or move frozen weights."""
     monkeypatch.setattr(lora, "training_precision", lambda device: torch.bfloat16)
     before = {name: value.detach().clone() for name, value in pipeline.unet.named_parameters()}
-    losses = [loss for _, loss in lora.finetune(pipeline, examples, RECIPE)]
+    losses = [loss for _, loss in lora.finetune(pipeline, examples, LORA_RECIPE)]
     assert np.isfinite(losses).all() and len(losses) == 2
     for name, value in pipeline.unet.named_parameters():
         if "lora_" in name:
@@ -81,7 +69,7 @@ def test_the_training_stays_on_the_device_asked_for(pipeline, examples, monkeypa
     from accelerate import Accelerator
 
     monkeypatch.setattr(Accelerator, "device", property(lambda self: torch.device("meta")))
-    next(lora.finetune(pipeline, examples, RECIPE))
+    next(lora.finetune(pipeline, examples, LORA_RECIPE))
     assert {value.device.type for value in pipeline.unet.parameters()} == {"cpu"}
 
 
@@ -163,13 +151,13 @@ NAN, INFINITE = float("nan"), float("inf")
 def test_settings_out_of_their_range_are_named(change):
     (name,) = change
     with pytest.raises(Problem, match=name):
-        replace(RECIPE, **change)
+        replace(LORA_RECIPE, **change)
 
 
 @jaxtyped(typechecker=None)
 def test_a_batch_has_a_caption_and_moments_per_example(examples):
     index = np.array([3, 0, 0])
-    captions = lora.captions_of(examples, index, RECIPE, np.random.default_rng(0))
+    captions = lora.captions_of(examples, index, LORA_RECIPE, np.random.default_rng(0))
     moments = examples.moments(index)
     assert isinstance(moments, Float[torch.Tensor, "batch=3 moments height width"])
     assert len(captions) == len(moments)
@@ -183,7 +171,7 @@ def test_a_batch_has_a_caption_and_moments_per_example(examples):
 
 def test_no_examples_are_named(pipeline, examples):
     with pytest.raises(Problem, match="no examples to train on"):
-        next(lora.finetune(pipeline, examples.take(0, 0), RECIPE))
+        next(lora.finetune(pipeline, examples.take(0, 0), LORA_RECIPE))
 
 
 def test_time_steps_are_weighted_by_their_signal_to_noise_ratio():

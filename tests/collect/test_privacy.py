@@ -91,6 +91,7 @@ def test_a_quality_that_cannot_be_known_is_no_number():
         (b"", "is empty"),
         (b"\n \n", "is empty"),
         ("Ren\xe9".encode("cp1252"), "cannot be read.*another encoding"),
+        (b"<!DOCTYPE html>\n<html>", "cannot be read.*a web page"),
     ],
 )
 def test_a_list_of_names_that_names_nobody_is_told(tmp_path, content, words):

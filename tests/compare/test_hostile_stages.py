@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from stand_ins import Mean, OddIsWrong
+from toys import NO_PICTURES
 
 from alignsd import sources
 from alignsd.base import atomic
@@ -214,16 +215,7 @@ def test_an_odd_value_is_named(call, words):
         call()
 
 
-@pytest.mark.parametrize(
-    "picture",
-    [
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((4, 4, 3)),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4), np.uint8),
-        [[1, 2]],
-    ],
-)
+@pytest.mark.parametrize("picture", NO_PICTURES)
 def test_pictures_of_other_kinds_are_refused(picture):
     with pytest.raises(ValueError, match="uint8"):
         picture_features(Mean(), [picture], device="cpu")

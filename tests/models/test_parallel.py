@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from toys import LORA_RECIPE
 
 from alignsd.adapt import lora
 from alignsd.adapt.examples import Examples
@@ -115,19 +116,7 @@ def _weights(pipeline):
     return [value for value in pipeline.unet.parameters() if value.requires_grad]
 
 
-RECIPE = lora.LoraRecipe(
-    identifier="Weird image. ",
-    identifier_alone=0.5,
-    steps=3,
-    batch=4,
-    micro_batch=2,
-    learning_rate=1e-3,
-    schedule="constant",
-    weight_decay=1e-2,
-    snr_gamma=0.0,
-    rank=4,
-    seed=0,
-)
+RECIPE = replace(LORA_RECIPE, steps=3)
 
 
 def test_two_trainings_together_end_like_each_alone():

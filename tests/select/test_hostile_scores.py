@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from builders import scored
 from test_scoring import embeddings  # noqa: F401
+from toys import NO_PICTURES
 
 from alignsd.base.errors import Problem
 from alignsd.select import diffusiondb, rule, scoring
@@ -112,16 +113,7 @@ def test_an_odd_value_of_the_selection_is_named(call, words):
         call()
 
 
-@pytest.mark.parametrize(
-    "picture",
-    [
-        np.zeros((4, 4, 3), np.float32),
-        np.zeros((4, 4, 3)),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4), np.uint8),
-        [[1, 2]],
-    ],
-)
+@pytest.mark.parametrize("picture", NO_PICTURES)
 def test_sharpness_of_what_is_no_picture_is_refused(picture):
     with pytest.raises(ValueError, match="uint8"):
         sharpness(picture)

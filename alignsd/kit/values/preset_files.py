@@ -31,10 +31,12 @@ class PresetLoader(yaml.SafeLoader):
     """PyYAML's safe loader, for text, numbers, yes and no, lists and names that stand once."""
 
     def fetch_flow_collection_start(self, token_class: type) -> None:
+        """Begin a list or a mapping in brackets, unless the brackets are nested too deep."""
         self._check_depth(self.flow_level)
         super().fetch_flow_collection_start(token_class)
 
     def add_indent(self, column: int) -> bool:
+        """Begin an indented block, unless the blocks are nested too deep."""
         self._check_depth(len(self.indents))
         return super().add_indent(column)
 
@@ -45,12 +47,14 @@ class PresetLoader(yaml.SafeLoader):
             raise yaml.scanner.ScannerError(None, None, words, self.get_mark())
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse ``<<``, with which YAML takes values from another place."""
         for key, _ in node.value:
             if key.tag == f"{TAG}merge":
                 words = "<< takes values from elsewhere; write them out, or use base: preset"
                 raise _fault(words, key)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping as a dictionary; refuse a name that stands twice."""
         if isinstance(node, yaml.MappingNode):  # a tag can claim that another node is a mapping
             self._refuse_twice(node)
         return super().construct_mapping(node, deep=deep)
