@@ -73,6 +73,14 @@ def figures_dir(run: str) -> Path:
     return output() / "figures" / checked_run(run)
 
 
+def votes_file(run: str, deck: str) -> Path:
+    """Return the file of people's picks: ``papermill_runs/<run>/votes/<deck>.jsonl``.
+
+    The file lies outside the stages, so that cleaning a run keeps what people chose.
+    """
+    return run_dir(run) / "votes" / f"{deck}.jsonl"
+
+
 def user_path(value: Path | str) -> Path:
     """Return the file or folder that a parameter names.
 

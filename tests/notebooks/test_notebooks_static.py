@@ -24,13 +24,21 @@ def cells(name: str, kind: str | None = None) -> list[dict]:
     return [c for c in read_cells(notebook_path(name)) if kind in (None, c["cell_type"])]
 
 
+def is_tagged(cell: dict, tag: str) -> bool:
+    return tag in cell["metadata"].get("tags", [])
+
+
 def code(name: str) -> list[dict]:
     """The code cells other than the parameters cell."""
-    return [c for c in cells(name, "code") if "parameters" not in c["metadata"].get("tags", [])]
+    return [c for c in cells(name, "code") if not is_tagged(c, "parameters")]
+
+
+def tree(cell: dict) -> ast.Module:
+    return ast.parse(re.sub(r"(?m)^%.*$", "", cell["source"]))
 
 
 def trees(name: str) -> list[ast.Module]:
-    return [ast.parse(re.sub(r"(?m)^%.*$", "", cell["source"])) for cell in code(name)]
+    return [tree(cell) for cell in code(name)]
 
 
 def nodes(name: str, *kinds: type) -> list[ast.AST]:
@@ -43,7 +51,7 @@ def begin_call(name: str) -> ast.Call:
 
 
 def test_the_story_is_complete():
-    assert [name[:2] for name in NAMES] == [f"{i:02d}" for i in range(9)]
+    assert [name[:2] for name in NAMES] == [f"{i:02d}" for i in range(10)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,7 +69,10 @@ def test_opens_with_purpose_inputs_outputs_and_cost(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_is_stripped_of_outputs_and_of_traces_of_a_run(name):
     assert not [c for c in cells(name, "code") if c["outputs"] or c["execution_count"]]
-    assert not {key for c in cells(name) for key in c["metadata"]} - {"tags"}
+    assert not {key for c in cells(name) for key in c["metadata"]} - {"tags", "jupyter"}
+    for cell in cells(name):
+        hidden = {"source_hidden": True} if is_tagged(cell, "bookkeeping") else None
+        assert cell["metadata"].get("jupyter") == hidden, "bookkeeping is folded, the rest is not"
     notebook = json.loads(notebook_path(name).read_text(encoding="utf-8"))
     assert set(notebook["metadata"]) <= {"kernelspec", "language_info"}
     assert notebook["nbformat"] == 4 and notebook["metadata"]["kernelspec"]["name"] == "python3"
@@ -104,11 +115,14 @@ def test_every_parameter_is_used(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_cells_are_thin(name):
-    for tree in trees(name):
-        statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    for cell in code(name):
+        found = list(ast.walk(tree(cell)))
+        statements = [node for node in found if isinstance(node, ast.stmt)]
         imports = [node for node in statements if isinstance(node, (ast.Import, ast.ImportFrom))]
-        assert len(statements) - len(imports) <= STATEMENTS, ast.unparse(tree)
-    assert nodes(name, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.While) == []
+        assert len(statements) - len(imports) <= STATEMENTS, cell["source"]
+        functions = [node for node in found if isinstance(node, ast.FunctionDef)]
+        assert is_tagged(cell, "exercise") or not functions, "a reader writes functions, we do not"
+    assert nodes(name, ast.ClassDef, ast.AsyncFunctionDef, ast.While) == []
     texts = len(cells(name, "markdown"))
     assert 0.7 <= texts / len(code(name)) <= 1.6, "about one text cell per code cell"
 
@@ -141,7 +155,7 @@ def test_begins_and_finishes_its_own_stage(name):
     call = begin_call(name)
     assert ast.literal_eval(call.args[0]) == name
     assert ast.unparse(call.args[1]) == "globals()"
-    last = trees(name)[-1].body[-1]
+    last = [tree(cell) for cell in code(name) if not is_tagged(cell, "exercise")][-1].body[-1]
     assert ast.unparse(last).startswith("stage.finish({"), (
         "the last line reports the stage's results"
     )
@@ -197,8 +211,8 @@ def drawing_names(name: str) -> set[str]:
 def test_a_cell_that_ends_with_drawing_shows_the_figure_and_no_words_about_it(name):
     """The value of a cell's last line is shown; a drawing function's is ``<Axes: ...>``."""
     drawing = drawing_names(name)
-    for cell, tree in zip(code(name), trees(name), strict=True):
-        last = tree.body[-1]
+    for cell in code(name):
+        last = tree(cell).body[-1]
         is_call = isinstance(last, ast.Expr) and isinstance(last.value, ast.Call)
         if not is_call or cell["source"].rstrip().endswith(";"):
             continue

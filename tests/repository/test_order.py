@@ -19,20 +19,21 @@ FOLDERS = sorted({path.parent for path in MODULES} - {PACKAGE})
 FLOORS = (
     ("paper", "base"),
     ("models", "kit"),
-    ("running",),
+    ("running", "teach"),
     ("collect",),
+    ("choose",),
     ("reward",),
     ("select",),
     ("adapt",),
     ("compare",),
     ("figures", "miniature"),
-    ("planning",),
+    ("planning", "play"),
     ("sources",),
     ("cli",),
     ("__init__", "__main__"),
 )
 # A room that knows fewer rooms than its floor allows.
-ONLY_KNOWS = {"running": ("base", "kit")}
+ONLY_KNOWS = {"running": ("base", "kit"), "teach": ("base", "kit")}
 # The simulated world: real code reaches it through the one module that knows both worlds.
 ONLY_KNOWN_BY = {"miniature": ("sources",)}
 DATA = ("presets",)  # folders of the package that hold no module

@@ -1,0 +1,1 @@
+"""You play: draw, score and compare pictures on the spot."""

@@ -1,0 +1,1 @@
+"""Tools of a lesson: guesses, sliders, exercises with checks, code that is shown."""
