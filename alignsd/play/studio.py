@@ -17,7 +17,7 @@ from alignsd.base.judge import Judge
 from alignsd.compare.arms import ADAPTED, CONTROL, ORIGINAL, Arm
 from alignsd.compare.image_metrics import ScoreModels
 from alignsd.models.lora.files import load_lora
-from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
+from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
 # The arm that each adapter makes alone, with an empty negative prompt.
 ARM_OF_ADAPTER = {arm.adapter: arm for arm in (ORIGINAL, CONTROL, ADAPTED)}
@@ -25,6 +25,17 @@ WHOLE = "none"  # the flaw of a picture without a flaw
 # A tokenizer with fewer tokens knows a list of words; a larger one can build any word from pieces.
 FEW_TOKENS = 2_000
 LONGEST_WORDS = 40  # characters per token; no need to read a prompt of megabytes
+
+
+def first_seed(seed: int) -> int:
+    """Return the seed of the first image of a comparison's plan, see ``generation.plan``.
+
+    With the first prompt of the comparison, the studio draws the very picture of the comparison.
+
+    Args:
+        seed: the seed of the run.
+    """
+    return image_seed(seed, "p00000", 0)
 
 
 @dataclass(frozen=True)
@@ -97,14 +108,14 @@ class Picture:
         return f"HPS {self.hps:.1f} · CLIP {self.clip_score:.3f}"
 
     @property
-    def verdict(self) -> str:
-        """Return the judge's verdict in words."""
+    def verdict(self) -> tuple[str, ...]:
+        """Return the judge's verdict in words: on the body, then on the prompt."""
         if self.flaw is None:
-            return "no judge"
+            return ()
         body = "drawn right" if self.flaw == WHOLE else self.flaw
         if self.match is None:
-            return f"{body}; the judge does not know this prompt"
-        return f"{body}, {'as asked' if self.match else 'not as asked'}"
+            return (body, "prompt unknown to the judge")
+        return (body, "shows the prompt" if self.match else "does not show the prompt")
 
 
 @dataclass(frozen=True)
@@ -237,7 +248,10 @@ class Studio:
         with self._lock:
             self._put_on(wish.adapter, wish.strength)
             encoded, _ = pipeline.encode_prompt(
-                list(texts), pipeline.device, 1, do_classifier_free_guidance=False
+                [self.fitting(text) for text in texts],
+                pipeline.device,
+                1,
+                do_classifier_free_guidance=False,
             )
             answers = pipeline.unet(
                 latents.repeat(len(texts), 1, 1, 1),
