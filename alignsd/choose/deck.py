@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,15 @@ CHECK = "check-"  # begins the id of an attention check
 GRID = 8  # blocks per side of a picture that is scrambled for an attention check
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 TABLES = (".csv", ".tsv", ".jsonl")
+
+
+class StudySizes(TypedDict):
+    """How many questions of each kind a study asks, and the seed of the draws."""
+
+    count: int
+    checks: int
+    repeats: int
+    seed: int
 
 
 def deck_of_choices(
@@ -66,14 +75,7 @@ def deck_of_choices(
 
 
 def deck_of_pairs(
-    name: str,
-    pairs: pd.DataFrame,
-    folder: Path,
-    own: Path,
-    count: int,
-    checks: int,
-    repeats: int,
-    seed: int,
+    name: str, pairs: pd.DataFrame, folder: Path, own: Path, **sizes: Unpack[StudySizes]
 ) -> Deck:
     """Return the deck of a user study: the original model's picture against the adapted model's.
 
@@ -87,27 +89,25 @@ def deck_of_pairs(
             ``compare.user_study.pairs``.
         folder: where the files of ``pairs`` begin.
         own: folder for the scrambled pictures of the checks.
-        count: pairs; fewer if the table has fewer rows.
-        checks: attention checks.
-        repeats: pairs that are asked twice.
-        seed: of the draws.
+        sizes: ``count``, pairs, fewer if the table has fewer rows; ``checks``, attention checks;
+            ``repeats``, pairs that are asked twice; and ``seed`` of the draws. All four are needed.
 
     Raises:
         Problem: if a number is out of range, no pair can be used, or a file cannot be written.
     """
-    at_least(1, count=count)
-    at_least(0, checks=checks)
-    rng = _random(seed, 1)
+    at_least(1, count=sizes["count"])
+    at_least(0, checks=sizes["checks"])
+    rng = _random(sizes["seed"], 1)
     folder = Path(folder)
     questions = []
-    for row in pairs.head(count).itertuples():
+    for row in pairs.head(sizes["count"]).itertuples():
         if _is_pair(folder, row):
             files = (row.original, row.adapted)
             questions.append(Question(str(row.prompt_id), row.prompt, files, "study"))
     if not questions:
         raise _no_pictures(folder, "two pictures of one size for each prompt", "no such pair")
-    asked_twice = _repeated(questions, repeats, rng)
-    checked = rng.permutation(len(questions))[:checks]
+    asked_twice = _repeated(questions, sizes["repeats"], rng)
+    checked = rng.permutation(len(questions))[: sizes["checks"]]
     tests = [
         _check(f"{CHECK}{number}", questions[index], folder, Path(own), rng)
         for number, index in enumerate(checked)

@@ -169,7 +169,8 @@ def test_a_pair_that_cannot_be_shown_is_left_out_and_said(pairs, capsys):
     table, folder = pairs
     save_png(folder / table.adapted[1], noise(0, 32))
     (folder / table.original[2]).write_bytes(b"")
-    deck = decks.deck_of_pairs("study", table, folder, folder / "own", 6, 0, 0, 0)
+    sizes = {"count": 6, "checks": 0, "repeats": 0, "seed": 0}
+    deck = decks.deck_of_pairs("study", table, folder, folder / "own", **sizes)
     assert [question.id for question in deck.questions] == ["p0", "p3", "p4", "p5"]
     said = capsys.readouterr().out
     assert "p1 is left out: two sizes" in said and "p2 is left out: empty file" in said
