@@ -5,12 +5,14 @@ import html
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from alignsd.base.colours import BLACK, VERMILLION
+from alignsd.figures import alt
 from alignsd.figures.pictures import FLAWED_FRAME, frame_legend, show
 from alignsd.figures.style import DARK_GREY
 from alignsd.figures.text import shortened
@@ -116,4 +118,20 @@ def as_figure(
         ax.set_axis_off()
     for ax, name in zip(axes[:, 0], rows, strict=False):
         ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=CAPTION + 1)
+    told = "; ".join(", ".join((card.title, *card.lines)) for card in cards)
+    by_row = f", a row each of {', '.join(rows)}" if rows else ""
+    alt.describe(fig, f"{len(cards)} pictures{by_row}: {told}.")
     return fig
+
+
+def as_output(fig: Figure, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a figure as an object's output in a notebook: the contents, and the figure's words.
+
+    Args:
+        fig: the figure.
+        text: what a terminal shows.
+    """
+    shown = alt.as_png(fig)
+    assert shown is not None, "a figure with a size has a picture"
+    png, words = shown
+    return {"image/png": png, "text/plain": text}, {"image/png": words}

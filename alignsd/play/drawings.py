@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
+from alignsd.figures import alt
 from alignsd.figures.pictures import show
 from alignsd.figures.style import Look
 from alignsd.play.guidance import Point, Predictions, guided, points
@@ -46,21 +47,26 @@ def step_by_step(fig: Figure, pictures: StepPictures, final: np.ndarray) -> Figu
     look: Look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
     axes[0, 0].set_ylabel("what the\nmodel sees", **look)
     axes[1, 0].set_ylabel("the clean\npicture that\nit predicts", **look)
+    shares = ", ".join(f"{100 * pictures.signal[step]:.0f} %" for step in steps)
+    alt.describe(
+        fig,
+        f"Two rows of {len(steps)} pictures, a column per step, and the finished picture. Above, "
+        f"the noised picture, with a signal of {shares}. Below, the clean picture that the model "
+        "predicts.",
+    )
     return fig
 
 
-def guidance_arrow(
-    fig: Figure, studio: Studio, predictions: Predictions, step: int, scale: float
-) -> Figure:
+def guidance_arrow(studio: Studio, predictions: Predictions, step: int, scale: float) -> Figure:
     """Draw the predictions of one step as points, and the clean pictures for which they stand.
 
     Args:
-        fig: where to draw; about 9.5 x 4.6 inches.
         studio: decodes the pictures.
         predictions: from ``guidance.predictions``.
         step: of the drawing, from 1 on.
         scale: the guidance scale.
     """
+    fig = Figure(figsize=(9.5, 4.6))
     index = step - 1
     noise = {
         "empty": predictions.empty[index],
@@ -79,6 +85,13 @@ def guidance_arrow(
         show(ax, picture)
         ax.set_title(NAMES[name], fontsize=9.5, color=COLOURS[name], weight="bold")
     strip.suptitle(f"the clean pictures that these predictions stand for, step {step}", fontsize=10)
+    told = ", ".join(f"{NAMES[name]} at {x:.3f} and {y:.3f}" for name, (x, y) in places.items())
+    alt.describe(
+        fig,
+        f"Four predictions of the noise at step {step} as points: {told}. The arrow of guidance "
+        f"with scale {scale:g} leads from the prediction with the negative prompt through the "
+        "prediction with the prompt. Below, the clean picture of each prediction.",
+    )
     return fig
 
 

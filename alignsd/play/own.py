@@ -15,7 +15,6 @@ from alignsd.base.reading import natural_key
 from alignsd.kit.views import readable
 from alignsd.models.clip import Clip
 from alignsd.play import cards
-from alignsd.play.panel import as_png
 from alignsd.reward.hps import score
 from alignsd.teach.live import bundle, is_live
 
@@ -150,16 +149,14 @@ class ScoreYourOwn:
 
     def figure(self) -> Figure:
         """Return the ranking of the first pictures as a figure."""
-        shown, left_out = self.ranked(self.pictures, self.prompt)
-        size = cards.figure_size(len(shown), COLUMNS)
-        fig = Figure(figsize=size, layout="constrained")
-        cards.as_figure(fig, shown, COLUMNS)
-        return fig
+        shown, _ = self.ranked(self.pictures, self.prompt)
+        fig = Figure(figsize=cards.figure_size(len(shown), COLUMNS))
+        return cards.as_figure(fig, shown, COLUMNS)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **wishes: Any) -> Any:
         words = f'Ranked by HPS for "{self.prompt}". {self.sentence}'
         if not is_live():
-            return {"image/png": as_png(self.figure()), "text/plain": words}
+            return cards.as_output(self.figure(), words)
         first = self.answer(self.pictures, self.prompt)
         return bundle(lambda: self._widget(first), first, words)
 

@@ -1,8 +1,6 @@
 """The playground: every knob of a drawing at hand, and the pictures of all models side by side."""
 
-import base64
 import html
-import io
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from alignsd.kit.views import readable
 from alignsd.models.stable_diffusion import Drawing
 from alignsd.play import cards
 from alignsd.play.newest import Newest
-from alignsd.play.studio import ARM_OF_ADAPTER, Studio, Wish, first_seed
+from alignsd.play.studio import ARM_OF_ADAPTER, Studio, Wish, plan_seed
 from alignsd.teach.live import bundle, is_live
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ class Settings:
 
     Attributes:
         prompt: what all models are asked to draw.
-        seed: number of the first noise, see ``studio.first_seed``.
+        seed: number of the first noise, see ``studio.plan_seed``.
         steps: denoising steps.
         guidance: the guidance scale.
         negative: the negative prompt of all models; empty for nothing.
@@ -52,7 +50,7 @@ class Settings:
         return [
             Wish(
                 prompt=self.prompt,
-                seed=first_seed(self.seed),
+                seed=plan_seed(self.seed),
                 adapter=adapter,
                 negative=self.negative,
                 strength=self.strength if adapter else 1.0,
@@ -155,28 +153,21 @@ class Playground:
         shown = self.show(self.first)
         count = max(1, len(shown.cards))
         width = 3.2 * count
-        fig = Figure(figsize=cards.figure_size(count, count, width), layout="constrained")
+        fig = Figure(figsize=cards.figure_size(count, count, width))
         if shown.cards:
             return cards.as_figure(fig, shown.cards, count)
         fig.text(0.5, 0.5, shown.remark, ha="center", wrap=True)
         return fig
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **wishes: Any) -> Any:
         words = f"In JupyterLab you move every knob. Here: {self.first.words}."
         if not is_live():
-            return {"image/png": as_png(self.figure()), "text/plain": words}
+            return cards.as_output(self.figure(), words)
         shown = self.show(self.first)
         return bundle(lambda: self._widget(shown), cards.as_html(shown.cards), words)
 
     def _widget(self, shown: Shown) -> "VBox":
         return panel(self, shown)
-
-
-def as_png(fig: Figure) -> str:
-    """Return a figure as a PNG in base64, as a notebook keeps pictures."""
-    content = io.BytesIO()
-    fig.savefig(content, format="png", dpi=110)
-    return base64.b64encode(content.getvalue()).decode()
 
 
 def panel(playground: Playground, shown: Shown) -> "VBox":

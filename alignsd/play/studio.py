@@ -27,15 +27,16 @@ FEW_TOKENS = 2_000
 LONGEST_WORDS = 40  # characters per token; no need to read a prompt of megabytes
 
 
-def first_seed(seed: int) -> int:
-    """Return the seed of the first image of a comparison's plan, see ``generation.plan``.
+def plan_seed(seed: int, prompt: int = 0) -> int:
+    """Return the seed of a prompt's first image in a comparison's plan, see ``generation.plan``.
 
-    With the first prompt of the comparison, the studio draws the very picture of the comparison.
+    With the same prompt, the studio draws the very picture of the comparison.
 
     Args:
         seed: the seed of the run.
+        prompt: number of the prompt, from 0 on.
     """
-    return image_seed(seed, "p00000", 0)
+    return image_seed(seed, f"p{prompt:05d}", 0)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from alignsd.base.intervals import wilson
+from alignsd.compare.arms import ADAPTED, ORIGINAL
 from alignsd.play import cards
-from alignsd.play.studio import ARM_OF_ADAPTER, Picture, Studio, Wish
+from alignsd.play.studio import ARM_OF_ADAPTER, Picture, Wish, plan_seed
 
 NOWHERE, AS_PROMPT, AS_NEGATIVE = "not used", "as prompt", "as negative prompt"
 WAYS = (NOWHERE, AS_PROMPT, AS_NEGATIVE)
+MODELS = (ORIGINAL.adapter, ADAPTED.adapter)
+PER_PROMPT = len(MODELS) * len(WAYS)  # pictures
 
 
 def ways(prompt: str, identifier: str, seed: int, adapter: str) -> list[Wish]:
@@ -28,22 +32,18 @@ def ways(prompt: str, identifier: str, seed: int, adapter: str) -> list[Wish]:
     ]
 
 
-def all_ways(
-    studio: Studio, prompts: Sequence[str], identifier: str, seeds: Sequence[int]
-) -> list[Wish]:
-    """Return the wishes of several prompts in every way: first by the model, then by the prompt.
+def all_ways(prompts: Sequence[str], identifier: str, seed: int) -> list[Wish]:
+    """Return six wishes per prompt: the original and the adapted model, in each of ``WAYS``.
 
     Args:
-        studio: whose models draw.
         prompts: what is asked for.
         identifier: see ``ways``.
-        seeds: of the first noise, one per prompt.
+        seed: of the run, see ``studio.plan_seed``.
     """
     wishes: list[Wish] = []
-    for adapter in ("", "adapted"):
-        if adapter in studio.adapters:
-            for prompt, seed in zip(prompts, seeds, strict=True):
-                wishes += ways(prompt, identifier, seed, adapter)
+    for number, prompt in enumerate(prompts):
+        for adapter in MODELS:
+            wishes += ways(prompt, identifier, plan_seed(seed, number), adapter)
     return wishes
 
 
@@ -83,3 +83,25 @@ def sheet(pictures: Sequence[Picture]) -> list[cards.Card]:
         cards.card(picture, WAYS[number % len(WAYS)], ARM_OF_ADAPTER[picture.wish.adapter].colour)
         for number, picture in enumerate(pictures)
     ]
+
+
+def by_name(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
+    """Return name -> pixels of one prompt in every way, such as ``"adapted, as prompt"``."""
+    return {
+        f"{ARM_OF_ADAPTER[picture.wish.adapter].label}, {WAYS[number % len(WAYS)]}": picture.pixels
+        for number, picture in enumerate(pictures)
+    }
+
+
+def pairs(pictures: Sequence[Picture]) -> list[list[np.ndarray]]:
+    """Return two pictures per prompt: the original model's, and the paper's.
+
+    The paper's picture is the adapted model's with the identifier as negative prompt.
+
+    Args:
+        pictures: of the wishes of ``all_ways``.
+    """
+    pixels = [picture.pixels for picture in pictures]
+    originals = pixels[::PER_PROMPT]
+    papers = pixels[PER_PROMPT - 1 :: PER_PROMPT]
+    return [[original, paper] for original, paper in zip(originals, papers, strict=True)]
