@@ -2,6 +2,7 @@
 
 import html
 import inspect
+import re
 
 import numpy as np
 
@@ -135,9 +136,10 @@ def _hint(task: Task, found: Outcome, outcomes: list[Outcome]) -> str:
 def _has_nan(found: Outcome) -> bool:
     """Return whether a number of a result is NaN or infinite."""
     try:
-        return not np.isfinite(np.asarray(found.value, dtype=float)).all()
-    except (TypeError, ValueError):
+        numbers = np.asarray(found.value)
+    except (TypeError, ValueError, RuntimeError):  # a ragged list, a tensor with gradients
         return False
+    return numbers.dtype.kind in "fc" and not np.isfinite(numbers).all()
 
 
 def _call(name: str, task: Task, inputs: Inputs) -> str:
@@ -155,7 +157,8 @@ def _spoken(value: object) -> str:
         return repr(value)[:100]
     try:
         numbers = np.asarray(value)
-        text = np.array2string(numbers, precision=4, suppress_small=True, threshold=20)
+        text = np.array2string(numbers, precision=4, suppress_small=True, separator=",")
     except Exception:  # an object of the reader's, whose text may raise anything
         return f"a {type(value).__name__}"
-    return " ".join(text.split())[:200]
+    spaced = re.sub(r"\s+", " ", text.replace(",", ", "))
+    return spaced.replace("[ ", "[").replace(" ,", ",").replace(" ]", "]")[:200]
