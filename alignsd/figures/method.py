@@ -10,6 +10,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 
 from alignsd.base.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 from alignsd.base.errors import Problem
+from alignsd.figures import alt
 from alignsd.figures.style import DARK_GREY, Look
 from alignsd.figures.text import drawable, shortened
 
@@ -94,7 +95,13 @@ def scheme(ax: Axes, steps: Steps) -> Axes:
     _arrows_between_rows(ax)
     ax.set(xlim=(-0.52, 4.5), ylim=(-2 * LINE - 0.45, 0.8))
     ax.axis("off")
+    rows = [f"{title}: {_in_words(boxes)}." for title, boxes in steps.items()]
+    alt.describe(ax, f"Drawing of the method in three rows of boxes. {' '.join(rows)}")
     return ax
+
+
+def _in_words(boxes: Sequence[Box]) -> str:
+    return ", ".join(" ".join(box.text.split()) for box in boxes)
 
 
 def _row_of_boxes(ax: Axes, boxes: Sequence[Box], y: float) -> None:
@@ -198,6 +205,10 @@ def opening(fig: Figure, present: str) -> Figure:
         _draw_part(ax, part, FIRST_LEFT + index * PACE, _strength(part.number, present))
     _headings(ax, present)
     _draw_playground(ax, _strength("09", present))
+    steps = ", ".join(f"{part.number} {' '.join(part.words.split())}" for part in parts)
+    alt.describe(
+        fig, f"Drawing of the way from choices to the scorecard: {steps}. We are at {present}."
+    )
     return fig
 
 
