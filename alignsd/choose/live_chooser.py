@@ -39,6 +39,11 @@ class LiveChooser(anywidget.AnyWidget):
         self.on_msg(self._receive)
         self.refresh()
 
+    def _repr_mimebundle_(self, **wishes: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Return the view as ipywidgets does; anywidget returns a pair with metadata instead."""
+        data, _ = super()._repr_mimebundle_(**wishes) or ({}, {})
+        return data
+
     def refresh(self, error: str = "") -> None:
         """Show the present question to all tabs.
 
