@@ -189,6 +189,11 @@ def test_a_reload_of_the_page_resumes(window, chooser):
     pick_by_key(window, chooser, "2", 3)
     prompt = chooser.locator(".alignsd-prompt").inner_text()
     window.save()
+    saved = json.loads((window.server.repository / NOTEBOOK).read_text())
+    assert "widgets" not in saved["metadata"], "a widget's state was saved"
+    assert "In JupyterLab you choose here" in "".join(
+        saved["cells"][1]["outputs"][0]["data"]["text/html"]
+    )
     window.page.reload()
     window.page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget")
     window.open(NOTEBOOK)
@@ -205,7 +210,8 @@ def test_a_reload_of_the_page_resumes(window, chooser):
 def test_two_tabs_see_each_other_and_lose_nothing(window, browser, chooser):
     window.save()
     other = jupyterlab.Window(browser, window.server)
-    other.start()
+    other.page.goto(window.server.address.replace("/?", f"/lab/tree/{NOTEBOOK}?"))
+    other.page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget")
     other.open(NOTEBOOK)
     twin = chooser_in(other)
     twin.wait_for()
@@ -215,7 +221,7 @@ def test_two_tabs_see_each_other_and_lose_nothing(window, browser, chooser):
     twin.locator(".alignsd-picture").nth(3).click()
     for each in (chooser, twin):
         until_at(each, 3)
-    chooser.locator("text=Undo").click()
+    chooser.get_by_role("button", name="Undo").click()
     for each in (chooser, twin):
         until_at(each, 2)
     other.page.close()
