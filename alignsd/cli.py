@@ -39,7 +39,7 @@ Notebooks = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(help="mini, smoke, small, paper, or a .yaml file of yours; mini if not given."),
+    typer.Option(help="mini, class, smoke, small, paper, or a .yaml file of yours; mini if not given."),
 ]
 NewRun = Annotated[
     str | None, typer.Option("--run", help="Name of the run; the preset's if not given.")
