@@ -43,9 +43,12 @@ def has_person() -> bool:
     so in each request to run a cell. papermill and nbclient do not. Python without a kernel has no
     cells.
     """
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if getattr(shell, "kernel", None) is None:
+    if "IPython" not in sys.modules:
+        return False  # importing IPython would take half a second
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None or getattr(shell, "kernel", None) is None:
         return False
     request = shell.get_parent()
     return bool(request.get("content", {}).get("allow_stdin", False))
