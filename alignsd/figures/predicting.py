@@ -342,10 +342,10 @@ def own_accuracy(ax: Axes, accuracy: pd.DataFrame) -> Axes:
 
     Args:
         ax: where to draw.
-        accuracy: ``predictor``, ``accuracy``, ``low``, ``high``, ``n``; fractions.
+        accuracy: ``predictor``, ``value``, ``low``, ``high``, ``n``; fractions.
     """
     upwards = accuracy.iloc[::-1]
-    values, reach = percent(upwards, "accuracy")
+    values, reach = percent(upwards)
     colours = [BLUE if name == "HPS" else GREY for name in upwards["predictor"]]
     error_look: Look = {"capsize": 3, "lw": 1.2}
     ax.barh(upwards["predictor"], values, color=colours, xerr=reach, error_kw=error_look)

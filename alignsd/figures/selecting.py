@@ -27,6 +27,7 @@ from alignsd.select.rule import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE, is_blurre
 
 # Bars of the funnel and of the flaw rates; all other bars are grey.
 COLOURS = {"positives": BLUE, "negatives": VERMILLION, "negatives kept": VERMILLION}
+NUMBER_BELOW = {"hps": "HPS {:.2f}", "sharpness": "sharpness {:.0f}"}
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # names of pictures in a guess
 Row = dict[str, Any]  # of a table: column -> value
 
@@ -116,6 +117,36 @@ def lettered(
         ax.set_title(letter)
         if with_scores:
             ax.set_xlabel(f"HPS {row['hps']:.2f}", fontsize=LABEL)
+    return fig
+
+
+def strip(
+    fig: Figure,
+    images: pd.DataFrame,
+    pictures: Mapping[str, np.ndarray],
+    column: str,
+    columns: int = 8,
+) -> Figure:
+    """Draw pictures in the order of the rows, with one of their numbers below each.
+
+    Args:
+        fig: where to draw; about 1.7 inches of height per row of pictures.
+        images: ``image`` and the number; a handful of rows.
+        pictures: image id -> pixels. A picture that could not be read is left out.
+        column: the column of the number: ``"hps"`` or ``"sharpness"``.
+        columns: pictures side by side.
+    """
+    rows = [row for row in images.to_dict("records") if row["image"] in pictures]
+    if not rows:
+        say(fig, "no picture to show")
+        return fig
+    lines = -(-len(rows) // columns)
+    axes = list(fig.subplots(lines, columns, squeeze=False).flat)
+    for ax, row in zip(axes, rows, strict=False):
+        show(ax, pictures[row["image"]])
+        ax.set_xlabel(NUMBER_BELOW[column].format(row[column]), fontsize=LABEL)
+    for ax in axes[len(rows) :]:
+        ax.set_axis_off()
     return fig
 
 
