@@ -96,10 +96,11 @@ def sheet(
     Args:
         fig: where to draw; about 1.1 inches of height per row.
         pictures: name -> pixels.
-        flawed: name -> the judge's verdict; empty frames nothing.
+        flawed: name -> the judge's verdict; empty frames nothing, and explains no frame.
         columns: pictures side by side.
     """
-    frame_legend(fig, FLAWED_FRAME)
+    if len(flawed):
+        frame_legend(fig, FLAWED_FRAME)
     rows = -(-len(pictures) // columns)
     axes = list(fig.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
