@@ -6,6 +6,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 
 from alignsd.base.colours import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
+from alignsd.figures import alt
 from alignsd.figures.style import Look
 from alignsd.figures.text import drawable, shortened
 
@@ -84,7 +85,13 @@ def scheme(ax: Axes, steps: Steps) -> Axes:
     _arrows_between_rows(ax)
     ax.set(xlim=(-0.52, 4.5), ylim=(-2 * LINE - 0.45, 0.8))
     ax.axis("off")
+    rows = [f"{title}: {_in_words(boxes)}." for title, boxes in steps.items()]
+    alt.describe(ax, f"Drawing of the method in three rows of boxes. {' '.join(rows)}")
     return ax
+
+
+def _in_words(boxes: Sequence[Box]) -> str:
+    return ", ".join(" ".join(box.text.split()) for box in boxes)
 
 
 def _row_of_boxes(ax: Axes, boxes: Sequence[Box], y: float) -> None:
