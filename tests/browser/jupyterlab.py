@@ -95,7 +95,12 @@ class Server:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        options = [*wishes, "--no-browser", f"--port={self.port}", "--LabApp.expose_app_in_browser=True"]
+        options = [
+            *wishes,
+            "--no-browser",
+            f"--port={self.port}",
+            "--LabApp.expose_app_in_browser=True",
+        ]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 _make_lab(options),
