@@ -151,7 +151,9 @@ def generate(
     count = min(lanes(pipeline.device), len(all_batches))
     batches = [batch for batch in all_batches if any(job.id not in done for job in batch)]
     drawn_by_lane = {
-        str(lane): _draw(_sharing_weights(pipeline), embeddings, batches[lane::count], drawing)
+        str(lane): draw_batches(
+            _sharing_weights(pipeline), embeddings, batches[lane::count], drawing
+        )
         for lane in range(count)
     }
     total = sum(len(batch) for batch in batches)
@@ -163,13 +165,23 @@ def generate(
             bar.update(len(drawn))
 
 
-def _draw(
+def draw_batches(
     pipeline: StableDiffusionPipeline,
     embeddings: dict[str, torch.Tensor],
     batches: Sequence[Sequence[Job]],
     drawing: Drawing,
 ) -> Iterator[list[tuple[Job, np.ndarray]]]:
-    """Draw batch after batch, and yield the images of each batch with their jobs."""
+    """Draw batch after batch, and yield the images of each batch with their jobs.
+
+    diffusers guides each step: eps = eps_negative + guidance (eps_prompt - eps_negative). A
+    guidance of 1 or less means no guidance, eps = eps_prompt.
+
+    Args:
+        pipeline: whose scheduler nobody else uses at the same time.
+        embeddings: each prompt and negative prompt -> ``(tokens, width)``.
+        batches: the images to draw.
+        drawing: how the images are drawn.
+    """
     for batch in batches:
         output = pipeline(
             prompt_embeds=torch.stack([embeddings[job.prompt] for job in batch]),
