@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from diffusers import DDPMScheduler
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from alignsd.adapt.examples import Examples
 from alignsd.base.errors import Problem, at_least, check_seed
-from alignsd.base.images import save_png
+from alignsd.base.images import read_image, save_png
 from alignsd.base.reading import is_text
 from alignsd.models.lora.files import save_lora
 from alignsd.models.registry import training_precision
@@ -142,6 +143,80 @@ def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Te
     return ratio.clamp(max=gamma) / ratio
 
 
+@dataclass(frozen=True)
+class Batch:
+    """The examples of one training step, and the noise that is put on them.
+
+    Attributes:
+        captions: n captions, those of negatives with the identifier.
+        latents: ``(n, c, h, w)``, what the autoencoder made of the pictures, scaled.
+        noise: ``(n, c, h, w)``, standard normal.
+        times: ``(n,)`` int, the time step of each example, which says how much noise there is.
+    """
+
+    captions: list[str]
+    latents: Tensor
+    noise: Tensor
+    times: Tensor
+
+    def take(self, index: Tensor) -> "Batch":
+        """Return some of the examples."""
+        captions = [self.captions[i] for i in index.tolist()]
+        return Batch(captions, self.latents[index], self.noise[index], self.times[index])
+
+
+def draw_batch(
+    examples: Examples,
+    recipe: LoraRecipe,
+    step: int,
+    scaling: float,
+    all_times: int,
+) -> Batch:
+    """Return the batch of a training step; the batch follows from ``recipe.seed`` and ``step``.
+
+    Args:
+        examples: all examples.
+        recipe: how the LoRA is trained.
+        step: the number of finished steps.
+        scaling: of the latents, from the autoencoder's configuration.
+        all_times: number of time steps.
+    """
+    index = batch_indices(len(examples), recipe.batch, step, recipe.seed)
+    rng = np.random.default_rng((recipe.seed, step))
+    captions = captions_of(examples, index, recipe, rng)
+    generator = step_generator(recipe.seed, step)
+    mean, std = examples.moments(index).chunk(2, dim=1)
+    latents = (mean + std * torch.randn(mean.shape, generator=generator)) * scaling
+    noise = torch.randn(latents.shape, generator=generator)
+    times = torch.randint(0, all_times, (recipe.batch,), generator=generator)
+    return Batch(captions, latents, noise, times)
+
+
+def diffusion_loss(
+    unet: UNet2DConditionModel,
+    batch: Batch,
+    texts: Tensor,
+    noise_schedule: DDPMScheduler,
+    gamma: float,
+) -> Tensor:
+    """Return the error of the predicted noise, w(t) |noise - unet(noised, t, c)|^2, ``(n,)``.
+
+    Args:
+        unet: predicts noise.
+        batch: latents, noise and time steps.
+        texts: ``(n, tokens, width)``, the encoded captions c of the batch.
+        noise_schedule: says how much noise there is at each time step.
+        gamma: see ``snr_weight``.
+    """
+    device = unet.device
+    noised = noise_schedule.add_noise(batch.latents, batch.noise, batch.times)
+    predicted = unet(noised.to(device, unet.dtype), batch.times.to(device), texts).sample
+    difference = predicted.float() - batch.noise.to(device)
+    error = difference.pow(2).mean(dim=(1, 2, 3))
+    weight = snr_weight(noise_schedule, batch.times, gamma)
+    return weight.to(device) * error
+
+
 def finetune(
     pipeline: StableDiffusionPipeline,
     examples: Examples,
@@ -151,7 +226,7 @@ def finetune(
     """Train the LoRA that ``add_lora`` put on the pipeline's UNet, and yield ``(step, loss)``.
 
     The loss is the mean squared error of the predicted noise, as in the training of Stable
-    Diffusion: the mean over a batch of ``snr_weight(t) |noise - unet(noised, t, caption)|^2``.
+    Diffusion: the mean of ``diffusion_loss`` over a batch.
 
     Args:
         pipeline: whose UNet is trained in place. All frozen weights are converted to
@@ -173,27 +248,17 @@ def finetune(
         )
     noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
     device, scaling = pipeline.unet.device, pipeline.vae.config.scaling_factor
+    all_times = noise_schedule.config.num_train_timesteps
     texts = _Texts(pipeline)
     hold_frozen(pipeline, training_precision(device))
 
     def loss_of_step(unet: UNet2DConditionModel, step: int) -> Iterator[Tensor]:
-        index = batch_indices(len(examples), recipe.batch, step, recipe.seed)
-        rng = np.random.default_rng((recipe.seed, step))
-        captions = captions_of(examples, index, recipe, rng)
-        generator = step_generator(recipe.seed, step)
-        mean, std = examples.moments(index).chunk(2, dim=1)
-        latents = (mean + std * torch.randn(mean.shape, generator=generator)) * scaling
-        noise = torch.randn(latents.shape, generator=generator)
-        all_times = noise_schedule.config.num_train_timesteps
-        times = torch.randint(0, all_times, (recipe.batch,), generator=generator)
-        noised = noise_schedule.add_noise(latents, noise, times)
-        weight = snr_weight(noise_schedule, times, recipe.snr_gamma)
-        for few in torch.arange(recipe.batch).split(recipe.micro_batch):
-            states = texts.states([captions[i] for i in few])
-            output = unet(noised[few].to(device, unet.dtype), times[few].to(device), states)
-            difference = output.sample.float() - noise[few].to(device)
-            error = difference.pow(2).mean(dim=(1, 2, 3))
-            yield (error * weight[few].to(device)).sum() / recipe.batch
+        batch = draw_batch(examples, recipe, step, scaling, all_times)
+        for index in torch.arange(recipe.batch).split(recipe.micro_batch):
+            few = batch.take(index)
+            states = texts.states(few.captions)
+            losses = diffusion_loss(unet, few, states, noise_schedule, recipe.snr_gamma)
+            yield losses.sum() / recipe.batch
 
     optimization = Optimization(
         recipe.steps,
@@ -329,3 +394,32 @@ def sample(
         dict(step=step, index=job.id, prompt=job.prompt, file=file)
         for job, file in zip(jobs, files, strict=True)
     ]
+
+
+def identifier_effect(samples: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return how far the identifier moves the samples of each step.
+
+    The difference of two pictures is the mean difference of their pixels, in grey levels (0-255).
+    The two pictures of a pair have the same prompt and seed, without and with the identifier.
+
+    Args:
+        samples: ``step, index, file`` from ``sample``; an index is ``<number>-plain`` or
+            ``<number>-weird``.
+        folder: the folder of the files.
+
+    Returns:
+        ``step``, ``difference`` (mean over the pairs) and ``n`` (pairs), in the order of the steps.
+    """
+    parts = samples["index"].str.partition("-")
+    table = samples.assign(number=parts[0], kind=parts[2])
+    pairs = table.pivot(index=["step", "number"], columns="kind", values="file")
+    pairs["difference"] = [
+        _pixel_difference(folder / plain, folder / weird)
+        for plain, weird in zip(pairs["plain"], pairs["weird"], strict=True)
+    ]
+    by_step = pairs.groupby(level="step")["difference"]
+    return by_step.agg(difference="mean", n="size").reset_index()
+
+
+def _pixel_difference(one: Path, other: Path) -> float:
+    return float(np.abs(read_image(one).astype(float) - read_image(other)).mean())

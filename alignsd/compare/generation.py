@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import save_png
@@ -140,3 +142,28 @@ def draw(
         pipeline = load_pipeline(model, device, adapters[adapter])
         for job, image in generate(pipeline, jobs, drawing, done):
             save_png(folder / job.id, image)
+
+
+def at_scales(
+    pipeline: StableDiffusionPipeline,
+    table: pd.DataFrame,
+    steps: int,
+    scales: Sequence[float],
+) -> dict[float, list[np.ndarray]]:
+    """Draw the images of a plan at several scales of guidance, and save none.
+
+    Args:
+        pipeline: from ``load_pipeline``, with the adapter of the table's arm.
+        table: rows of ``plan``, all of one arm.
+        steps: denoising steps.
+        scales: of classifier-free guidance.
+
+    Returns:
+        Scale -> images ``(height, width, 3)`` uint8, in the order of the rows.
+    """
+    jobs = [Job(row.id, row.prompt, row.seed, row.negative) for row in table.itertuples()]
+    drawn = {}
+    for scale in scales:
+        images = generate(pipeline, jobs, Drawing(steps, scale, len(jobs)))
+        drawn[scale] = [image for _, image in images]
+    return drawn

@@ -6,6 +6,7 @@ A rule that the figure states chooses the prompts; nobody picks prompts by looks
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -13,13 +14,16 @@ from alignsd.compare.arms import ORIGINAL, PAPERS, Arm, labels
 from alignsd.figures import alt
 from alignsd.figures.pictures import (
     FLAWED_FRAME,
+    LABEL,
     column_title,
     frame_legend,
     lattice,
     picture_grid,
     say,
+    show,
     side_by_side,
 )
+from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 
 
@@ -132,4 +136,25 @@ def failures(fig: Figure, wrong: pd.DataFrame, images: pd.DataFrame, folder: Pat
     pairs = zip(originals["prompt"], wrong["flaw"], strict=True)
     words = "; ".join(f"{prompt}: {flaw or 'no flaw named'}" for prompt, flaw in pairs)
     alt.describe(fig, f"Pictures of the original model and what the judge sees. {words}.")
+    return fig
+
+
+def guidance_scales(
+    fig: Figure, drawn: Mapping[float, Sequence[np.ndarray]], prompts: Sequence[str]
+) -> Figure:
+    """Draw images at several scales of guidance: a row per image, a column per scale.
+
+    Args:
+        fig: where to draw; about 1.4 inches of height per row.
+        drawn: scale -> images ``(height, width, 3)`` uint8, from ``generation.at_scales``.
+        prompts: the prompt of each row.
+    """
+    axes = fig.subplots(len(prompts), len(drawn), squeeze=False)
+    for column, (scale, images) in enumerate(drawn.items()):
+        axes[0, column].set_title(f"guidance {scale:g}", fontsize=LABEL)
+        for ax, image in zip(axes[:, column], images, strict=True):
+            show(ax, image)
+    look: Look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
+    for ax, prompt in zip(axes[:, 0], prompts, strict=True):
+        ax.set_ylabel(shortened(prompt, 19, 4), parse_math=False, **look)
     return fig

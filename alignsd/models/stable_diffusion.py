@@ -126,6 +126,7 @@ def generate(
     jobs: Sequence[Job],
     drawing: Drawing,
     done: Collection[str] = (),
+    silent: bool = False,
 ) -> Iterator[tuple[Job, np.ndarray]]:
     """Draw images in batches, and yield each image with its job, in the order of the jobs.
 
@@ -138,6 +139,7 @@ def generate(
         jobs: the images to draw.
         drawing: how the images are drawn.
         done: ids of jobs that were drawn before; these jobs are not yielded.
+        silent: show no progress bar.
 
     Yields:
         ``(job, image)``, the image ``(height, width, 3)`` uint8.
@@ -149,11 +151,13 @@ def generate(
     count = min(lanes(pipeline.device), len(all_batches))
     batches = [batch for batch in all_batches if any(job.id not in done for job in batch)]
     drawn_by_lane = {
-        str(lane): _draw(_sharing_weights(pipeline), embeddings, batches[lane::count], drawing)
+        str(lane): draw_batches(
+            _sharing_weights(pipeline), embeddings, batches[lane::count], drawing
+        )
         for lane in range(count)
     }
     total = sum(len(batch) for batch in batches)
-    with track(total=total, what="drawing", unit="image") as bar:
+    with track(total=total, what="drawing", unit="image", silent=silent) as bar:
         for _, drawn in together(drawn_by_lane, pipeline.device, first_alone=False):
             for job, image in drawn:
                 if job.id not in done:
@@ -161,13 +165,23 @@ def generate(
             bar.update(len(drawn))
 
 
-def _draw(
+def draw_batches(
     pipeline: StableDiffusionPipeline,
     embeddings: dict[str, torch.Tensor],
     batches: Sequence[Sequence[Job]],
     drawing: Drawing,
 ) -> Iterator[list[tuple[Job, np.ndarray]]]:
-    """Draw batch after batch, and yield the images of each batch with their jobs."""
+    """Draw batch after batch, and yield the images of each batch with their jobs.
+
+    diffusers guides each step: eps = eps_negative + guidance (eps_prompt - eps_negative). A
+    guidance of 1 or less means no guidance, eps = eps_prompt.
+
+    Args:
+        pipeline: whose scheduler nobody else uses at the same time.
+        embeddings: each prompt and negative prompt -> ``(tokens, width)``.
+        batches: the images to draw.
+        drawing: how the images are drawn.
+    """
     for batch in batches:
         output = pipeline(
             prompt_embeds=torch.stack([embeddings[job.prompt] for job in batch]),

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -14,6 +16,7 @@ from toys import LORA_RECIPE
 from alignsd.adapt import lora
 from alignsd.adapt.examples import Examples
 from alignsd.base.errors import Problem
+from alignsd.base.images import save_png
 from alignsd.models.registry import training_precision
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 
@@ -181,3 +184,58 @@ def test_time_steps_are_weighted_by_their_signal_to_noise_ratio():
     expected = torch.minimum(ratio, torch.tensor(1.0)) / ratio
     assert lora.snr_weight(schedule, times, gamma=1.0).tolist() == pytest.approx(expected.tolist())
     assert lora.snr_weight(schedule, times, gamma=0.0).tolist() == [1, 1, 1]
+
+
+class Remembering:
+    """Stand in for a UNet: predict no noise at all, and remember what came in."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __call__(self, noised, times, texts):
+        self.noised, self.times, self.texts = noised, times, texts
+        return SimpleNamespace(sample=torch.zeros_like(noised))
+
+
+def test_the_loss_is_the_weighted_error_of_the_predicted_noise():
+    """w(t) |eps - eps_theta(z_t, t, c)|^2 with z_t = sqrt(abar) z_0 + sqrt(1 - abar) eps."""
+    schedule = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    shape = (3, 4, 2, 2)
+    latents, noise = torch.randn(shape), torch.randn(shape)
+    times = torch.tensor([10, 400, 900])
+    batch = lora.Batch(["a", "b", "c"], latents, noise, times)
+    unet = Remembering()
+    loss = lora.diffusion_loss(unet, batch, torch.zeros(3, 5, 6), schedule, gamma=1.0)
+    signal = schedule.alphas_cumprod[times]
+    share = signal[:, None, None, None]
+    torch.testing.assert_close(unet.noised, share.sqrt() * latents + (1 - share).sqrt() * noise)
+    ratio = signal / (1 - signal)
+    weight = torch.minimum(ratio, torch.tensor(1.0)) / ratio
+    torch.testing.assert_close(loss, weight * noise.square().mean(dim=(1, 2, 3)))
+    unweighted = lora.diffusion_loss(unet, batch, torch.zeros(3, 5, 6), schedule, gamma=0.0)
+    torch.testing.assert_close(unweighted, noise.square().mean(dim=(1, 2, 3)))
+
+
+def test_a_batch_follows_from_the_seed_and_the_step(examples):
+    def drawn(step):
+        return lora.draw_batch(examples, LORA_RECIPE, step, scaling=0.5, all_times=1000)
+
+    batch, same, next_step = drawn(3), drawn(3), drawn(4)
+    assert batch.captions == same.captions and torch.equal(batch.noise, same.noise)
+    assert torch.equal(batch.latents, same.latents) and torch.equal(batch.times, same.times)
+    assert not torch.equal(batch.noise, next_step.noise)
+    few = batch.take(torch.tensor([2, 0]))
+    assert few.captions == [batch.captions[2], batch.captions[0]]
+    assert torch.equal(few.times, batch.times[[2, 0]])
+    assert torch.equal(few.latents, batch.latents[[2, 0]])
+
+
+def test_the_identifier_s_effect_is_the_mean_difference_of_pixels(tmp_path):
+    rows = []
+    for step, weird in ((0, 100), (500, 130)):
+        for number in range(2):
+            for kind, grey in (("plain", 100), ("weird", weird + 10 * number)):
+                file = f"{number}-{kind}-{step}.png"
+                save_png(tmp_path / file, np.full((4, 4, 3), grey, np.uint8))
+                rows.append({"step": step, "index": f"{number}-{kind}", "file": file})
+    effect = lora.identifier_effect(pd.DataFrame(rows).sample(frac=1, random_state=0), tmp_path)
+    assert effect.to_dict("list") == {"step": [0, 500], "difference": [5.0, 35.0], "n": [2, 2]}

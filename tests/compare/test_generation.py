@@ -7,7 +7,7 @@ from alignsd import sources
 from alignsd.base.errors import Problem
 from alignsd.base.images import read_image
 from alignsd.compare import arms, generation
-from alignsd.models.stable_diffusion import Drawing
+from alignsd.models.stable_diffusion import Drawing, load_pipeline
 
 IDENTIFIER = "Weird image. "
 ADAPTERS = ["", "adapted", "regularization_only"]
@@ -82,3 +82,18 @@ def test_a_lora_of_your_own_needs_its_model_and_identifier(missing):
     values[missing] = ""
     with pytest.raises(Problem, match=f"(?s){missing} is empty.*{missing}=\\.\\.\\."):
         generation.check_adapters(*values.values(), {"": None}, "cpu")
+
+
+def test_a_scale_of_guidance_of_1_leaves_the_negative_prompt_out():
+    """eps = eps_negative + s (eps_prompt - eps_negative): with s = 1 the negative drops out."""
+    prompts = sources.prompts("miniature", 1, seed=0)
+    table = plan(prompts, samples=1)
+    pipeline = load_pipeline("miniature/stable-diffusion", device="cpu")
+    drawn = {}
+    for arm in ("original", "original_negative"):
+        rows = table[table["arm"] == arm]
+        drawn[arm] = generation.at_scales(pipeline, rows, steps=2, scales=[1.0, 6.0])
+    original, negative = drawn["original"], drawn["original_negative"]
+    assert list(original) == [1.0, 6.0] and original[1.0][0].shape == (64, 64, 3)
+    np.testing.assert_array_equal(original[1.0], negative[1.0])
+    assert (original[6.0][0] != negative[6.0][0]).any()
