@@ -12,7 +12,7 @@ BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 APT := -o Acquire::Retries=0 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser lab figures clean
+.PHONY: help demo test browser lab figures site clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,11 @@ lab: $(INSTALLED)  ## open working copies of the notebooks in JupyterLab
 
 figures: $(INSTALLED)  ## draw figures and scorecard of run mini again, from what its notebooks left
 	@$(RUN) run --preset mini --force 08
+
+site: $(INSTALLED)  ## build the site from executed notebooks and documents, and check its links
+	@$(VENV)/bin/python -m sphinx -q -W --keep-going -c docs/site -b html . site
+	@$(VENV)/bin/python docs/site/check_links.py site
+	@echo "Open site/index.html in a browser."
 
 clean:  ## delete what notebooks left for each other, and caches; executed notebooks and figures stay
 	rm -rf papermill_runs/*/stages .pytest_cache .ruff_cache .mypy_cache

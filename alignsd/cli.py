@@ -1,4 +1,4 @@
-"""The command ``alignsd``: run the notebooks, clean up, show the scorecard."""
+"""The command ``alignsd``: run the notebooks, clean up, show the scorecard, collect choices."""
 
 import shlex
 import sys
@@ -275,6 +275,34 @@ def import_choices(
     )
     for what, count in counts.items():
         print(f"{count:,} {what}")
+
+
+@app.command()
+def rate(
+    name: Run = "mini",
+    deck: Annotated[
+        str, typer.Option(help="choices, made by notebook 01, or study, made by notebook 07.")
+    ] = "choices",
+    folder: Annotated[
+        Path | None, typer.Option(help="Your own pictures in place of a deck: a folder per prompt.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8765,
+    host: Annotated[
+        str, typer.Option(help="127.0.0.1: this machine alone; 0.0.0.0: its networks, too.")
+    ] = "127.0.0.1",
+    free: Annotated[
+        str | None, typer.Option(help="Let another browser go on under this rater's name.")
+    ] = None,
+) -> None:
+    """Serve a page on which people in a room choose pictures; Ctrl-C ends the page."""
+    from alignsd.choose import classroom  # imports pandas
+
+    if free is not None:
+        of_deck = deck if folder is None else folder.resolve().name
+        was_taken = classroom.free(name, of_deck, free)
+        print(f"{free} is free now" if was_taken else f"nobody has the name {free}")
+        return
+    classroom.hold(classroom.open_rating(name, deck, folder), name, host, port)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

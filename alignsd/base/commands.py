@@ -17,7 +17,7 @@ from alignsd.base.folders import repository
 
 # Set by the command `alignsd` for the command's process and for kernels that the command starts.
 READER_FOLDER = "ALIGNSD_READER_FOLDER"
-SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "lab")
+SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "rate", "lab")
 TARGETS = ("help", "demo", "test", "browser", "lab", "figures", "clean")
 TERMINAL = "in a terminal (File, New, Terminal): "
 

@@ -1,12 +1,13 @@
 """Figures of the collected choices: images per choice, positions, prompt lengths, examples."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -17,6 +18,7 @@ from alignsd.base.intervals import wilson
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import Message, message_of
 from alignsd.collect.grids import picture
+from alignsd.figures import alt
 from alignsd.figures.pictures import (
     CHOSEN_FRAME,
     frame_legend,
@@ -51,6 +53,11 @@ def images_per_choice(ax: Axes, choices: pd.DataFrame) -> Axes:
     ax.set(xticks=range(3), xticklabels=numbers, xlabel="images per choice")
     ax.set(ylabel="choices, %", ylim=(0, 118))
     ax.legend(loc="upper left")
+    ours = alt.listed(numbers, 100 * counts / max(n, 1))
+    real = alt.listed(numbers, 100 * real_counts / real_n)
+    alt.describe(
+        ax, f"Bars: percent of choices by number of images. This run: {ours}. Real: {real}."
+    )
     return ax
 
 
@@ -73,6 +80,9 @@ def chosen_positions(ax: Axes, positions: pd.DataFrame) -> Axes:
     ax.set(xlabel="position of the chosen image, of 4", ylabel="choices, %")
     ax.set_ylim(0, 1.45 * highest)
     ax.legend(loc="upper left")
+    ours = alt.listed(positions["position"], 100 * positions["share"])
+    real = alt.listed(positions["position"], 100 * np.array(CHOSEN_POSITIONS))
+    alt.describe(ax, f"Bars: percent of choices of each position. This run: {ours}. Real: {real}.")
     return ax
 
 
@@ -111,12 +121,15 @@ def prompt_lengths(ax: Axes, choices: pd.DataFrame) -> Axes:
     fewest, most = words.min(), words.max()
     width = max(1, -(-(most - fewest + 1) // MOST_BARS))
     edges = np.arange(fewest, most + width + 1, width) - 0.5
-    ax.hist(words, bins=edges.tolist(), color=BLUE, edgecolor="white", linewidth=0.4)
+    seaborn.histplot(words, bins=edges.tolist(), color=BLUE, edgecolor="white", ax=ax)
     median = words.median()
     ax.axvline(median, color=ORANGE, linestyle="--", label=f"median {median:.0f}")
     ax.set(xlabel="words per prompt", ylabel="choices", ylim=(0, ax.get_ylim()[1] * 1.2))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="upper right", title=f"n = {len(words):,}")
+    alt.describe(
+        ax, f"Histogram: words per prompt, from {fewest} to {most}, with the median {median:.0f}."
+    )
     return ax
 
 
@@ -143,7 +156,14 @@ def examples(fig: Figure, choices: pd.DataFrame, folder: Path, columns: int = 2)
             ax.set_visible(True)
             is_chosen = index == choice["human_preference"]
             show_file(ax, folder / path, CHOSEN_FRAME if is_chosen else None)
+    words = "; ".join(map(_choice_in_words, choices.to_dict("records")))
+    alt.describe(fig, f"Pictures: {len(choices)} choices, the chosen picture framed. {words}.")
     return fig
+
+
+def _choice_in_words(choice: Mapping[str, Any]) -> str:
+    position = choice["human_preference"] + 1
+    return f"{shortened(choice['prompt'], 68)}: picture {position} of {len(choice['file_path'])}"
 
 
 def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
@@ -167,6 +187,11 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
                 show(ax, picture(file), frame)
             except BadImage as error:
                 show_nothing(ax, error)
+    words = "; ".join(
+        f"{shortened(choice.prompt, 68)}: picture {choice.chosen + 1} of {len(choice.files)}"
+        for choice in choices
+    )
+    alt.describe(fig, f"Pictures: {len(choices)} choices, the chosen picture framed. {words}.")
     return fig
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -13,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from alignsd import paper
 from alignsd.base.colours import BLUE, GREEN, GREY, ORANGE
 from alignsd.compare.arms import CONTROL, ORIGINAL, PAPERS, TABLE_4, Arm, named
+from alignsd.figures import alt
 from alignsd.figures.intervals import percent
 from alignsd.figures.style import DARK_GREY, Look
 
@@ -93,6 +95,8 @@ def rate_bars(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
     ax.set(title=title, xlabel=_counted(upwards))
     ax.set_xlim(0, ROOM_AT_RIGHT * max([1, *ends]))
     ax.grid(axis="y", visible=False)
+    percents = alt.listed((arm.label for arm in drawn), values)
+    alt.describe(ax, f"Bars: percent of images {title}: {percents}.")
     return ax
 
 
@@ -113,6 +117,8 @@ def rate_dots(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
     ax.margins(x=0.08)
     ax.grid(axis="y", visible=False)
     _mark_cut(ax)
+    labels = [named(name).label for name in upwards["arm"]]
+    alt.describe(ax, f"Dots: percent of images that {title}: {alt.listed(labels, values)}.")
     return ax
 
 
@@ -148,7 +154,17 @@ def table_4(
     n = rows["n"].min()
     title = f"n = {n} images per model, 95 % intervals; axes with // do not start at 0"
     fig.suptitle(title, fontsize=10)
+    panels = [_in_words(rows, metric, which) for metric in METRICS]
+    alt.describe(fig, f"Dots, a panel per metric of Table 4. {' '.join(panels)}")
     return fig
+
+
+def _in_words(rows: pd.DataFrame, metric: str, arms: Sequence[Arm]) -> str:
+    of_metric = rows[rows["metric"] == metric].set_index("arm")["value"]
+    measured = [arm for arm in arms if arm.name in of_metric.index]
+    values = [float(of_metric[arm.name]) for arm in measured]
+    labels = [arm.label for arm in measured]
+    return f"{metric}: {alt.listed(labels, values, DIGITS[metric])}."
 
 
 def _panel(ax: Axes, rows: pd.DataFrame, metric: str, arms: Sequence[Arm]) -> None:
@@ -280,22 +296,38 @@ def votes_histogram(ax: Axes, votes: pd.DataFrame, majorities: pd.DataFrame) -> 
     counted = votes[votes["voters"] > 0]
     if counted.empty:
         ax.text(0.5, 0.5, "nobody was asked", ha="center", va="center", transform=ax.transAxes)
+        alt.describe(ax, "No drawing: nobody was asked.")
         return ax
     voters = int(counted["voters"].max())
     lead = np.sign(counted["adapted"] - counted["original"])
     shares = majorities.set_index("outcome")
-    edges = np.arange(-0.5, voters + 1).tolist()
+    winners = lead.map({outcome.sign: outcome.name for outcome in OUTCOMES})
+    seaborn.histplot(
+        counted.assign(winner=winners),
+        x="adapted",
+        hue="winner",
+        palette={outcome.name: outcome.colour for outcome in OUTCOMES},
+        discrete=True,
+        multiple="stack",
+        shrink=0.88,
+        alpha=1,
+        linewidth=0,
+        legend=False,
+        ax=ax,
+    )
+    handles = []
     for outcome in OUTCOMES:
         share = 100 * shares.loc[outcome.name, ["value", "low", "high"]]
         words = f"{outcome.words}: {share['value']:.0f} % of prompts"
         words += f" [{share['low']:.0f}, {share['high']:.0f}]"
-        won = counted.loc[lead == outcome.sign, "adapted"]
-        ax.hist(won, bins=edges, color=outcome.colour, rwidth=0.88, label=words)
+        handles.append(Patch(color=outcome.colour, label=words))
     ax.set(xlabel=f"votes for the adapted model's picture, of {voters}", ylabel="prompts")
     ax.set(xlim=(-0.7, voters + 0.7), ylim=(0, 1.42 * ax.get_ylim()[1]))
     ax.set_xticks(range(0, voters + 1, max(1, voters // 10)))
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(axis="x", visible=False)
     title = f"n = {len(counted)} prompts, 95 % intervals"
-    ax.legend(loc="upper left", title=title, alignment="left")
+    ax.legend(handles=handles, loc="upper left", title=title, alignment="left")
+    outcomes = "; ".join(str(handle.get_label()) for handle in handles)
+    alt.describe(ax, f"Histogram: prompts by votes for the adapted picture. {outcomes}. {title}.")
     return ax

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from alignsd.base.colours import BLUE, GREY, VERMILLION
 from alignsd.compare.arms import CONTROL, PAPERS
+from alignsd.figures import alt
 from alignsd.figures.pictures import (
     FLAWED_FRAME,
     LABEL,
@@ -174,6 +175,13 @@ def _loss_curve(ax: Axes, losses: pd.DataFrame, colour: str | None) -> None:
     ax.plot(losses["step"], running_mean, color=colour, label=f"mean of {window} steps")
     ax.set_xlabel("step")
     ax.legend(loc="upper right")
+    last = losses["loss"].tail(window).mean()
+    first = losses["loss"].head(window).mean()
+    alt.describe(
+        ax,
+        f"Curve: loss over {len(losses):,} steps of {losses['run'].iloc[0]}; the mean of the "
+        f"first {window} steps is {first:.3f}, of the last {last:.3f}.",
+    )
 
 
 def sample_strip(
@@ -213,6 +221,14 @@ def sample_strip(
             verdicts[cell.row, cell.column] = verdicts_of_files.get(cell.file, False)
         rows = names if kind == PLAIN else no_names
         lattice(panel, cells_of_kind, folder, rows, columns, verdicts)
+    steps = ", ".join(columns.values())
+    words = f"Pictures: samples of {len(names)} prompts, {steps}. "
+    words += "Left the prompt alone, right with the identifier in front."
+    framed = cells[cells["file"].map(lambda file: verdicts_of_files.get(file, False))]
+    if verdicts_of_files:
+        plain = int((framed["kind"] == PLAIN).sum())
+        words += f" Flawed: {plain} at the left, {len(framed) - plain} at the right."
+    alt.describe(fig, words)
     return fig
 
 

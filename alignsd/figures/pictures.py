@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 
 from alignsd.base.colours import BLUE, VERMILLION
 from alignsd.base.images import BadImage, read_image
+from alignsd.figures import alt
 from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 
@@ -83,6 +84,8 @@ def show_nothing(ax: Axes, error: BadImage) -> Axes:
 def say(fig: Figure | SubFigure, words: str) -> None:
     """Write a sentence in the middle of a figure that has nothing to show."""
     fig.text(0.5, 0.5, words, ha="center")
+    if isinstance(fig, Figure):
+        alt.describe(fig, f"No drawing: {words}.")
 
 
 def sheet(
@@ -107,6 +110,9 @@ def sheet(
     for ax, (name, pixels) in zip(axes, pictures.items(), strict=False):
         ax.set_axis_on()
         show(ax, pixels, FLAWED_FRAME if flawed.get(name) else None)
+    framed = sum(bool(flawed.get(name)) for name in pictures)
+    words = f"{len(pictures)} pictures, {columns} side by side; the judge sees a flaw in {framed}."
+    alt.describe(fig, words)
     return fig
 
 
@@ -213,4 +219,9 @@ def picture_grid(
     columns = {key: column_title(prompts[key]) for key in ids}
     cells = images.rename(columns={"arm": "row", "id": "column"})
     lattice(fig, cells, folder, rows, columns, flawed)
+    if isinstance(fig, Figure):
+        names = ", ".join(" ".join(label.split()) for label in rows.values())
+        prompts_in_words = "; ".join(prompts[key] for key in ids)
+        words = f"Pictures of {len(ids)} prompts in {len(rows)} rows: {names}."
+        alt.describe(fig, f"{words} Prompts: {prompts_in_words}.")
     return fig

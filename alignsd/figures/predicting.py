@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
+from alignsd.figures import alt
 from alignsd.figures.intervals import percent
 from alignsd.figures.style import Look
 from alignsd.paper import TABLE_2
@@ -59,6 +61,8 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     ax.set_xlim(0, highest + 3)
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04), markerscale=0.6)
+    percents = alt.listed(accuracy["predictor"], 100 * accuracy["accuracy"])
+    alt.describe(ax, f"Bars: percent of {n:,} choices that each predictor predicts: {percents}.")
     return ax
 
 
@@ -115,6 +119,10 @@ def size_curve(ax: Axes, curve: pd.DataFrame, accuracy: pd.DataFrame) -> Axes:
     ax.set_xticks(curve["choices"], [f"{size:,}" for size in curve["choices"]])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0))  # lines may lie anywhere inside
+    sizes = [f"{size:,} choices" for size in curve["choices"]]
+    percents = alt.listed(sizes, values)
+    lines = alt.listed(levels.index, levels)
+    alt.describe(ax, f"Curve: percent predicted right after {percents}. Lines: {lines}.")
     return ax
 
 
@@ -145,17 +153,30 @@ def distribution(ax: Axes, groups: Mapping[str, Group], bins: int = 40) -> Axes:
         groups: name -> scores and colour.
         bins: bins of the common histogram.
     """
-    everything = np.concatenate([group.scores for group in groups.values()])
-    edges = np.histogram_bin_edges(everything, bins=bins).tolist()
-    look: Look = {"density": True, "histtype": "step", "lw": 1.8}
+    scores = pd.concat({name: group.scores for name, group in groups.items()}, names=["group"])
+    seaborn.histplot(
+        scores.rename("hps").reset_index(),
+        x="hps",
+        hue="group",
+        palette={name: group.colour for name, group in groups.items()},
+        bins=bins,
+        stat="density",
+        common_norm=False,
+        element="step",
+        fill=False,
+        legend=False,
+        ax=ax,
+    )
+    described = []
     for name, group in groups.items():
         mean = group.scores.mean()
         words = f"{name}: mean {mean:.2f}, standard deviation {group.scores.std():.2f}"
         words += f", n = {len(group.scores):,}"
-        ax.hist(group.scores, bins=edges, color=group.colour, label=words, **look)
-        ax.axvline(mean, color=group.colour, lw=1.2, linestyle="--")
+        ax.axvline(mean, color=group.colour, lw=1.2, linestyle="--", label=words)
+        described.append(words)
     ax.set(xlabel="HPS (100 × cosine)", ylabel="density of images")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    alt.describe(ax, f"Histogram of HPS. {'; '.join(described)}.")
     return ax
 
 
@@ -186,6 +207,7 @@ def hps_against_clip(ax: Axes, scores: pd.DataFrame) -> Axes:
     ax.set(xlabel="CLIP score (100 × cosine)", ylabel="HPS (100 × cosine)")
     title = f"correlation {correlation:.2f}, n = {len(scores):,} images"
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), title=title, ncols=2)
+    alt.describe(ax, f"Dots: HPS against CLIP score, {title}.")
     return ax
 
 
@@ -198,4 +220,8 @@ def loss_curve(ax: Axes, loss: pd.DataFrame) -> Axes:
     ax.axhline(np.log(4), color=VERMILLION, linestyle="--", label="guessing among 4")
     ax.set(xlabel="step", ylabel="cross-entropy, nats")
     ax.legend(loc="best")
+    ends = f"{running_mean.dropna().head(1).mean():.2f} to {running_mean.tail(1).mean():.2f}"
+    alt.describe(
+        ax, f"Curve: loss over {len(loss):,} steps; the mean of {window} steps goes from {ends}."
+    )
     return ax

@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from alignsd.base.atomic import replacing, write_json
 from alignsd.base.light_png import lighter_png
 from alignsd.base.paths import figures_dir
+from alignsd.figures.alt import alternative_text
 from alignsd.figures.style import DARK_GREY
 from alignsd.figures.text import drawable
 from alignsd.kit import lineage
@@ -145,12 +146,13 @@ def save(
         name: the stem of the three files.
         folder: the folder of the three files.
         data: name -> table, array, list or number; everything that is plotted.
-        made_from: from ``origin``; goes into the JSON with the data.
+        made_from: from ``origin``; goes into the JSON with the data and the alternative text.
     """
     picture = lighter_png(_drawn(fig, "png", NO_PNG_TEXTS))
     _write(folder / f"{name}.png", picture)
     _write(folder / f"{name}.pdf", _drawn(fig, "pdf", NO_PDF_TEXTS))
-    record = {"figure": name, "origin": made_from, "data": plain(data)}
+    words = alternative_text(fig)
+    record = {"figure": name, "alt": words, "origin": made_from, "data": plain(data)}
     write_json(folder / f"{name}.json", record)
     return folder / f"{name}.png"
 

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from alignsd.compare.arms import ORIGINAL, PAPERS, Arm, labels
+from alignsd.figures import alt
 from alignsd.figures.pictures import (
     FLAWED_FRAME,
     LABEL,
@@ -106,6 +107,9 @@ def qualitative(
     for index, (panel, (title, ids)) in enumerate(zip(panels, groups.items(), strict=True)):
         panel.suptitle(title, fontsize=9.5)
         picture_grid(panel, images, folder, ids, names if index == 0 else no_names, flawed)
+    rows = ", ".join(" ".join(name.split()) for name in names.values())
+    titles = "; ".join(", ".join(title.splitlines()) for title in groups)
+    alt.describe(fig, f"Pictures: the same prompts and seeds in rows: {rows}. Groups: {titles}.")
     return fig
 
 
@@ -129,6 +133,9 @@ def failures(fig: Figure, wrong: pd.DataFrame, images: pd.DataFrame, folder: Pat
     axes = lattice(fig, cells, folder, {"": ""}, titles)
     for ax, flaw in zip(axes[0], wrong["flaw"], strict=True):
         ax.set_xlabel(shortened(flaw or "", 24, 2), fontsize=9, parse_math=False)
+    pairs = zip(originals["prompt"], wrong["flaw"], strict=True)
+    words = "; ".join(f"{prompt}: {flaw or 'no flaw named'}" for prompt, flaw in pairs)
+    alt.describe(fig, f"Pictures of the original model and what the judge sees. {words}.")
     return fig
 
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
+from alignsd.figures import alt
 from alignsd.figures.intervals import percent
 from alignsd.figures.pictures import (
     LABEL,
@@ -53,7 +55,7 @@ def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMI
     """Draw how sharp the images are (``sharpness``, ``status``) and where the blur test cuts."""
     sharpness = scores.loc[scores["status"] == "ok", "sharpness"].astype(float)
     below = int((sharpness < limit).sum())
-    ax.hist(sharpness, bins=list(range(0, 261, 5)), color=BLUE, alpha=0.8)
+    seaborn.histplot(sharpness, bins=list(range(0, 261, 5)), color=BLUE, lw=0, ax=ax)
     words = f"limit {limit:g}: {below} images below"
     ax.axvline(limit, color=VERMILLION, linestyle="--", label=words)
     ax.set(xlabel="greatest difference of neighbouring pixels, 0-255", ylabel="images")
@@ -62,6 +64,7 @@ def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMI
     # The usual labels of a logarithmic axis, powers of ten, are formulas.
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.legend(loc="upper left")
+    alt.describe(ax, f"Histogram: sharpness of {len(sharpness):,} images; {words}.")
     return ax
 
 
@@ -90,6 +93,11 @@ def ranked_pictures(
         axes_of_row[0].set_ylabel(shortened(prompt, 26, 3), parse_math=False, **look)
         for ax in axes_of_row[len(images) :]:
             ax.set_axis_off()
+    rows = []
+    for prompt, images in images_of_prompt.items():
+        scores = ", ".join(f"{image['hps']:.2f}" for image in sorted(images, key=_score_and_id))
+        rows.append(f"{prompt}: {scores}")
+    alt.describe(fig, f"Pictures of each prompt from low to high HPS. {'; '.join(rows)}.")
     return fig
 
 
@@ -109,6 +117,8 @@ def funnel(ax: Axes, table: pd.DataFrame) -> Axes:
         _label_of_bar(ax, words, row.images, y, is_long=row.images > 0.6 * most)
     ax.set(xlabel="images", xlim=(0, 1.05 * most))
     ax.grid(axis="y", visible=False)
+    counts = alt.listed(table["step"], table["images"], digits=0)
+    alt.describe(ax, f"Bars: images left after each step of the selection: {counts}.")
     return ax
 
 
@@ -141,6 +151,9 @@ def sensitivity(ax: Axes, table: pd.DataFrame, alpha: float) -> Axes:
     ax.set(xlabel="alpha: selected if softmax > alpha / n", ylabel="images", ylim=(0, None))
     look: Look = {"ncols": 3, "columnspacing": 1.0, "handletextpad": 0.5}
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), **look)
+    names = [f"alpha {threshold:g}" for threshold in thresholds]
+    positives = alt.listed(names, table["positives"], digits=0)
+    alt.describe(ax, f"Curves: selected images against the threshold. Positives: {positives}.")
     return ax
 
 
@@ -163,6 +176,13 @@ def margin_scatter(ax: Axes, selected: pd.DataFrame, alpha: float) -> Axes:
     ax.set_xlabel("n × softmax(HPS) of the best image")
     ax.set_ylabel("n × softmax(-HPS) of the worst image")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))  # above: dots may lie anywhere
+    right = int((greatest["best"] > alpha).sum())
+    above = int((greatest["worst"] > alpha).sum())
+    alt.describe(
+        ax,
+        f"Dots: one per prompt, with lines at {words}. {right} prompts lie right of the line and "
+        f"give a positive, {above} lie above and give a negative.",
+    )
     return ax
 
 
@@ -211,6 +231,8 @@ def pair_grid(
             else:
                 axes[0, index].set_visible(False)
                 axes[1, index].set_visible(False)
+    shown = "; ".join(prompt for prompt, _ in prompts)
+    alt.describe(fig, f"Pairs of pictures, the positive above the negative, of: {shown}.")
     return fig
 
 
@@ -241,6 +263,7 @@ def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
         words = "not attempted: no judge was given"
         ax.text(0.5, 0.5, words, ha="center", transform=ax.transAxes)
         ax.set_axis_off()
+        alt.describe(ax, f"No drawing: {words}.")
         return ax
     values, reach = percent(rates, "rate")
     high = 100 * rates["high"].to_numpy()
@@ -251,6 +274,7 @@ def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
         ax.text(x, top + 1.5, f"{value:.1f} %", ha="center")
     ax.set(ylabel="flawed by the judge, %", ylim=(0, min(112, high.max() + 12)))
     ax.grid(axis="x", visible=False)
+    alt.describe(ax, f"Bars: percent of flawed pictures: {alt.listed(rates['group'], values)}.")
     return ax
 
 

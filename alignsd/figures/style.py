@@ -3,9 +3,12 @@
 from typing import Any
 
 import pandas as pd
+from IPython.core.getipython import get_ipython
 from matplotlib import pyplot as plt
 
 from alignsd.base.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
+from alignsd.figures import alt
+from alignsd.teach.live import is_live
 
 DARK_GREY = "#555555"  # for words that should not be the first thing a reader sees
 
@@ -45,3 +48,7 @@ def use() -> None:
     """Set the look of all figures and tables that follow. A notebook calls this function once."""
     plt.style.use(LOOK)
     pd.set_option("display.html.use_mathjax", False)  # dollar signs in a table are dollar signs
+    shell = get_ipython()
+    if shell is not None:
+        plt.switch_backend(plt.get_backend())  # a backend that is loaded later would undo the rest
+        alt.show_with_words(shell, is_live())

@@ -18,6 +18,7 @@ from alignsd.compare.scorecard import (
     published,
     span,
 )
+from alignsd.figures import alt
 from alignsd.figures.style import Look
 from alignsd.kit.views import NO_BREAK_SPACE
 
@@ -69,6 +70,8 @@ def scorecard_picture(fig: Figure, rows: Sequence[Row]) -> Figure:
     y = _block(ax, "The miniature's own claims", own, y)
     ax.set(xlim=(0, 1), ylim=(y, -0.6))
     ax.axis("off")
+    claims = "; ".join(f"{row['claim']}: {row['verdict']}" for row in rows)
+    alt.describe(ax, f"Table of {len(rows)} claims with their verdicts. {claims}.")
     return fig
 
 

@@ -248,7 +248,7 @@ def test_votes_show_the_share_of_prompts_with_interval():
     votes = votes.assign(prompt_id=range(4), voters=20)
     fig, ax = plt.subplots()
     comparing.votes_histogram(ax, votes, user_study.majorities(votes, 0))
-    words = ax.get_legend_handles_labels()[1]
+    words = [text.get_text() for text in ax.get_legend().get_texts()]
     assert words[2].startswith("the adapted model wins: 50 % of prompts [")
     assert words[1].startswith("tie: 25 %")
     assert sum(bar.get_height() for bar in ax.patches) == 4
