@@ -39,7 +39,9 @@ Notebooks = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(help="mini, smoke, small, paper, or a .yaml file of yours; mini if not given."),
+    typer.Option(
+        help="mini, class, smoke, small, paper, or a .yaml file of yours; mini if not given."
+    ),
 ]
 NewRun = Annotated[
     str | None, typer.Option("--run", help="Name of the run; the preset's if not given.")
@@ -315,11 +317,14 @@ def lab(
         list[str] | None,
         typer.Option(help="A notebook whose copy is to be fresh; the old one is renamed."),
     ] = None,
+    preset: Annotated[
+        str, typer.Option(help="Preset of the copies, such as class; if not given, the last one.")
+    ] = "",
 ) -> None:
     """Open the notebooks in JupyterLab: working copies in lab/, which git ignores."""
     from alignsd.running.lab import start  # imports jupyter
 
-    start(fresh or (), arguments or ())
+    start(fresh or (), arguments or (), preset)
 
 
 def main() -> None:

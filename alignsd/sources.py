@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from alignsd.base.errors import Problem, check_seed
 from alignsd.base.judge import Judge
@@ -21,8 +22,10 @@ from alignsd.collect.exports import export_files
 from alignsd.compare.prompts import read_prompts
 from alignsd.compare.reference import pictures_in
 from alignsd.compare.user_study import Chances
+from alignsd.kit.tables import read_table
 from alignsd.miniature.conversations import Server
 from alignsd.miniature.corpus import CorpusRecipe, write_corpus
+from alignsd.miniature.people import luce as luce  # the rule by which simulated people choose
 from alignsd.miniature.samples import samples as samples_of_miniature
 from alignsd.select import diffusiondb
 
@@ -229,3 +232,43 @@ def export(source: str, folder: Path, server: Server) -> list[Path]:
 
         return [write_export(folder, server)]
     return export_files(source)
+
+
+def choice_chances(
+    source: str, files: Sequence[Path], origin: pd.DataFrame
+) -> dict[str, np.ndarray]:
+    """Return the chance that a random simulated person picks each picture of a choice.
+
+    Pictures are joined by message and file name, never by position.
+
+    Args:
+        source: as in ``export``.
+        files: from ``export``.
+        origin: ``id``, ``message_id``, ``file_names``, from ``hpd.write_pictures``.
+
+    Returns:
+        The choice's ``id`` as text -> ``(n,)`` chances, in the order of ``file_names``. Empty for a
+        real export, since nobody knows the chances of real people.
+
+    Raises:
+        Problem: if the simulated server's table of chances is missing or was changed.
+    """
+    if source != "miniature":
+        return {}
+    columns = ("message_id", "file_name", "p")
+    truth = read_table(files[0].parent / "truth.parquet", columns)
+    chance = truth.set_index(["message_id", "file_name"])["p"].to_dict()
+    chances = {}
+    for row in origin.itertuples():
+        keys = [(row.message_id, name) for name in row.file_names]
+        unknown = set(keys) - chance.keys()
+        if unknown:
+            raise Problem(
+                "The simulated server does not know some pictures.",
+                expected="a row for each picture in truth.parquet",
+                found=f"no row for {len(unknown)} pictures of message {row.message_id}",
+                cause="choices of another export",
+                fix="run the notebook from the top",
+            )
+        chances[str(row.id)] = np.array([chance[key] for key in keys])
+    return chances

@@ -135,7 +135,7 @@ function hint() {
   const away = element("span", "alignsd-hint-away");
   away.textContent = "Click a picture. For keys, click into this frame first.";
   const here = element("span", "alignsd-hint-here");
-  here.textContent = "Keys: a picture's number picks, 0 skips, U takes back.";
+  here.textContent = "Keys: a picture's number picks, 0 skips, U undoes.";
   hints.append(away, here);
   return hints;
 }

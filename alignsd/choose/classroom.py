@@ -82,7 +82,7 @@ def hold(rating: Rating, run: str, host: str, port: int) -> None:
         print(f"Votes are kept in {shown(rating.votes)}. Ctrl-C ends the page.", flush=True)
 
     serve(rating, host, port, started)
-    print(summary(rating, run), flush=True)
+    print(f"\n{summary(rating, run)}", flush=True)
 
 
 def summary(rating: Rating, run: str) -> str:
@@ -96,7 +96,7 @@ def summary(rating: Rating, run: str) -> str:
     )
     file = f"file = votes_file({json.dumps(run)}, {json.dumps(rating.deck.name)})"
     lines = [
-        f"\nCollected: {collected}",
+        f"Collected: {collected}",
         f"Votes: {shown(rating.votes)}",
         "To read the votes in a notebook:",
         "  from alignsd.base.paths import votes_file",

@@ -10,6 +10,8 @@ import ipaddress
 import json
 import mimetypes
 import socket
+import sys
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,8 +42,8 @@ DAYS = 30  # for which a browser keeps its token
 YEAR = 365 * 24 * 3600  # seconds for which a browser keeps a picture: its address has its contents
 # A page loads from this server alone, runs no script of a name or a prompt, and is framed nowhere.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -105,12 +107,16 @@ class Page(RequestHandler):
             raise HTTPError(404, reason="There is no such page") from None
 
     def write_error(self, status_code: int, **about: Any) -> None:
-        """Show a page that says what went wrong; the console tells more to the teacher."""
-        error = about.get("exc_info", (None, None, None))[1]
-        if isinstance(error, Problem):
-            print(error, flush=True)
+        """Show a page that says what went wrong."""
         title = "This did not work" if status_code >= 500 else self._reason
         self.render("message.html", title=title)
+
+    def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
+        """Tell the teacher's console of faults of the server, but not of requests it refused."""
+        if isinstance(error, Problem):
+            print(error, file=sys.stderr, flush=True)
+        elif not isinstance(error, HTTPError):
+            traceback.print_exception(kind, error, trace)
 
 
 class Enter(Page):
@@ -183,9 +189,6 @@ class Answers(Page):
 
     def write_error(self, status_code: int, **about: Any) -> None:
         """Return the error as JSON."""
-        error = about.get("exc_info", (None, None, None))[1]
-        if isinstance(error, Problem):
-            print(error, flush=True)
         self.finish({"error": self._reason})
 
 

@@ -35,6 +35,7 @@ COLUMNS = (
     "shown_at",
     "seconds",
     "time",
+    "shown",
 )
 LONGEST_NAME = 100  # characters of a rater's name
 
@@ -185,7 +186,8 @@ def read_votes(file: Path, deck: Deck) -> pd.DataFrame:
         A row per rater and answered question: ``rater``, ``question`` (id), ``kind``, ``repeats``,
         ``prompt``, ``picked`` (index into the question's pictures; missing if skipped),
         ``shown_at`` (the place of the picked picture, from 0; missing if skipped), ``seconds``
-        (until the answer; NaN if not known), ``time`` (UTC, text).
+        (until the answer; NaN if not known), ``time`` (UTC, text), ``shown`` (tuple of indices in
+        the order of the places).
 
     Raises:
         Problem: if the file is damaged elsewhere than at its end.
@@ -209,7 +211,8 @@ def table_of(answers: Mapping[tuple[str, str], Event], deck: Deck) -> pd.DataFra
         picked = event["picked"]
         shown_at = None if picked is None else event["shown"].index(picked)
         about = question.kind, question.repeats, question.prompt
-        rows.append((rater, name, *about, picked, shown_at, event["seconds"], event["time"]))
+        when = event["seconds"], event["time"]
+        rows.append((rater, name, *about, picked, shown_at, *when, tuple(event["shown"])))
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     kinds = {"picked": "Int64", "shown_at": "Int64", "seconds": "float64"}
     return table.astype(kinds)

@@ -30,21 +30,47 @@ DRAWN_BY = TABLES["images"].stage
 
 
 @dataclass(frozen=True)
-class Scorers:
-    """The models that measure images.
+class ScoreModels:
+    """The models that score a picture for its prompt.
 
     Attributes:
         hps: the CLIP with HPS's fine-tuned weights.
         clip: the same CLIP before fine-tuning, for the CLIP score.
         aesthetic: an aesthetic predictor on the embeddings of ``clip``.
-        judge: tells flaws and matches; None if there is no judge, and neither is then measured.
-        network: gives the features for FID, from pictures ``(n, 3, h, w)`` uint8.
-        device: the torch device of ``network``, or ``"auto"``.
     """
 
     hps: Clip
     clip: Clip
     aesthetic: Aesthetic
+
+    def of(self, pictures: Sequence[np.ndarray], asked: list[str]) -> dict[str, np.ndarray]:
+        """Return ``hps`` (100 x cosine), ``clip_score`` (cosine) and ``aesthetic`` of pictures.
+
+        Args:
+            pictures: ``(height, width, 3)`` uint8 each, at least one.
+            asked: what was asked for, a text per picture.
+        """
+        tuned_images = embed_images(self.hps, pictures)
+        tuned_texts = embed_texts(self.hps, asked)
+        clip_images = embed_images(self.clip, pictures)
+        clip_texts = embed_texts(self.clip, asked)
+        return {
+            "hps": hps(tuned_images, tuned_texts),
+            "clip_score": hps(clip_images, clip_texts) / 100,  # the same cosine, not times 100
+            "aesthetic": self.aesthetic.predict(clip_images),
+        }
+
+
+@dataclass(frozen=True)
+class Scorers(ScoreModels):
+    """The models that measure images.
+
+    Attributes:
+        judge: tells flaws and matches; None if there is no judge, and neither is then measured.
+        network: gives the features for FID, from pictures ``(n, 3, h, w)`` uint8.
+        device: the torch device of ``network``, or ``"auto"``.
+    """
+
     judge: Judge | None
     network: nn.Module
     device: str = "auto"
@@ -160,16 +186,7 @@ def _scored(
         nothing = dict.fromkeys((*SCORES, *VERDICTS), np.nan)
         return table.assign(**nothing).astype({"flawed": "boolean", "match": "boolean"})
     asked = rows["asked"].tolist()
-    tuned_images = embed_images(scorers.hps, pictures)
-    tuned_texts = embed_texts(scorers.hps, asked)
-    clip_images = embed_images(scorers.clip, pictures)
-    clip_texts = embed_texts(scorers.clip, asked)
-    scores = {
-        "hps": hps(tuned_images, tuned_texts),
-        "clip_score": hps(clip_images, clip_texts) / 100,  # the same cosine, not times 100
-        "aesthetic": scorers.aesthetic.predict(clip_images),
-    }
-    return table.assign(**scores, **_judged(pictures, asked, scorers.judge))
+    return table.assign(**scorers.of(pictures, asked), **_judged(pictures, asked, scorers.judge))
 
 
 def _judged(

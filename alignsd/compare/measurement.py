@@ -1,7 +1,10 @@
 """A measured value with an interval, and a row of the tables that hold such values."""
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+
+import pandas as pd
 
 COLUMNS = ["arm", "metric", "value", "low", "high", "n"]
 
@@ -23,3 +26,16 @@ class Measurement:
         """Return a row of a table with the columns ``COLUMNS``."""
         numbers = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
         return {"arm": arm, "metric": metric} | numbers
+
+
+def value_of(table: pd.DataFrame, **cells: Hashable) -> float:
+    """Return ``value`` of the first row with these cells, or NaN if the table has no such row.
+
+    Args:
+        table: has the column ``value``.
+        cells: column -> wanted cell, such as ``arm="original", metric="fid"``.
+    """
+    matches = table
+    for column, wanted in cells.items():
+        matches = matches[matches[column] == wanted]
+    return float(matches["value"].iloc[0]) if len(matches) else math.nan

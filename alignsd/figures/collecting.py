@@ -1,6 +1,6 @@
-"""Figures of the collected choices: images per choice, positions, prompt lengths, examples."""
+"""Figures of the collected choices: examples, positions, prompt lengths, and Luce's rule."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn
+from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -15,18 +16,23 @@ from matplotlib.ticker import MaxNLocator
 from alignsd.base.colours import BLUE, GREY, ORANGE
 from alignsd.base.images import BadImage
 from alignsd.base.intervals import wilson
+from alignsd.choose.deck import Deck
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import Message, message_of
 from alignsd.collect.grids import picture
 from alignsd.figures import alt
+from alignsd.figures.intervals import percent
 from alignsd.figures.pictures import (
     CHOSEN_FRAME,
+    LABEL,
+    Frame,
     frame_legend,
     say,
     show,
     show_file,
     show_nothing,
 )
+from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 from alignsd.kit.views import Table
 from alignsd.paper import CHOSEN_POSITIONS, TEST_CHOICES_BY_IMAGES
@@ -34,6 +40,10 @@ from alignsd.paper import CHOSEN_POSITIONS, TEST_CHOICES_BY_IMAGES
 EXCHANGE = ("who", "prompt", "pictures")  # columns of the table of an exchange
 MOST_BARS = 40  # of the prompt lengths
 OURS, REAL = -0.2, 0.2  # where the bars of this run and of the real data stand, beside a tick
+MOST_PICTURES = 4  # of a choice
+YOUR_FRAME = Frame("your pick", BLUE)
+# (utilities (n,), share of careless clicks) -> chances (n,)
+Rule = Callable[[np.ndarray, float], np.ndarray]
 
 
 def images_per_choice(ax: Axes, choices: pd.DataFrame) -> Axes:
@@ -192,6 +202,108 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
         for choice in choices
     )
     alt.describe(fig, f"Pictures: {len(choices)} choices, the chosen picture framed. {words}.")
+    return fig
+
+
+def your_picks(
+    fig: Figure,
+    deck: Deck,
+    votes: pd.DataFrame,
+    chances: Mapping[str, np.ndarray],
+    columns: int = 3,
+) -> Figure:
+    """Draw each question of a deck with your pick, and what simulated people would pick.
+
+    Under each picture stands the share of simulated people who would pick the picture.
+
+    Args:
+        fig: where to draw; about 1.6 inches of height per row.
+        deck: the questions; repeats are left out.
+        votes: from ``votes.read_votes``: ``question``, ``picked`` (index; missing for a skipped
+            question). The last row of a question counts.
+        chances: a question's id -> ``(n,)``; a question without chances has no shares.
+        columns: questions side by side.
+    """
+    frame_legend(fig, YOUR_FRAME, extra="% of simulated people who would pick the picture")
+    picked = votes.dropna(subset="picked").set_index("question")["picked"].to_dict()
+    questions = [question for question in deck.questions if not question.repeats]
+    rows = -(-len(questions) // columns)
+    panels = fig.subfigures(rows, columns, squeeze=False).flat
+    for panel, question in zip(panels, questions, strict=False):
+        panel.suptitle(shortened(question.prompt, 52), fontsize=LABEL, parse_math=False)
+        axes = panel.subplots(1, MOST_PICTURES)
+        for ax in axes:
+            ax.set_visible(False)
+        shares = chances.get(question.id)
+        for index, file in enumerate(question.pictures):
+            axes[index].set_visible(True)
+            is_yours = picked.get(question.id) == index
+            show_file(axes[index], deck.folder / file, YOUR_FRAME if is_yours else None)
+            if shares is not None:
+                axes[index].set_xlabel(f"{100 * shares[index]:.0f} %", fontsize=LABEL)
+    made = sum(question.id in picked for question in questions)
+    alt.describe(fig, f"Pictures: {len(questions)} questions, with a frame around {made} picks.")
+    return fig
+
+
+def agreement(ax: Axes, with_people: pd.DataFrame, with_yourself: pd.DataFrame) -> Axes:
+    """Draw how often your picks agree with simulated people, and with yourself.
+
+    Args:
+        ax: where to draw.
+        with_people: from ``analysis.agreement_with_chances``: ``who, value, low, high, n``.
+        with_yourself: from ``analysis.with_yourself``: ``rater, value, low, high, n``; the last row
+            counts, which is the row of all raters where there are several.
+    """
+    yourself = with_yourself.tail(1).assign(who="you, asked twice")
+    rows = pd.concat([frame for frame in (yourself, with_people) if len(frame)] or [with_people])
+    if rows.empty:
+        words = "Nobody has chosen yet.\nChoose in the chooser above, then run this cell again."
+        ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes)
+        ax.axis("off")
+        alt.describe(ax, "No drawing: nobody has chosen yet.")
+        return ax
+    upwards = rows.iloc[::-1]
+    values, reach = percent(upwards)
+    names = [f"{row.who} (n = {row.n})" for row in upwards.itertuples()]
+    colours = [ORANGE if name.startswith("you") else GREY for name in names]
+    ax.barh(names, values, 0.6, color=colours, xerr=reach, error_kw={"capsize": 3, "lw": 1.2})
+    ax.set(xlabel="same picture picked, % of questions, 95 % interval", xlim=(0, 103))
+    ax.grid(axis="y", visible=False)
+    alt.describe(ax, f"Bars: same picture picked, percent: {alt.listed(names, values)}.")
+    return ax
+
+
+def luce_rule(
+    rule: Rule, first: float, second: float, third: float, fourth: float, careless: float
+) -> Figure:
+    """Draw the chance that each of four pictures is picked, and return the figure.
+
+    A bar has two parts: attentive clicks, which follow the utilities, and careless clicks, which
+    follow the position.
+
+    Args:
+        rule: Luce's rule with careless clicks.
+        first, second, third, fourth: utilities of the pictures, by position.
+        careless: share of the clicks that are careless, 0-1.
+    """
+    utilities = np.array([first, second, third, fourth])
+    chances = rule(utilities, careless)
+    attentive = (1 - careless) * rule(utilities, 0.0)
+    fig, ax = plt.subplots(figsize=(6.5, 3.4))
+    places = np.arange(len(utilities))
+    ax.bar(places, 100 * attentive, 0.6, color=BLUE, label="attentive clicks")
+    rest = 100 * (chances - attentive)
+    ax.bar(places, rest, 0.6, bottom=100 * attentive, color=ORANGE, label="careless clicks")
+    above: Look = {"textcoords": "offset points", "ha": "center"}
+    for place, chance in zip(places, 100 * chances, strict=True):
+        ax.annotate(f"{chance:.1f}", (place, chance), (0, 3), **above)
+    ax.axhline(25, color=GREY, linestyle="--", linewidth=1)
+    names = [f"picture {place + 1}\nutility {utilities[place]:g}" for place in places]
+    ax.set(xticks=places, xticklabels=names, ylabel="chance of a pick, %", ylim=(0, 118))
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper left", ncols=2)
+    alt.describe(ax, f"Bars: chance of a pick, percent: {alt.listed(names, 100 * chances)}.")
     return fig
 
 

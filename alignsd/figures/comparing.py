@@ -1,7 +1,8 @@
 """Figures of the evaluation: arms with their intervals, Table 4, the votes of the user study."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from alignsd.base.colours import BLUE, GREEN, GREY, ORANGE
 from alignsd.compare.arms import CONTROL, ORIGINAL, PAPERS, TABLE_4, Arm, named
 from alignsd.figures import alt
 from alignsd.figures.intervals import percent
+from alignsd.figures.pictures import LABEL, column_title, lattice, say, show_file
 from alignsd.figures.style import DARK_GREY, Look
 
 # What the colours of the arms mean.
@@ -331,3 +333,114 @@ def votes_histogram(ax: Axes, votes: pd.DataFrame, majorities: pd.DataFrame) -> 
     outcomes = "; ".join(str(handle.get_label()) for handle in handles)
     alt.describe(ax, f"Histogram: prompts by votes for the adapted picture. {outcomes}. {title}.")
     return ax
+
+
+def majorities_beside(ax: Axes, studies: Mapping[str, pd.DataFrame]) -> Axes:
+    """Draw the results of several user studies as points with 95 % intervals, beside the paper's.
+
+    Args:
+        ax: where to draw.
+        studies: who voted -> ``majorities``: ``outcome, value, low, high, n``; a study in which
+            nobody voted has no rows, and is named without points.
+    """
+    names = []
+    for row, (name, majorities) in enumerate(studies.items()):
+        n = int(majorities["n"].max()) if len(majorities) else 0
+        names.append(f"{name}\nn = {n} prompts" if n else f"{name}\nnobody voted yet")
+        shares = majorities.set_index("outcome")
+        for outcome in OUTCOMES:
+            if outcome.name in shares.index:
+                _share_of_outcome(ax, shares.loc[outcome.name], outcome, row)
+    names.append("the paper\nn = 100 prompts")
+    for outcome in OUTCOMES:
+        if outcome.name in paper.MAJORITIES:
+            ax.plot(paper.MAJORITIES[outcome.name], len(studies), "D", color=outcome.colour, ms=6)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set(xlabel="% of prompts, 95 % interval", xlim=(-3, 103))
+    ax.grid(axis="y", visible=False)
+    handles = [Patch(color=outcome.colour, label=outcome.words) for outcome in OUTCOMES]
+    ax.figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    results = "; ".join(_study_in_words(*study) for study in studies.items())
+    alt.describe(ax, f"Points: percent of prompts by outcome. {results}.")
+    return ax
+
+
+def _study_in_words(name: str, majorities: pd.DataFrame) -> str:
+    if majorities.empty:
+        return f"{name}: nobody voted yet"
+    wins = majorities[majorities["outcome"].isin([outcome.name for outcome in OUTCOMES])]
+    return f"{name}: {alt.listed(wins['outcome'], 100 * wins['value'])}"
+
+
+def _share_of_outcome(ax: Axes, share: pd.Series, outcome: Outcome, row: int) -> None:
+    """Draw how often a study ended in one outcome; outcomes lie a little below each other."""
+    value, low, high = 100 * share["value"], 100 * share["low"], 100 * share["high"]
+    reach = [[value - low], [high - value]]
+    y = row - 0.18 * outcome.sign
+    ax.errorbar(value, y, xerr=reach, fmt="o", ms=5, color=outcome.colour)
+
+
+def studied_pairs(
+    fig: Figure, pairs: pd.DataFrame, folder: Path, studies: Mapping[str, pd.DataFrame]
+) -> Figure:
+    """Draw the pairs of a user study, with how many people of each group picked each picture.
+
+    Args:
+        fig: where to draw; about 1 inch of width per pair.
+        pairs: ``prompt_id, prompt, original, adapted``, from ``user_study.pairs``; a handful.
+        folder: the folder of the files.
+        studies: who voted -> votes, ``prompt_id, original, adapted, voters``.
+    """
+    if pairs.empty:
+        say(fig, "no pair to show")
+        return fig
+    arms = {"original": ORIGINAL.label, "adapted": PAPERS.label}
+    cells = pairs.melt(["prompt_id", "prompt"], list(arms), var_name="row", value_name="file")
+    titles = pairs.set_index("prompt_id")["prompt"].map(column_title).to_dict()
+    cells = cells.rename(columns={"prompt_id": "column"})
+    axes = lattice(fig, cells, folder, arms, titles)
+    for axes_of_row, arm in zip(axes, arms, strict=True):
+        for ax, prompt_id in zip(axes_of_row, titles, strict=True):
+            lines = [_count_of_votes(votes, prompt_id, arm) for votes in studies.values()]
+            ax.set_xlabel("\n".join(lines), fontsize=LABEL)
+    groups = " · ".join(studies)
+    fig.suptitle(f"votes under each picture, line by line: {groups}", fontsize=9)
+    alt.describe(fig, f"Pictures: {len(pairs)} pairs, with the votes of {groups} under each.")
+    return fig
+
+
+def _count_of_votes(votes: pd.DataFrame, prompt_id: str, arm: str) -> str:
+    """Return how many voters of a prompt picked an arm's picture, such as "14 of 20"."""
+    rows = votes[votes["prompt_id"] == prompt_id]
+    if rows.empty or not rows["voters"].iloc[0]:
+        return "-"
+    return f"{rows[arm].iloc[0]:.0f} of {rows['voters'].iloc[0]:.0f}"
+
+
+def scored_pictures(
+    fig: Figure, images: pd.DataFrame, folder: Path, metrics: pd.DataFrame
+) -> Figure:
+    """Draw a few pictures side by side, each with its arm above and its metrics below.
+
+    Args:
+        fig: where to draw; about 2.4 inches of width per picture.
+        images: ``arm, id, file``; a handful.
+        folder: the folder of the files.
+        metrics: a row per image, from ``image_metrics.measure``.
+    """
+    shown = images[["arm", "id", "file"]].merge(metrics, on=["arm", "id"])
+    axes = fig.subplots(1, len(shown), squeeze=False)[0]
+    for ax, row in zip(axes, shown.to_dict("records"), strict=True):
+        show_file(ax, folder / row["file"])
+        ax.set_title(named(row["arm"]).label.replace("\n", " "))
+        lines = [
+            f"HPS {row['hps']:.2f}, CLIP score {row['clip_score']:.4f}",
+            f"aesthetic score {row['aesthetic']:.2f}",
+        ]
+        if isinstance(row["flaw"], str):
+            seen = "no flaw" if row["flaw"] == "none" else row["flaw"]
+            lines.append(f"the judge sees: {seen}")
+        ax.set_xlabel("\n".join(lines))
+        alt.describe(ax, f"Picture, {named(row['arm']).label}: {'; '.join(lines)}.")
+    return fig

@@ -99,10 +99,11 @@ def sheet(
     Args:
         fig: where to draw; about 1.1 inches of height per row.
         pictures: name -> pixels.
-        flawed: name -> the judge's verdict; empty frames nothing.
+        flawed: name -> the judge's verdict; empty frames nothing, and explains no frame.
         columns: pictures side by side.
     """
-    frame_legend(fig, FLAWED_FRAME)
+    if len(flawed):
+        frame_legend(fig, FLAWED_FRAME)
     rows = -(-len(pictures) // columns)
     axes = list(fig.subplots(rows, columns, squeeze=False).flat)
     for ax in axes:
@@ -110,9 +111,11 @@ def sheet(
     for ax, (name, pixels) in zip(axes, pictures.items(), strict=False):
         ax.set_axis_on()
         show(ax, pixels, FLAWED_FRAME if flawed.get(name) else None)
-    framed = sum(bool(flawed.get(name)) for name in pictures)
-    words = f"{len(pictures)} pictures, {columns} side by side; the judge sees a flaw in {framed}."
-    alt.describe(fig, words)
+    words = f"{len(pictures)} pictures, {columns} side by side"
+    if len(flawed):
+        framed = sum(bool(flawed.get(name)) for name in pictures)
+        words += f"; the judge sees a flaw in {framed}"
+    alt.describe(fig, f"{words}.")
     return fig
 
 

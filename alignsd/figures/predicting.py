@@ -1,19 +1,25 @@
-"""Figures of the Human Preference Score: Table 2, training-set size, distributions, scatter."""
+"""Figures of the Human Preference Score: scored choices, Table 2, distributions, scatter."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import NullLocator
 
 from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
 from alignsd.figures import alt
 from alignsd.figures.intervals import percent
+from alignsd.figures.pictures import CHOSEN_FRAME, LABEL, frame_legend, show_file
 from alignsd.figures.style import Look
+from alignsd.figures.text import shortened
 from alignsd.paper import TABLE_2
+from alignsd.reward.scale import chances, choice_loss
 
 # Line of each predictor in the learning curve.
 LEVELS = {
@@ -23,6 +29,8 @@ LEVELS = {
     "best possible": "-.",
 }
 LEAST_GAP = 0.055  # between the names of two lines, as a share of the axis
+LARGEST_SCALE = 100  # of the logits, in CLIP
+WHITE: Look = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}  # behind a number
 
 
 def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
@@ -224,4 +232,152 @@ def loss_curve(ax: Axes, loss: pd.DataFrame) -> Axes:
     alt.describe(
         ax, f"Curve: loss over {len(loss):,} steps; the mean of {window} steps goes from {ends}."
     )
+    return ax
+
+
+def scored_choices(
+    fig: Figure, choices: pd.DataFrame, folder: Path, scores: pd.DataFrame, names: Mapping[str, str]
+) -> Figure:
+    """Draw choices, one per row, with the scores below each picture; a frame marks the chosen one.
+
+    Of each score, the highest of a choice stands in brackets.
+
+    Args:
+        fig: where to draw; about 2 inches of height per choice.
+        choices: ``id``, ``prompt``, ``file_path``, ``human_preference``; a handful. A choice that
+            nobody made has -1 as ``human_preference``.
+        folder: the data set's folder.
+        scores: one row per image with ``id``, ``index`` and the scores.
+        names: name of a score, as written -> column of ``scores``.
+    """
+    if (choices["human_preference"] >= 0).any():
+        frame_legend(fig, CHOSEN_FRAME)
+    panels = fig.subfigures(len(choices), 1, squeeze=False)[:, 0]
+    for panel, choice in zip(panels, choices.to_dict("records"), strict=True):
+        panel.suptitle(shortened(choice["prompt"], 90), fontsize=8.5, parse_math=False)
+        scores_of_choice = scores[scores["id"] == choice["id"]].sort_values("index")
+        words = _score_lines(scores_of_choice, names)
+        _pictures_of_choice(panel, choice, folder, words)
+    return fig
+
+
+def _score_lines(scores: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
+    """Return a text per image of one choice: a line per score, the highest in brackets."""
+    lines_of_image: list[list[str]] = [[] for _ in range(len(scores))]
+    for name, column in names.items():
+        values = scores[column].to_numpy()
+        for lines, value in zip(lines_of_image, values, strict=True):
+            text = f"{name} {value:.2f}"
+            lines.append(f"[{text}]" if value == values.max() else text)
+    return ["\n".join(lines) for lines in lines_of_image]
+
+
+def _pictures_of_choice(
+    panel: Figure | SubFigure, choice: Mapping[Any, Any], folder: Path, words: list[str]
+) -> None:
+    """Draw the pictures of a choice side by side, in at least four places, with words below."""
+    axes = panel.subplots(1, max(4, len(words)), squeeze=False)[0]
+    for ax in axes[len(words) :]:
+        ax.set_visible(False)
+    _show_choice(axes[: len(words)], choice, folder, words)
+
+
+def _show_choice(
+    axes: Sequence[Axes], choice: Mapping[Any, Any], folder: Path, words: Sequence[str]
+) -> None:
+    """Show each picture of a choice, with words below and a frame around the chosen one."""
+    for index, (ax, text) in enumerate(zip(axes, words, strict=True)):
+        is_chosen = index == choice["human_preference"]
+        show_file(ax, folder / choice["file_path"][index], CHOSEN_FRAME if is_chosen else None)
+        ax.set_xlabel(text, fontsize=LABEL)
+
+
+@dataclass(frozen=True)
+class ScaleView:
+    """What ``choice_at_scale`` draws: a few choices, and the loss of many choices.
+
+    Attributes:
+        choices: as for ``scored_choices``; each was made by a person.
+        folder: the data set's folder.
+        scores: one row per image with ``id``, ``index`` and ``score`` (100 x cosine).
+        loss: of many choices, from ``reward.scale.mean_loss``: ``scale``, ``loss``, ``n``.
+    """
+
+    choices: pd.DataFrame
+    folder: Path
+    scores: pd.DataFrame
+    loss: pd.DataFrame
+
+
+def choice_at_scale(view: ScaleView, scale: float, choice: str = "1") -> Figure:
+    """Draw one choice at a scale of the logits: pictures, softmax, and the loss of the chosen one.
+
+    Args:
+        view: the choices, and the mean loss of many choices.
+        scale: the factor of the cosines.
+        choice: which choice of the view: ``"1"``, ``"2"`` and so on.
+    """
+    row = view.choices.iloc[int(choice) - 1].to_dict()
+    is_of_choice = view.scores["id"] == row["id"]
+    cosines = view.scores[is_of_choice].sort_values("index")["score"].to_numpy() / 100
+    chosen = int(row["human_preference"])
+    fig = Figure(figsize=(9.5, 3.8))
+    left, right = fig.subfigures(1, 2, width_ratios=[3, 2])
+    grid = left.add_gridspec(2, len(cosines))
+    axes = [left.add_subplot(grid[0, column]) for column in range(len(cosines))]
+    words = [f"cosine {cosine:.4f}" for cosine in cosines]
+    _show_choice(axes, row, view.folder, words)
+    left.suptitle(shortened(row["prompt"], 60), fontsize=8.5, parse_math=False)
+    _softmax_bars(left.add_subplot(grid[1, :]), chances(cosines, scale), chosen)
+    _loss_by_scale(right.subplots(), cosines, chosen, scale, view.loss)
+    return fig
+
+
+def _softmax_bars(ax: Axes, shares: np.ndarray, chosen: int) -> None:
+    """Draw the softmax of each image below its picture."""
+    colours = [BLUE if index == chosen else GREY for index in range(len(shares))]
+    ax.bar(np.arange(len(shares)), shares, color=colours, width=0.6)
+    for x, share in enumerate(shares):
+        ax.text(x, share + 0.04, f"{share:.2f}", ha="center", fontsize=9, bbox=WHITE)
+    ax.axhline(1 / len(shares), color=VERMILLION, linestyle="--", label="guessing")
+    ax.set(xlim=(-0.5, len(shares) - 0.5), ylim=(0, 1.15), xticks=[], ylabel="softmax")
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="upper right")
+
+
+def _loss_by_scale(
+    ax: Axes, cosines: np.ndarray, chosen: int, scale: float, many: pd.DataFrame
+) -> None:
+    """Draw the loss against the scale: of this choice, and of many choices."""
+    scales = np.linspace(1, LARGEST_SCALE, 100)
+    losses = [choice_loss(cosines, chosen, value) for value in scales]
+    loss = choice_loss(cosines, chosen, scale)
+    ax.plot(scales, losses, color=BLUE, label="this choice")
+    n = int(many["n"].iloc[0])
+    ax.plot(many["scale"], many["loss"], color=BLACK, lw=1.2, label=f"mean of {n:,} choices")
+    ax.axhline(np.log(len(cosines)), color=VERMILLION, linestyle="--", label="guessing")
+    ax.plot([scale], [loss], marker="o", color=BLUE)
+    highest = max(np.log(4), *losses, many["loss"].max())
+    ax.set(xlabel="scale of the cosines", ylabel="loss, nats", ylim=(0, 1.1 * highest))
+    title = f"scale {scale:g}: the loss of this choice is {loss:.2f} nats"
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), title=title)
+
+
+def own_accuracy(ax: Axes, accuracy: pd.DataFrame) -> Axes:
+    """Draw how often each predictor names what the readers of the notebooks chose.
+
+    Args:
+        ax: where to draw.
+        accuracy: ``predictor``, ``value``, ``low``, ``high``, ``n``; fractions.
+    """
+    upwards = accuracy.iloc[::-1]
+    values, reach = percent(upwards)
+    colours = [BLUE if name == "HPS" else GREY for name in upwards["predictor"]]
+    error_look: Look = {"capsize": 3, "lw": 1.2}
+    ax.barh(upwards["predictor"], values, color=colours, xerr=reach, error_kw=error_look)
+    for y, (value, high) in enumerate(zip(values, 100 * upwards["high"], strict=True)):
+        ax.text(high + 2, y, f"{value:.0f} %", va="center")
+    n = int(upwards["n"].max())
+    ax.set(xlabel=f"your choices predicted right, % (n = {n:,}, 95 % interval)", xlim=(0, 115))
+    ax.grid(axis="y", visible=False)
     return ax

@@ -25,10 +25,12 @@ from alignsd.figures.pictures import (
 from alignsd.figures.predicting import Group, distribution
 from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
-from alignsd.select.rule import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE, is_blurred
+from alignsd.select.rule import BLUR_LIMIT, NEGATIVE, POSITIVE, SPARE, is_blurred, select
 
 # Bars of the funnel and of the flaw rates; all other bars are grey.
 COLOURS = {"positives": BLUE, "negatives": VERMILLION, "negatives kept": VERMILLION}
+NUMBER_BELOW = {"hps": "HPS {:.2f}", "sharpness": "sharpness {:.0f}"}
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"  # names of pictures in a guess
 Row = dict[str, Any]  # of a table: column -> value
 
 
@@ -98,6 +100,61 @@ def ranked_pictures(
         scores = ", ".join(f"{image['hps']:.2f}" for image in sorted(images, key=_score_and_id))
         rows.append(f"{prompt}: {scores}")
     alt.describe(fig, f"Pictures of each prompt from low to high HPS. {'; '.join(rows)}.")
+    return fig
+
+
+def lettered(
+    fig: Figure, images: pd.DataFrame, pictures: Mapping[str, np.ndarray], with_scores: bool
+) -> Figure:
+    """Draw pictures of one prompt with a letter above each: a guess before the scores are known.
+
+    Args:
+        fig: where to draw.
+        images: ``prompt``, ``image``, and ``hps`` if the scores are shown; at most 26 rows.
+        pictures: image id -> pixels. A picture that could not be read is left out.
+        with_scores: whether the HPS stands below each picture.
+    """
+    rows = [row for row in images.to_dict("records") if row["image"] in pictures]
+    if not rows:
+        say(fig, "no picture to show")
+        return fig
+    fig.suptitle(shortened(rows[0]["prompt"], 60, 2), fontsize=9, parse_math=False)
+    axes = fig.subplots(1, len(rows), squeeze=False)[0]
+    for ax, letter, row in zip(axes, LETTERS, rows, strict=False):
+        show(ax, pictures[row["image"]])
+        ax.set_title(letter)
+        if with_scores:
+            ax.set_xlabel(f"HPS {row['hps']:.2f}", fontsize=LABEL)
+    return fig
+
+
+def strip(
+    fig: Figure,
+    images: pd.DataFrame,
+    pictures: Mapping[str, np.ndarray],
+    column: str,
+    columns: int = 8,
+) -> Figure:
+    """Draw pictures in the order of the rows, with one of their numbers below each.
+
+    Args:
+        fig: where to draw; about 1.7 inches of height per row of pictures.
+        images: ``image`` and the number; a handful of rows.
+        pictures: image id -> pixels. A picture that could not be read is left out.
+        column: the column of the number: ``"hps"`` or ``"sharpness"``.
+        columns: pictures side by side.
+    """
+    rows = [row for row in images.to_dict("records") if row["image"] in pictures]
+    if not rows:
+        say(fig, "no picture to show")
+        return fig
+    lines = -(-len(rows) // columns)
+    axes = list(fig.subplots(lines, columns, squeeze=False).flat)
+    for ax, row in zip(axes, rows, strict=False):
+        show(ax, pictures[row["image"]])
+        ax.set_xlabel(NUMBER_BELOW[column].format(row[column]), fontsize=LABEL)
+    for ax in axes[len(rows) :]:
+        ax.set_axis_off()
     return fig
 
 
@@ -184,6 +241,63 @@ def margin_scatter(ax: Axes, selected: pd.DataFrame, alpha: float) -> Axes:
         f"give a positive, {above} lie above and give a negative.",
     )
     return ax
+
+
+def rule_at(
+    groups: pd.DataFrame, pictures: Mapping[str, np.ndarray], alpha: float, prompt: str
+) -> Figure:
+    """Draw the rule on one prompt at a threshold, and count what all prompts give.
+
+    Above stand the pictures from the lowest HPS to the highest; a selected picture has a frame.
+    Below stand softmax(HPS) and softmax(-HPS) of each picture against alpha / n.
+
+    Args:
+        groups: all prompts, from ``rule.group``.
+        pictures: image id -> pixels, of the prompt's pictures that can be read.
+        alpha: the threshold.
+        prompt: the prompt to draw.
+    """
+    selected = select(groups, alpha)
+    images = selected[selected["prompt"] == prompt].to_dict("records")
+    ranked = sorted(images, key=_score_and_id)
+    fig = Figure(figsize=(8.5, 4.6))
+    fig.suptitle(f"alpha = {alpha:g}: {_count_roles(selected)}", weight="bold")
+    grid = fig.add_gridspec(2, len(ranked), height_ratios=[1, 1.1])
+    for column, image in enumerate(ranked):
+        ax = fig.add_subplot(grid[0, column])
+        ax.set_title(f"HPS {image['hps']:.2f}", fontsize=LABEL)
+        if image["image"] in pictures:
+            show(ax, pictures[image["image"]], _frame(image["role"]))
+        else:
+            ax.set_axis_off()
+    lower = fig.add_subplot(grid[1, :])
+    _softmax_against_threshold(lower, ranked, alpha)
+    lower.set_xlabel(shortened(prompt, 90), fontsize=9, parse_math=False)
+    return fig
+
+
+def _count_roles(selected: pd.DataFrame) -> str:
+    """Return how many positives and negatives the prompts gave, in words."""
+    positives = int((selected["role"] == POSITIVE).sum())
+    negatives = int((selected["role"] == NEGATIVE).sum())
+    prompts = selected["prompt"].nunique()
+    return f"{positives:,} positives and {negatives:,} negatives of {prompts:,} prompts"
+
+
+def _softmax_against_threshold(ax: Axes, images: Sequence[Row], alpha: float) -> None:
+    """Draw two bars per picture, softmax(HPS) and softmax(-HPS), and the line alpha / n."""
+    places = np.arange(len(images))
+    best = [image["p_best"] for image in images]
+    worst = [image["p_worst"] for image in images]
+    ax.bar(places - 0.18, best, width=0.34, color=BLUE, label="softmax(HPS)")
+    ax.bar(places + 0.18, worst, width=0.34, color=VERMILLION, label="softmax(-HPS)")
+    threshold = alpha / len(images)
+    words = f"alpha / n = {threshold:.2f}"
+    ax.axhline(threshold, color=BLACK, linestyle="--", label=words)
+    ax.set(xlim=(-0.5, len(images) - 0.5), ylim=(0, max(1.0, 1.05 * threshold)), xticks=[])
+    ax.set_ylabel("share of the softmax")
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
 def pair_prompts(selected: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:

@@ -44,11 +44,16 @@ def read_record(run: str, name: str) -> dict[str, Any] | None:
 
 def preset_of(run: str) -> str:
     """Return the preset that a run was last run with, or ``mini`` if no file of the run tells."""
+    return noted_preset(run) or "mini"
+
+
+def noted_preset(run: str) -> str:
+    """Return the preset that a run was last run with, or an empty text if no file of it tells."""
     noted = [_read_or_none(run_dir(run) / "run.json"), *_records(run)]
     for record in noted:
         if record is not None and _is_name(record.get("preset")):
             return str(record["preset"])
-    return "mini"
+    return ""
 
 
 def read_json(path: Path) -> Any:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import shown, stage_dir, user_path
 from alignsd.kit import lineage, locks, variations
 from alignsd.kit.provenance import LOCATION, own_inputs, versions
-from alignsd.kit.records import preset_of
+from alignsd.kit.records import noted_preset, preset_of
 from alignsd.kit.stage_record import (
     CONFIG,
     DIGESTS,
@@ -33,9 +33,10 @@ from alignsd.kit.stage_record import (
     refuse_other,
     table_digests,
 )
-from alignsd.kit.surroundings import peak_memory_mib, require_docstrings
+from alignsd.kit.surroundings import has_person, peak_memory_mib, release_memory, require_docstrings
 from alignsd.kit.values.notebook_files import notebook_names, notebook_path, read_parameters
-from alignsd.kit.values.parameters import Value, checked
+from alignsd.kit.values.parameters import Value, checked, same
+from alignsd.kit.values.presets import preset_names, values_to_take
 
 # Set where `alignsd run` starts a kernel: a changed value is refused there, not varied.
 HEADLESS = "ALIGNSD_HEADLESS"
@@ -183,12 +184,12 @@ class Stage:
                 break
             folder = stage_dir(ancestor, self.name)
             file = folder / name
-            if file.is_file() and self._made_from_the_same(folder, ancestor) and fits(file):
+            if file.is_file() and self._made_from_thesame(folder, ancestor) and fits(file):
                 with replacing(own) as part:
                     shutil.copyfile(file, part)
         return own
 
-    def _made_from_the_same(self, folder: Path, run: str) -> bool:
+    def _made_from_thesame(self, folder: Path, run: str) -> bool:
         """Return whether a folder was made from the stages and outside files of this stage."""
         inputs = config_of(folder, run, self.name)["inputs"]
         rechecked = keys_of(self.rechecked)
@@ -248,13 +249,15 @@ class Stage:
         write_json(self.folder / METRICS, {**metrics, **measured})
         if self.lock:
             self.lock.release()
+        if _is_interactive():
+            release_memory()  # the notebook stays open beside others
 
     def _refuse_changed_values(self) -> None:
         """Compare the notebook's present values with the values that the stage was begun with."""
         if not self.live:
             return
         changed = [
-            name for name, value in self.settings.items() if not _same(self.live.get(name), value)
+            name for name, value in self.settings.items() if not same(self.live.get(name), value)
         ]
         if changed:
             raise Problem(
@@ -268,7 +271,7 @@ class Stage:
 
 def begin(
     name: str,
-    variables: Mapping[str, Any],
+    variables: MutableMapping[str, Any],
     needs: Sequence[str] = (),
     rechecked: Sequence[str] = (),
 ) -> Stage:
@@ -278,9 +281,14 @@ def begin(
     a variation, a separate run that reads the earlier stages of ``run``, and a sentence says so.
     Under ``alignsd run`` a notebook never becomes a variation: other values are refused.
 
+    Where a person sits at the notebook and the run belongs to another preset than ``mini``, the
+    parameters that still have the notebook's own default get the preset's values. ``run = "class"``
+    is enough to work with preset ``class``.
+
     Args:
         name: the notebook's name without suffix.
-        variables: the notebook's ``globals()``, which hold the parameters' values.
+        variables: the notebook's ``globals()``, which hold the parameters' values. The preset's
+            values are written into ``variables``.
         needs: the stages that the notebook reads from, which must be finished.
         rechecked: parameters on which nothing depends that an unfinished stage keeps: their value
             and their file may change before the stage is finished.
@@ -293,6 +301,10 @@ def begin(
     require_docstrings()
     commands.remember_notebook(name)
     settings = _settings(notebook_path(name), variables)
+    if _is_interactive():
+        values = _values_of_preset(name, settings)
+        variables.update(values)
+        settings |= values
     run = _run_to_use(name, settings)
     folder = stage_dir(run, name)
     writer = f"alignsd run --run {run}" if os.environ.get(HEADLESS) else "a notebook in JupyterLab"
@@ -314,6 +326,35 @@ def begin(
         inputs=inputs,
         rechecked=tuple(rechecked),
     )
+
+
+def _is_interactive() -> bool:
+    """Return whether a person runs the notebook cell by cell, not ``alignsd run`` or papermill."""
+    return not os.environ.get(HEADLESS) and has_person()
+
+
+def _values_of_preset(name: str, settings: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the values that the run's preset gives to parameters that the reader has not changed.
+
+    A run of which nothing is known belongs to the preset of the same name, if there is one. Then
+    the preset is noted. A preset in a file of the reader's own gives no values.
+
+    Args:
+        name: the notebook's name.
+        settings: the values in the notebook.
+    """
+    run = str(settings["run"])
+    noted = noted_preset(run)
+    preset = noted or run
+    if preset not in preset_names():
+        return {}
+    if not noted:
+        variations.note_run(run, preset)
+    values = values_to_take(preset, name, settings)
+    if values:
+        listed = ", ".join(f"{key} = {value!r}" for key, value in values.items())
+        print(f"Preset {preset}: {listed}.")
+    return values
 
 
 def _settings(path: Path, variables: Mapping[str, Any]) -> dict[str, Value]:
@@ -365,7 +406,7 @@ def _changes(run: str, name: str, settings: Mapping[str, Value]) -> dict[str, Va
     old = config_in_run(run, name, name)["settings"]
     changes = {}
     for key, value in settings.items():
-        if key not in LOCATION and key in old and not _same(old[key], value):
+        if key not in LOCATION and key in old and not same(old[key], value):
             changes[key] = value
     return changes
 
@@ -421,10 +462,3 @@ def _own_file(named: str, expected: str) -> Path:
             fix="docs/data.md says how to get it; a path is relative to the repository",
         )
     return path
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Return whether two values of a parameter are equal: 1 equals 1.0, and True is not 1."""
-    if isinstance(one, bool) != isinstance(other, bool):
-        return False
-    return bool(one == other)

@@ -1,5 +1,7 @@
-"""The surroundings of a process: the interpreter's options, the terminal and memory."""
+"""The surroundings of a process: the interpreter's options, the terminal, the reader and memory."""
 
+import ctypes
+import gc
 import sys
 
 from alignsd.base.errors import Problem
@@ -32,6 +34,38 @@ def print_any_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def has_person() -> bool:
+    """Return whether the cell that runs now was sent by a person's front end.
+
+    The front end of a person, such as JupyterLab, lets a cell ask a question (``input()``) and says
+    so in each request to run a cell. papermill and nbclient do not. Python without a kernel has no
+    cells.
+    """
+    if "IPython" not in sys.modules:
+        return False  # importing IPython would take half a second
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None or getattr(shell, "kernel", None) is None:
+        return False
+    request = shell.get_parent()
+    return bool(request.get("content", {}).get("allow_stdin", False))
+
+
+def release_memory() -> None:
+    """Give memory that nothing uses any more back to the system.
+
+    The C library keeps freed memory for later, often hundreds of MB. Where the C library offers no
+    way to give the memory back, only Python's garbage is collected.
+    """
+    gc.collect()
+    if sys.platform != "linux":
+        return
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has this function, musl has not
+    if trim is not None:
+        trim(0)
 
 
 def peak_memory_mib() -> int:

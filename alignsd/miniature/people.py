@@ -7,11 +7,14 @@ that two people agree about as often as the paper's people (42 %, Table 2).
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alignsd.miniature.judge import Judge
 from alignsd.paper import CHOSEN_POSITIONS
+
+if TYPE_CHECKING:  # the judge loads torch, and Luce's rule needs no network
+    from alignsd.miniature.judge import Judge
 
 FLAW = 4.0  # utility that a flaw costs
 MATCH = 1.5  # utility of showing the prompt
@@ -21,20 +24,21 @@ CARELESS = 0.12  # share of clicks that mean nothing
 POSITION = {4: CHOSEN_POSITIONS}
 
 
-def luce(utility: np.ndarray) -> np.ndarray:
+def luce(utility: np.ndarray, share: float = CARELESS) -> np.ndarray:
     """Return the chance that a random person picks each picture of one choice.
 
     Luce's rule, exp(u_i) / sum_j exp(u_j), mixed with careless clicks.
 
     Args:
         utility: ``(n,)``, in the order of the positions.
+        share: share of the clicks that are careless, 0-1; the default fits the real data.
 
     Returns:
         ``(n,)``; the sum is 1.
     """
     liked = np.exp(utility - utility.max())  # no overflow, and the same quotient
-    attentive = (1 - CARELESS) * liked / liked.sum()
-    return attentive + CARELESS * careless(len(utility))
+    attentive = (1 - share) * liked / liked.sum()
+    return attentive + share * careless(len(utility))
 
 
 def careless(n: int) -> np.ndarray:
@@ -48,7 +52,7 @@ def careless(n: int) -> np.ndarray:
     return (shares - (1 - CARELESS) / n) / CARELESS
 
 
-def utilities(judge: Judge, pictures: Sequence[np.ndarray], prompts: list[str]) -> np.ndarray:
+def utilities(judge: "Judge", pictures: Sequence[np.ndarray], prompts: list[str]) -> np.ndarray:
     """Return what each picture is worth to people, given the picture's prompt, ``(n,)``.
 
     Args:
@@ -60,7 +64,7 @@ def utilities(judge: Judge, pictures: Sequence[np.ndarray], prompts: list[str]) 
     return MATCH * seen.matches(prompts) - FLAW * seen.flawed + TASTE * seen.rating
 
 
-def choice_probabilities(judge: Judge, pictures: Sequence[np.ndarray], prompt: str) -> np.ndarray:
+def choice_probabilities(judge: "Judge", pictures: Sequence[np.ndarray], prompt: str) -> np.ndarray:
     """Return the chance that a random simulated person picks each picture of one prompt, ``(n,)``.
 
     Args:

@@ -126,6 +126,7 @@ def generate(
     jobs: Sequence[Job],
     drawing: Drawing,
     done: Collection[str] = (),
+    silent: bool = False,
 ) -> Iterator[tuple[Job, np.ndarray]]:
     """Draw images in batches, and yield each image with its job, in the order of the jobs.
 
@@ -138,6 +139,7 @@ def generate(
         jobs: the images to draw.
         drawing: how the images are drawn.
         done: ids of jobs that were drawn before; these jobs are not yielded.
+        silent: show no progress bar.
 
     Yields:
         ``(job, image)``, the image ``(height, width, 3)`` uint8.
@@ -155,7 +157,7 @@ def generate(
         for lane in range(count)
     }
     total = sum(len(batch) for batch in batches)
-    with track(total=total, what="drawing", unit="image") as bar:
+    with track(total=total, what="drawing", unit="image", silent=silent) as bar:
         for _, drawn in together(drawn_by_lane, pipeline.device, first_alone=False):
             for job, image in drawn:
                 if job.id not in done:

@@ -26,4 +26,7 @@ PURPOSES = {
     "08_figures": (
         "Draw the figures of the paper and Tables 2 and 4 from what the other notebooks left."
     ),
+    "09_playground": (
+        "Play with the original and the adapted model: draw, score and judge any prompt at once."
+    ),
 }

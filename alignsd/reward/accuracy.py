@@ -1,10 +1,14 @@
 """How often a predictor guesses which image a person chose (Table 2 of the paper)."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from alignsd.base.intervals import bootstrap_mean, paired_bootstrap
+
+if TYPE_CHECKING:
+    from alignsd.models.aesthetic import Aesthetic
 
 RANDOM, LAST, PERSON, BEST = "random guess", "last image", "another person", "best possible"
 
@@ -52,6 +56,24 @@ def right_by_predictor(images: pd.DataFrame, predictors: Mapping[str, str]) -> p
         table[PERSON] = images.loc[images["preferred"]].set_index("id")["p"]
         table[BEST] = chance_right(images, "p")
     return table
+
+
+def beside(clip: pd.DataFrame, hps: pd.DataFrame, aesthetic: "Aesthetic") -> pd.DataFrame:
+    """Return the scores of three predictors side by side, one row per image.
+
+    Args:
+        clip: from ``hps.score_choices`` with the CLIP before the training, with embeddings.
+        hps: the same images, scored after the training.
+        aesthetic: the aesthetic predictor, which rates the embeddings of ``clip``.
+
+    Returns:
+        ``id``, ``index``, ``preferred``, ``clip``, ``aesthetic`` and ``hps``.
+    """
+    scores = clip.rename(columns={"score": "clip"})
+    embeddings = pd.DataFrame(scores.pop("embedding").tolist()).to_numpy()
+    scores["aesthetic"] = aesthetic.predict(embeddings)
+    tuned = hps.rename(columns={"score": "hps"})[["id", "index", "hps"]]
+    return scores.merge(tuned, on=["id", "index"], validate="one_to_one")
 
 
 def accuracy_table(right: pd.DataFrame, seed: int) -> pd.DataFrame:

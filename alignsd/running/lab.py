@@ -1,7 +1,8 @@
 """Start JupyterLab on working copies of the notebooks, so that the sources stay unchanged.
 
 The copies lie in ``lab/``, which git ignores, beside ``docs/`` and ``notebooks/``: a link leads
-to the same place from a copy as from the source. The copies write into a separate run.
+to the same place from a copy as from the source. The copies write into a separate run: ``lab`` with
+the values of preset ``mini``, and ``lab-class`` with the values of preset ``class``.
 """
 
 import hashlib
@@ -16,19 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ipykernel.kernelspec import RESOURCES, get_kernel_dict
-from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
-
 from alignsd.base.atomic import replacing, write_json
 from alignsd.base.commands import READER_FOLDER, pasteable, scripts
 from alignsd.base.errors import Problem
 from alignsd.base.paths import output, root, run_dir, shown
 from alignsd.base.reading import read_json
+from alignsd.kit.lineage import finished_stages
 from alignsd.kit.values.notebook_files import notebook_names, notebook_path, read_parameters
+from alignsd.kit.values.parameters import SHORT, nearest
+from alignsd.kit.values.presets import preset_names
 from alignsd.running.kernels.environment import THREADS
 
-RUN = "lab"  # the run into which the working copies write
-PARENT = "mini"  # the run whose stages run lab reads until run lab makes stages
+MINI = "mini"  # the preset whose values stand in the notebooks
+SERVER = "alignsd.running.lab_server"
+CHOSEN = ".preset.json"  # in lab/: the preset that the copies were made for
 FIRST = "00_start_here"
 ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses an option under two names
 ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy was given
@@ -38,24 +40,9 @@ LAB_SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"codeCellConfig": {"lineWrap": True}},
     # The versions are pinned, and a window that asks about news would cover the first notebook.
     "@jupyterlab/apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
+    # The state of a widget is of no use without its kernel.
+    "@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": False},
 }
-
-
-class OwnKernels(KernelSpecManager):
-    """Start the kernel ``python3`` with the Python that runs JupyterLab.
-
-    Another environment may have installed a kernel of that name for the user.
-    """
-
-    def find_kernel_specs(self) -> dict[str, str]:
-        """Return ``{kernel's name: folder of the kernel's icons}``."""
-        return super().find_kernel_specs() | {NATIVE_KERNEL_NAME: RESOURCES}
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Return how a kernel is started."""
-        if kernel_name.lower() == NATIVE_KERNEL_NAME:
-            return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
-        return super().get_kernel_spec(kernel_name)
 
 
 @dataclass(frozen=True)
@@ -66,11 +53,13 @@ class Copies:
         made: names of the notebooks that were copied, or whose copy was renewed.
         kept: names of the copies that the reader has edited.
         aside: paths of the old copies that were set aside for fresh copies.
+        preset: the preset of the copies' run.
     """
 
     made: tuple[str, ...]
     kept: tuple[str, ...]
     aside: tuple[Path, ...]
+    preset: str = MINI
 
 
 def folder() -> Path:
@@ -78,7 +67,12 @@ def folder() -> Path:
     return root() / "lab"
 
 
-def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
+def run_of(preset: str) -> str:
+    """Return the run into which the working copies of a preset write."""
+    return "lab" if preset == MINI else f"lab-{preset}"
+
+
+def start(fresh: Sequence[str], arguments: Sequence[str], preset: str = "") -> None:
     """Prepare the working copies, print what happened to the copies, and become JupyterLab.
 
     In a terminal of the JupyterLab that serves this repository, only the copies are prepared.
@@ -86,9 +80,11 @@ def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
     Args:
         fresh: numbers or names of the notebooks of which the reader wants a fresh copy.
         arguments: passed on to JupyterLab.
+        preset: the preset of the copies' run; empty for the preset of the last time.
 
     Raises:
-        Problem: if JupyterLab is missing, a notebook is unknown, or ``lab/`` cannot be written.
+        Problem: if JupyterLab is missing, a notebook or the preset is unknown, or ``lab/`` cannot
+            be written.
     """
     if importlib.util.find_spec("jupyterlab") is None:
         raise Problem(
@@ -98,7 +94,7 @@ def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
             cause="the kit was installed without what only JupyterLab needs",
             fix="pip install -r requirements.txt",
         )
-    copies = prepare(fresh)
+    copies = prepare(fresh, preset)
     print(report(copies), flush=True)
     if os.environ.get("JUPYTER_SERVER_ROOT") == str(root()):
         print("JupyterLab runs already: this is one of its terminals.")
@@ -106,7 +102,7 @@ def start(fresh: Sequence[str], arguments: Sequence[str]) -> None:
     os.execve(sys.executable, command(arguments), surroundings(os.environ))
 
 
-def prepare(fresh: Sequence[str] = ()) -> Copies:
+def prepare(fresh: Sequence[str] = (), preset: str = "") -> Copies:
     """Bring the working copies up to date, and the run into which the copies write.
 
     A copy that the reader has not edited follows the source. An edited copy stays, unless the
@@ -114,28 +110,60 @@ def prepare(fresh: Sequence[str] = ()) -> Copies:
 
     Args:
         fresh: numbers or names of the notebooks of which the reader wants a fresh copy.
+        preset: the preset of the copies' run; empty for the preset of the last time.
 
     Raises:
-        Problem: for an unknown notebook, or if ``lab/`` or the run's folder cannot be written.
+        Problem: for an unknown notebook or preset, or if ``lab/`` or the run's folder cannot be
+            written.
     """
     names_fresh = {notebook_path(name).stem for name in fresh}
+    chosen = _checked_preset(preset) if preset else _last_preset()
+    run = run_of(chosen)
     try:
         folder().mkdir(exist_ok=True)
         aside = [set_aside(name) for name in sorted(names_fresh) if copy_path(name).exists()]
         origins = _origins()
-        made = [name for name in notebook_names() if _bring_up_to_date(name, origins)]
+        made = [name for name in notebook_names() if _bring_up_to_date(name, run, origins)]
         write_json(folder() / ORIGINS, origins)
-        note_run()
+        write_json(folder() / CHOSEN, {"preset": chosen})
+        note_run(chosen)
     except OSError as error:
         raise Problem(
             "The working copies of the notebooks cannot be written.",
-            expected=f"a folder to write to: {shown(folder())}, and {shown(run_dir(RUN))}",
+            expected=f"a folder to write to: {shown(folder())}, and {shown(run_dir(run))}",
             found=error.strerror or str(error),
             cause="a checkout that belongs to another user or is read-only, or a full disk",
             fix="clone the repository into a folder of your own",
         ) from error
     kept = [name for name in notebook_names() if is_edited(name, origins)]
-    return Copies(tuple(made), tuple(kept), tuple(aside))
+    return Copies(tuple(made), tuple(kept), tuple(aside), chosen)
+
+
+def _checked_preset(preset: str) -> str:
+    """Return the name of a shipped preset.
+
+    Raises:
+        Problem: for another text, and for the file of a preset: a notebook finds presets by name.
+    """
+    if preset in preset_names():
+        return preset
+    guess = nearest(preset, preset_names()) or "class"
+    raise Problem(
+        f"There is no preset {SHORT.repr(preset)} for working copies.",
+        expected=", ".join(preset_names()),
+        found=SHORT.repr(preset),
+        cause="a misspelt name, or a file: a notebook takes the values of shipped presets only",
+        fix=f"alignsd lab --preset {guess}",
+    )
+
+
+def _last_preset() -> str:
+    """Return the preset that the working copies were made for the last time."""
+    try:
+        preset = read_json(folder() / CHOSEN)["preset"]
+    except (Problem, LookupError, TypeError):  # nothing was chosen yet, or the file is damaged
+        return MINI
+    return preset if preset in preset_names() else MINI
 
 
 def copy_path(name: str) -> Path:
@@ -159,8 +187,12 @@ def fingerprint(cells: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def working_copy(name: str) -> dict[str, Any]:
+def working_copy(name: str, run: str = "lab") -> dict[str, Any]:
     """Return a notebook's content with the working copies' run in the parameters cell.
+
+    Args:
+        name: the notebook's name.
+        run: the run into which the copy writes.
 
     Raises:
         Problem: if the source is damaged or has no parameters cell.
@@ -170,7 +202,7 @@ def working_copy(name: str) -> dict[str, Any]:
     for cell in notebook["cells"]:
         if "parameters" in cell.get("metadata", {}).get("tags", []):
             source = "".join(cell["source"])
-            source = re.sub(r"\Arun = ([\"']).*?\1", f'run = "{RUN}"', source)
+            source = re.sub(r"\Arun = ([\"']).*?\1", f'run = "{run}"', source)
             cell["source"] = source.splitlines(keepends=True)
     return notebook
 
@@ -188,11 +220,15 @@ def _aside(name: str, number: int) -> Path:
     return folder() / f"{name}-old{number}.ipynb"
 
 
-def note_run() -> None:
-    """Note the parent whose stages the copies' run reads, unless ``run.json`` exists."""
-    noted = run_dir(RUN) / "run.json"
+def note_run(preset: str) -> None:
+    """Note the run of the preset's copies, unless ``run.json`` exists.
+
+    The run varies the preset's own run: a notebook reads the stages of the preset's run until the
+    copies have made stages.
+    """
+    noted = run_dir(run_of(preset)) / "run.json"
     if not noted.exists():
-        write_json(noted, {"preset": "mini", "parent": PARENT})
+        write_json(noted, {"preset": preset, "parent": preset})
 
 
 def report(copies: Copies) -> str:
@@ -205,7 +241,19 @@ def report(copies: Copies) -> str:
         lines.append(f"Kept as you edited them: {', '.join(copies.kept)}")
         wishes = " ".join(f"--fresh {name[:2]}" for name in copies.kept)
         lines.append(f"Fresh copies, with yours set aside: {pasteable(f'alignsd lab {wishes}')}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_about_preset(copies.preset)])
+
+
+def _about_preset(preset: str) -> list[str]:
+    """Return what a reader must know of the preset of the copies' run; nothing of ``mini``."""
+    if preset == MINI:
+        return []
+    back = pasteable(f"alignsd lab --preset {MINI}")
+    lines = [f"Values: preset {preset} (run {run_of(preset)}). Back to the notebooks' own: {back}"]
+    if not finished_stages(preset):
+        make = pasteable(f"alignsd run --preset {preset}")
+        lines.append(f"Run {preset} has no stages yet. To start in any notebook, first: {make}")
+    return lines
 
 
 def command(arguments: Sequence[str]) -> list[str]:
@@ -217,7 +265,8 @@ def command(arguments: Sequence[str]) -> list[str]:
     options = {
         "--ServerApp.root_dir": str(root()),
         "--LabApp.default_url": f"/lab/tree/{folder().name}/{FIRST}.ipynb",
-        "--ServerApp.kernel_spec_manager_class": f"{__name__}.{OwnKernels.__name__}",
+        "--ServerApp.kernel_spec_manager_class": f"{SERVER}.OwnKernels",
+        "--ServerApp.contents_manager_class": f"{SERVER}.LivingWidgets",
         # A login shell would forget the PATH that finds the command alignsd.
         "--ServerApp.terminado_settings": f"shell_command={[_shell()]!r}",
     }
@@ -266,14 +315,15 @@ def _origins() -> dict[str, str]:
     return {name: digits for name, digits in origins.items() if isinstance(digits, str)}
 
 
-def _bring_up_to_date(name: str, origins: dict[str, str]) -> bool:
+def _bring_up_to_date(name: str, run: str, origins: dict[str, str]) -> bool:
     """Copy a notebook unless the copy is up to date or edited; return whether a copy was made.
 
     Args:
         name: the notebook's name.
+        run: the run into which the copy writes.
         origins: fingerprint of the cells that each copy was given; changed in place.
     """
-    notebook = working_copy(name)
+    notebook = working_copy(name, run)
     wanted = fingerprint(notebook["cells"])
     if copy_path(name).exists():
         present = _fingerprint_of_copy(name)

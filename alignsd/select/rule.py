@@ -60,13 +60,24 @@ def select(groups: pd.DataFrame, alpha: float = 2.0) -> pd.DataFrame:
     """
     _check_alpha(alpha)
     rows = groups.assign(role="").sort_values(["prompt", "image"], ignore_index=True)
-    for role, softmax in ((POSITIVE, "p_best"), (NEGATIVE, "p_worst")):
-        # The index of the first maximum, which has the first id since rows are ordered by image.
-        extreme = rows.groupby("prompt", sort=False)[softmax].idxmax()
-        candidates = rows.loc[extreme.to_numpy()]
-        clear = candidates[softmax] > alpha / candidates["n"]
-        rows.loc[candidates.index[clear], "role"] = role
+    rows.loc[clear_extremes(rows, "p_best", alpha), "role"] = POSITIVE
+    rows.loc[clear_extremes(rows, "p_worst", alpha), "role"] = NEGATIVE
     return rows
+
+
+def clear_extremes(images: pd.DataFrame, softmax: str, alpha: float) -> pd.Index:
+    """Return the index of each prompt's image with the largest softmax, if above alpha / n.
+
+    Args:
+        images: ``prompt``, ``n`` and ``softmax``, ordered by prompt and image. So the first of tied
+            images is the image with the first id.
+        softmax: ``"p_best"``, or ``"p_worst"`` for the images with the lowest HPS.
+        alpha: the threshold; at least 1.
+    """
+    largest = images.groupby("prompt", sort=False)[softmax].idxmax()
+    extremes = images.loc[largest.to_numpy()]
+    is_clear = extremes[softmax] > alpha / extremes["n"]
+    return extremes.index[is_clear]
 
 
 def _check_alpha(alpha: float) -> None:

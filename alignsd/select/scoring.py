@@ -1,6 +1,6 @@
 """Score DiffusionDB with HPS: one table per part, so that a stopped run goes on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -56,8 +56,7 @@ def score_part(
     """
     at_least(1, batch=batch)
     # Imported here: open_clip takes seconds to load, and reading scores needs no CLIP.
-    from alignsd.models.clip import embed_images, embed_texts
-    from alignsd.reward.hps import hps
+    from alignsd.models.clip import embed_texts
 
     rows = list_part(path).head(only).assign(hps=np.nan, sharpness=np.nan)
     usable = rows[rows["status"] == OK]
@@ -72,9 +71,26 @@ def score_part(
             continue
         good = labels[readable]
         texts = text_embeddings[[text_index[prompt] for prompt in rows.loc[good, "prompt"]]]
-        rows.loc[good, "hps"] = hps(embed_images(clip, images), texts)
+        rows.loc[good, "hps"] = hps_of_batch(clip, images, texts)
         rows.loc[good, "sharpness"] = [sharpness(image, blur_rule) for image in images]
     return rows[list(COLUMNS)]
+
+
+def hps_of_batch(
+    clip: "Clip", images: Sequence[np.ndarray], text_embeddings: np.ndarray
+) -> np.ndarray:
+    """Return the HPS of each image for its prompt, ``(n,)``.
+
+    Args:
+        clip: the CLIP that was fine-tuned on choices.
+        images: a list of n images of any size, each ``(height, width, 3)`` uint8.
+        text_embeddings: unit vectors ``(n, d)``; row i is the prompt of image i.
+    """
+    from alignsd.models.clip import embed_images
+    from alignsd.reward.hps import hps
+
+    image_embeddings = embed_images(clip, images)  # unit vectors (n, d)
+    return hps(image_embeddings, text_embeddings)
 
 
 def _batches(

@@ -39,15 +39,36 @@ def sharpness(image: np.ndarray, rule: str = "both directions") -> float:
             cause="a misspelt parameter",
             fix=f"--set 'blur_rule={BLUR_RULES[0]}'",
         )
-    # Deviation: the official code compares horizontal neighbours twice and vertical neighbours
-    # never, and takes signed differences. So a picture of level stripes counts as blurred there,
-    # and so does a picture that only gets brighter to the right.
+    if rule == "official":
+        return official_difference(image)
+    return greatest_difference(image)
+
+
+def greatest_difference(image: np.ndarray) -> float:
+    """Return the greatest absolute difference of two neighbouring pixels, in any channel, 0-255.
+
+    Args:
+        image: ``(height, width, 3)`` uint8. An image of one pixel has 0.
+    """
+    values = image.astype(np.int16)  # a difference of two uint8 numbers would wrap around
+    across = np.abs(values[:, :-1] - values[:, 1:])
+    down = np.abs(values[:-1] - values[1:])
+    return float(max(across.max(initial=0), down.max(initial=0)))
+
+
+def official_difference(image: np.ndarray) -> float:
+    """Return the greatest signed difference, left pixel minus right pixel, in any channel.
+
+    Deviation: the official code compares horizontal neighbours twice and vertical neighbours never,
+    and takes signed differences. So a picture of level stripes counts as blurred there, and so does
+    a picture that only gets brighter to the right.
+
+    Args:
+        image: ``(height, width, 3)`` uint8. An image of one column has 0.
+    """
     values = image.astype(np.int16)
     across = values[:, :-1] - values[:, 1:]
-    if rule == "official":
-        return float(across.max()) if across.size else 0.0
-    down = values[:-1] - values[1:]
-    return float(max(np.abs(across).max(initial=0), np.abs(down).max(initial=0)))
+    return float(across.max()) if across.size else 0.0
 
 
 def is_blurred(sharp: np.ndarray | float, limit: float = BLUR_LIMIT) -> np.ndarray | bool:

@@ -50,6 +50,7 @@ def test_a_pick_becomes_a_row(make_deck, votes_file):
         "shown_at": 0,
         "seconds": 1.5,
         "time": "2026-01-02T03:04:05.678+00:00",
+        "shown": (3, 2, 1, 0),
     }
 
 

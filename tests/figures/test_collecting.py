@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 
 from alignsd.base.images import save_png
+from alignsd.choose.deck import Deck, Question
 from alignsd.collect import hpd
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import File
@@ -146,3 +147,57 @@ def test_offered_pictures_frame_the_chosen_one_and_say_what_is_missing(tmp_path)
 
 def test_no_offer_is_said():
     assert texts(collecting.offered(plt.figure(), [])) == ["no choice to show"]
+
+
+@pytest.fixture
+def deck(choices, tmp_path):
+    """Two questions, four and three pictures, and a repeat of the first."""
+    paths = choices["file_path"].map(tuple)
+    again = Question("0-again", "a cat on a hat", paths[0], repeats="0")
+    questions = Question("0", "a cat on a hat", paths[0]), Question("8", "a cat", paths[8]), again
+    return Deck("choices", tmp_path, questions)
+
+
+def test_your_picks_are_framed_and_stand_above_the_shares_of_people(deck):
+    votes = pd.DataFrame({"question": ["0", "8", "0-again"], "picked": [2.0, None, 1.0]})
+    chances = {"0": np.array([0.1, 0.2, 0.6, 0.1])}
+    fig = collecting.your_picks(plt.figure(), deck, votes, chances, columns=2)
+    panels = [[ax for ax in panel.axes if ax.get_visible()] for panel in fig.subfigs]
+    framed = [[ax.spines["top"].get_visible() for ax in axes] for axes in panels]
+    assert framed == [[False, False, True, False], [False, False, False]]
+    shares = [[ax.get_xlabel() for ax in axes] for axes in panels]
+    assert shares == [["10 %", "20 %", "60 %", "10 %"], ["", "", ""]]
+
+
+def test_nobody_s_picks_are_no_frames(deck):
+    nobody = pd.DataFrame({"question": [], "picked": []})
+    axes = collecting.your_picks(plt.figure(), deck, nobody, {}).findobj(Axes)
+    assert not any(ax.spines["top"].get_visible() for ax in axes if ax.get_visible())
+
+
+def test_agreement_with_people_and_with_yourself(ax):
+    columns = ["who", "value", "low", "high", "n"]
+    rows = [("your picks", 0.5, 0.3, 0.7, 9), ("chance", 0.25, 0.2, 0.3, 9)]
+    yourself = pd.DataFrame({"rater": ["a", "all raters"], "value": [0.1, 2 / 3]})
+    yourself = yourself.assign(low=0.0, high=1.0, n=3)
+    collecting.agreement(ax, pd.DataFrame(rows, columns=columns), yourself)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["chance (n = 9)", "your picks (n = 9)", "you, asked twice (n = 3)"]
+    assert [round(bar.get_width(), 1) for bar in ax.patches] == [25.0, 50.0, 66.7]
+
+
+def test_without_picks_the_figure_says_that_nobody_has_chosen(ax):
+    nobody = pd.DataFrame(columns=["who", "value", "low", "high", "n"])
+    collecting.agreement(ax, nobody, nobody.rename(columns={"who": "rater"}))
+    assert texts(ax)[0].startswith("Nobody has chosen yet.")
+
+
+def test_luce_s_rule_by_hand():
+    def rule(utilities, careless):
+        attentive = np.array([0.5, 0.3, 0.2, 0.0])
+        return (1 - careless) * attentive + careless * np.array([0.0, 0.0, 0.0, 1.0])
+
+    ax = collecting.luce_rule(rule, 1, 0.5, 0, -2, careless=0.5).axes[0]
+    assert heights(ax) == [[25.0, 15.0, 10.0, 0.0], [0.0, 0.0, 0.0, 50.0]]
+    assert texts(ax) == ["25.0", "15.0", "10.0", "50.0"]
+    assert [label.get_text() for label in ax.get_xticklabels()][3] == "picture 4\nutility -2"

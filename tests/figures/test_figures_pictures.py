@@ -155,6 +155,8 @@ def test_a_sheet_shows_all_pictures_in_order_and_frames_what_the_judge_calls_wro
     assert first_pixels == list(range(11))
     assert framed(fig)[:11] == [True] + [False] * 9 + [True]
     assert [ax.axison for ax in fig.axes] == [True] * 11 + [False] * 5
+    assert len(fig.legends) == 1
+    assert not pictures.sheet(plt.figure(), shown, {}).legends, "no frame needs no words"
 
 
 def test_the_shipped_sheet_is_cut_into_its_pictures():

@@ -111,7 +111,7 @@ def test_presets_are_strict(notebook, tmp_path, text, message):
 
 
 def test_an_unknown_preset_names_those_there_are():
-    with pytest.raises(Problem, match="(?s)mini, paper, small, smoke.*--preset smoke"):
+    with pytest.raises(Problem, match="(?s)mini, class, paper, small, smoke.*--preset smoke"):
         read_preset("smokee")
     assert read_preset("mini") == {}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import run_kernel
 
 from alignsd.base.errors import Problem
 from alignsd.base.paths import root
@@ -154,3 +155,33 @@ def test_a_folder_of_a_stage_that_cannot_be_made_is_told(notebook, kit, monkeypa
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(Problem, match=os.strerror(number)):
         begun.path("pictures", "a.png")
+
+
+def test_a_person_is_told_from_a_program_that_runs_the_cells(tmp_path):
+    """JupyterLab lets a cell ask a question, and says so with each cell; papermill does not."""
+    code = "from alignsd.kit.surroundings import has_person; print(has_person())"
+    printed = []
+    with run_kernel(env=kernel_environment(tmp_path)) as client:
+        for allowed in (True, False):
+            client.execute_interactive(
+                code,
+                allow_stdin=allowed,
+                output_hook=lambda message: printed.append(message["content"].get("text")),
+            )
+    assert [text for text in printed if text] == ["True\n", "False\n"]
+    assert not surroundings.has_person(), "no kernel"
+
+
+def test_memory_that_nothing_uses_goes_back_to_the_system():
+    """Blocks of 100 kB come from the heap, which the C library keeps while a later block lives."""
+    code = (
+        "import psutil; from alignsd.kit.surroundings import release_memory\n"
+        "blocks = [bytearray(100_000) for _ in range(2_000)]\n"
+        "last = bytearray(100_000); del blocks\n"
+        "before = psutil.Process().memory_info().rss; release_memory()\n"
+        "print(before - psutil.Process().memory_info().rss)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root())
+    assert done.returncode == 0, done.stderr
+    if sys.platform == "linux":
+        assert int(done.stdout) > 150e6

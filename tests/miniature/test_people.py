@@ -33,3 +33,10 @@ def test_choices_follow_their_chances():
     rng, chances = np.random.default_rng(0), np.array([0.7, 0.2, 0.1])
     counts = np.bincount([people.choose(chances, rng) for _ in range(4000)], minlength=3) / 4000
     assert counts == pytest.approx(chances, abs=0.03)
+
+
+def test_a_share_of_0_is_luce_s_rule_and_a_share_of_1_looks_at_the_place_alone():
+    utilities = np.array([0.0, np.log(2), np.log(3), np.log(4)])
+    assert people.luce(utilities, 0.0) == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert people.luce(utilities, 1.0) == pytest.approx(people.careless(4))
+    assert people.luce(utilities) == pytest.approx(people.luce(utilities, people.CARELESS))

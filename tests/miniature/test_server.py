@@ -222,3 +222,27 @@ def test_a_model_of_another_size_is_refused_before_it_draws(simulated, tmp_path,
     ):
         write(tmp_path)
     assert DRAWN == []
+
+
+def test_chances_of_choices_are_joined_by_message_and_file(simulated, tmp_path):
+    files = [write(tmp_path)]
+    parsed = channel.parse(files)
+    _, origin, _ = hpd.write_pictures(parsed.choices, tmp_path / "hpd")
+    shuffled = origin.iloc[::-1].assign(file_names=origin["file_names"].map(lambda n: n[::-1]))
+    chances = sources.choice_chances("miniature", files, shuffled)
+    truth = pd.read_parquet(tmp_path / "truth.parquet").set_index("file_name")["p"]
+    assert set(chances) == set(origin["id"].astype(str))
+    for row in shuffled.itertuples():
+        assert chances[str(row.id)].tolist() == truth[row.file_names].tolist()
+    assert sources.choice_chances("my_export", files, origin) == {}
+    with pytest.raises(Problem, match="choices of another export"):
+        sources.choice_chances("miniature", files, origin.assign(message_id="1"))
+
+
+def test_another_seed_draws_other_pictures(simulated, tmp_path):
+    """So a reader's deck shows no picture on which a score is trained."""
+    pixels = []
+    for seed in (0, 1000):
+        folder = write(tmp_path / str(seed), seed=seed).parent
+        pixels.append({path.read_bytes() for path in (folder / "media").glob("[0-8]*.png")})
+    assert len(pixels[0]) > 200 and not pixels[0] & pixels[1]

@@ -13,13 +13,16 @@ import zipfile
 from pathlib import Path
 from urllib.parse import unquote
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from nbclient import NotebookClient
 from PIL import Image
 from safetensors.torch import load_file
 
+from alignsd.base.paths import notebooks, root
 from alignsd.compare import scorecard
 from alignsd.kit.values.notebook_files import notebook_names
 from alignsd.kit.values.presets import resolve
@@ -130,9 +133,47 @@ def test_links_of_executed_notebooks_lead_somewhere(output):
             if not re.match(r"https?:|#", target)
         ]
         assert [file for file in files if not (run / file).is_file()] == [], path.name
-        assert [file for file in files if file.endswith(".ipynb") and "/" in file] == [], (
+        notebooks = [file for file in files if file.endswith(".ipynb") and "/" in file]
+        assert [file for file in notebooks if "notebooks/solutions/" not in file] == [], (
             "the copies link to the copies"
         )
+
+
+def texts(path: Path, kind: str = "code") -> list[tuple[dict, str]]:
+    """Return each cell of a notebook with the plain text of its outputs."""
+    pairs = []
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == kind:
+            plain = [found.get("data", {}).get("text/plain", "") for found in cell["outputs"]]
+            pairs.append((cell, "\n".join("".join(text) for text in plain)))
+    return pairs
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_an_exercise_of_an_executed_notebook_waits_for_the_reader(output, name):
+    for cell, text in texts(output / f"papermill_runs/smoke/{name}.ipynb"):
+        if "exercise" in cell["metadata"].get("tags", []):
+            assert text.startswith("not tried yet"), cell["id"]
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_the_solutions_run_over_finished_stages_and_every_check_says_right(output, tmp_path, name):
+    notebook = nbformat.read(notebooks() / f"solutions/{name}.ipynb", 4)
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            cell.source = cell.source.replace('run = "mini"', 'run = "smoke"')
+    before = written(output / "papermill_runs")
+    surroundings = os.environ | {"ALIGNSD_OUTPUT": str(output), "PYTHONPATH": str(root())}
+    client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute(env=surroundings)
+    executed = tmp_path / "solutions.ipynb"
+    nbformat.write(notebook, executed)
+    for cell, text in texts(executed):
+        streams = [shown["name"] for shown in cell["outputs"] if shown["output_type"] == "stream"]
+        assert "stderr" not in streams, cell["id"]
+        if "exercises.check(" in "".join(cell["source"]):
+            assert text.startswith("right:"), f"{cell['id']}: {text}"
+    assert written(output / "papermill_runs") == before, "solutions read and write nothing"
 
 
 def test_stages_hand_over_consistent_numbers(output):

@@ -60,6 +60,18 @@ def test_executed_copy_holds_values_and_no_trace_of_the_machine(notebook, kit, c
     assert capfd.readouterr() == ("", "")
 
 
+def test_an_executed_copy_holds_no_state_of_widgets(notebook, kit):
+    """Also where a notebook shows a plain widget, which the kit's own notebooks do not in batch."""
+    show = "import ipywidgets\nslider = ipywidgets.IntSlider()\nslider"
+    source = notebook("01_first", "n = 0  # n", BEGIN, show, "stage.finish({})")
+    target = kit / "papermill_runs/mini/01_first.ipynb"
+    execute(source, target, {})
+    executed = nbformat.read(target, 4)
+    shown = [o.data for c in executed.cells for o in c.get("outputs", []) if "data" in o]
+    assert any("IntSlider" in data.get("text/plain", "") for data in shown)
+    assert "widgets" not in executed.metadata
+
+
 def test_a_failed_notebook_is_kept_under_another_name(notebook, kit):
     source = notebook("01_first", "n = 0  # divisor", BEGIN, LOOK, "stage.finish({})")
     target = kit / "papermill_runs" / "mini" / "01_first.ipynb"

@@ -20,7 +20,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import root
 from alignsd.kit.records import preset_of
 from alignsd.kit.values.notebook_files import notebook_names, read_cells, read_parameters
-from alignsd.running import lab
+from alignsd.running import lab, lab_server
 
 LINK = re.compile(r"\]\(([^)#\s]+)")
 
@@ -78,6 +78,57 @@ def test_the_run_of_the_copies_reads_from_run_mini(two, kit):
     noted.write_text('{"preset": "smoke", "parent": "smoke"}')
     lab.prepare()
     assert "smoke" in noted.read_text(), "what a reader chose is kept"
+
+
+def test_copies_for_another_preset_write_into_a_run_of_that_preset(two, kit):
+    lab.prepare()
+    copies = lab.prepare(preset="class")
+    assert copies == lab.Copies(("04_select", "05_train"), (), (), "class")
+    assert read_parameters(lab.copy_path("05_train"))["run"].default == "lab-class"
+    noted = json.loads((kit / "papermill_runs/lab-class/run.json").read_text())
+    assert noted == {"preset": "class", "parent": "class"}
+    assert json.loads((kit / "papermill_runs/lab/run.json").read_text())["parent"] == "mini"
+
+
+def test_the_next_start_keeps_the_preset_until_another_is_named(two):
+    lab.prepare(preset="class")
+    assert lab.prepare() == lab.Copies((), (), (), "class")
+    assert lab.prepare(preset="mini").preset == "mini"
+    assert read_parameters(lab.copy_path("05_train"))["run"].default == "lab"
+    assert lab.prepare() == lab.Copies((), (), (), "mini")
+
+
+def test_an_edited_copy_keeps_its_run(two):
+    lab.prepare()
+    edit(lab.copy_path("05_train"), "steps = 3", "steps = 4")
+    copies = lab.prepare(preset="class")
+    assert (copies.made, copies.kept) == (("04_select",), ("05_train",))
+    assert read_parameters(lab.copy_path("05_train"))["run"].default == "lab"
+
+
+def test_the_report_says_how_to_make_the_stages_that_are_missing(two, kit):
+    told = lab.report(lab.prepare(preset="class"))
+    assert "alignsd run --preset class" in told and "alignsd lab --preset mini" in told
+    results = kit / "papermill_runs/class/stages/04_select/metrics.json"
+    results.parent.mkdir(parents=True)
+    results.write_text("{}")
+    told = lab.report(lab.prepare())
+    assert "run lab-class" in told and "alignsd run --preset class" not in told
+    assert "preset" not in lab.report(lab.prepare(preset="mini"))
+
+
+@pytest.mark.parametrize("preset", ["clas", "mine.yaml", "../class"])
+def test_an_unknown_preset_is_told_before_anything_is_written(two, kit, preset):
+    with pytest.raises(Problem, match="(?s)no preset.*alignsd lab --preset class"):
+        lab.prepare(preset=preset)
+    assert not (kit / "lab").exists()
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", "null", '{"preset": 3}', '{"preset": "no"}'])
+def test_a_damaged_choice_of_a_preset_means_mini(two, damage):
+    lab.prepare(preset="class")
+    (lab.folder() / lab.CHOSEN).write_text(damage)
+    assert lab.prepare().preset == "mini"
 
 
 def test_a_second_start_changes_no_file(two, kit):
@@ -234,6 +285,14 @@ def test_the_server_serves_the_repository_and_opens_the_first_copy(kit):
     assert not [argument for argument in line if "ip=" in argument or "token" in argument]
 
 
+def test_the_classes_that_the_command_line_names_can_be_imported(kit):
+    named = [argument.split("=")[1] for argument in lab.command([]) if "_class=" in argument]
+    assert len(named) == 2
+    for name in named:
+        module, _, attribute = name.rpartition(".")
+        assert module == lab_server.__name__ and isinstance(getattr(lab_server, attribute), type)
+
+
 @pytest.mark.parametrize(("user", "allowed"), [(0, True), (1000, False)])
 def test_root_is_allowed_only_for_root(kit, monkeypatch, user, allowed):
     monkeypatch.setattr(os, "geteuid", lambda: user)
@@ -253,13 +312,14 @@ def test_start_becomes_jupyterlab_with_what_the_command_line_said(two, monkeypat
     monkeypatch.setattr(os, "execve", lambda *call: calls.append(call))
     monkeypatch.delenv("JUPYTER_SERVER_ROOT", raising=False)
     further = ["--no-browser", "--port", "9999"]
-    for arguments in (["--", *further], further, ["--fresh", "05", *further]):
+    wishes = (["--"], [], ["--fresh", "05"], ["--preset", "class"])
+    for arguments in ([*wish, *further] for wish in wishes):
         done = CliRunner().invoke(cli.app, ["lab", *arguments])
         assert done.exit_code == 0, done.output
     for program, line, environment in calls:
         assert program == line[0] == sys.executable and line[-3:] == further
         assert READER_FOLDER not in environment
-    assert len(calls) == 3 and (lab.folder() / "05_train-old1.ipynb").exists()
+    assert len(calls) == 4 and (lab.folder() / "05_train-old1.ipynb").exists()
 
 
 def test_a_terminal_of_jupyterlab_starts_no_second_one(two, kit, monkeypatch, capsys):
@@ -324,7 +384,7 @@ def test_the_kernel_is_this_python_whatever_another_environment_installed(tmp_pa
         spec = {"argv": ["/usr/bin/false"], "display_name": name, "language": "python"}
         (place / "kernel.json").write_text(json.dumps(spec))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    kernels = lab.OwnKernels()
+    kernels = lab_server.OwnKernels()
     assert kernels.get_kernel_spec("python3").argv[0] == sys.executable
     assert kernels.get_all_specs()["python3"]["spec"]["argv"][0] == sys.executable
     assert kernels.find_kernel_specs()["python3"] == RESOURCES
@@ -347,6 +407,8 @@ def test_git_ignores_what_sessions_and_runs_leave():
     left = [
         "lab/00_start_here.ipynb",
         "lab/.origins.json",
+        "papermill_runs/class/run.json",
+        "papermill_runs/lab-class/run.json",
         "papermill_runs/lab/run.json",
         "papermill_runs/trial/scorecard.json",
         "papermill_runs/mini-seed4/run.json",

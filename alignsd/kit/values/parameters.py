@@ -237,6 +237,13 @@ def _check_text(parameter: Parameter, text: str, where: str) -> None:
     )
 
 
+def same(one: Any, other: Any) -> bool:
+    """Return whether two values of a parameter are equal: 1 equals 1.0, and True is not 1."""
+    if isinstance(one, bool) != isinstance(other, bool):
+        return False
+    return bool(one == other)
+
+
 def number(parameters: Mapping[str, Value], name: str) -> float:
     """Return the value of a parameter that is a number; a whole number stays whole.
 

@@ -14,7 +14,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.paths import shown
 from alignsd.base.reading import read_text
 from alignsd.kit.values.notebook_files import notebook_names, notebook_path, read_parameters
-from alignsd.kit.values.parameters import SHORT, Parameter, Value, checked, literal, nearest
+from alignsd.kit.values.parameters import SHORT, Parameter, Value, checked, literal, nearest, same
 from alignsd.kit.values.preset_files import parse_preset
 
 PRESETS = Path(__file__).parents[2] / "presets"
@@ -130,6 +130,31 @@ def resolve(
         for key, value in section.items():
             values[name][key] = checked(_known(key, offers[name], where), value, where)
     return applied(settings, values, run, offers)
+
+
+def values_to_take(preset: str, name: str, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the preset's values for the parameters that still have the notebook's own default.
+
+    Args:
+        preset: name of a preset or path of a preset file.
+        name: the notebook's name.
+        values: the values of the notebook's parameters, as the reader left them.
+
+    Returns:
+        ``{parameter: the preset's value}`` for the parameters whose value differs from the preset's
+        value and is the notebook's own.
+
+    Raises:
+        Problem: if the preset is damaged, or gives a value of the wrong kind.
+    """
+    offers = read_offers()
+    wanted = resolve(preset, "", offers=offers)[name]
+    taken = {}
+    for key, parameter in offers[name].items():
+        is_own = key != "run" and same(values[key], parameter.default)
+        if is_own and not same(wanted[key], values[key]):
+            taken[key] = wanted[key]
+    return taken
 
 
 def applied(

@@ -114,13 +114,15 @@ def read_about(path: Path) -> dict[str, str]:
     return read_metadata(path, "a LoRA") if path.suffix == ".safetensors" else {}
 
 
-def load_lora(pipeline: StableDiffusionPipeline, path: Path) -> None:
+def load_lora(pipeline: StableDiffusionPipeline, path: Path, name: str | None = None) -> None:
     """Put a LoRA of any known layout on a pipeline's UNet.
 
     Args:
         pipeline: of the model that the LoRA was trained on.
         path: the file, or a folder with ``pytorch_lora_weights.safetensors`` or what PEFT's
             ``save_pretrained`` wrote.
+        name: the adapter's name on the UNet, for a UNet with several adapters; None lets diffusers
+            name the adapter.
 
     Raises:
         Problem: if the file is missing or unreadable, or holds no LoRA of this UNet or a LoRA that
@@ -138,7 +140,7 @@ def load_lora(pipeline: StableDiffusionPipeline, path: Path) -> None:
             fix="train the LoRA again, or give the file of a later step",
         )
     # pipeline.load_lora_weights would warn that layers of the text encoder are missing.
-    pipeline.unet.load_lora_adapter(state, prefix="unet")
+    pipeline.unet.load_lora_adapter(state, prefix="unet", adapter_name=name)
 
 
 def _file_of(path: Path) -> Path:

@@ -1,0 +1,153 @@
+"""Tasks about Stable Diffusion: guidance, the weights of the loss, the low-rank matrices."""
+
+import numpy as np
+
+from alignsd.teach.tasks.task import Slip, Task
+
+
+def tasks() -> dict[str, Task]:
+    """Return the tasks by name."""
+    return {"guidance": _guidance_task(), "snr_weight": _weight_task(), "lora": _lora_task()}
+
+
+def guidance(negative: np.ndarray, positive: np.ndarray, scale: float) -> np.ndarray:
+    """Return the prediction with guidance, of the predictions' shape."""
+    return (1 - scale) * negative + scale * positive
+
+
+def _guidance_task() -> Task:
+    first = np.array([[0.5, -1.0], [2.0, 0.25]])
+    second = np.array([[1.0, 1.0], [-1.0, 0.5]])
+    cases = (
+        (first, second, 7.5),
+        (np.array([0.0, 1.0, -2.0]), np.array([0.5, 0.5, 0.5]), 2.0),
+        (first, second, 0.0),
+        (first, second, 1.0),
+    )
+    slips = (
+        Slip(
+            "The two predictions stand the wrong way round: start at the negative prompt's "
+            "prediction and go towards the prompt's.",
+            lambda negative, positive, scale: guidance(positive, negative, scale),
+        ),
+        Slip(
+            "You start at the prompt's prediction. Start at the negative prompt's: with scale 1 "
+            "the result is the prompt's prediction.",
+            lambda negative, positive, scale: positive + scale * (positive - negative),
+        ),
+        Slip(
+            "You go away from the prompt. The arrow is positive - negative.",
+            lambda negative, positive, scale: negative - scale * (positive - negative),
+        ),
+        Slip(
+            "The start is missing: add the negative prompt's prediction.",
+            lambda negative, positive, scale: scale * (positive - negative),
+        ),
+        Slip(
+            "The negative prompt has no effect. Guidance goes from its prediction to the "
+            "prompt's, and further.",
+            lambda negative, positive, scale: scale * positive,
+        ),
+        Slip(
+            "The two predictions are added. Guidance goes along their difference.",
+            lambda negative, positive, scale: negative + scale * positive,
+        ),
+        Slip(
+            "The scale has no effect.",
+            lambda negative, positive, scale: positive,
+        ),
+    )
+    hint = "Guidance: negative + scale * (positive - negative)."
+    return Task(guidance, cases, slips, hint)
+
+
+def snr_weight(snr: np.ndarray, gamma: float) -> np.ndarray:
+    """Return the min-SNR weight of each time step, ``(n,)``."""
+    return np.where(snr < gamma, 1.0, gamma / snr)
+
+
+def _weight_task() -> Task:
+    cases = (
+        (np.array([0.1, 1.0, 4.0, 20.0]), 5.0),
+        (np.array([0.5, 2.0, 3.0]), 1.0),
+        (np.array([100.0, 1e4]), 5.0),
+        (np.array([1e-8, 5.0, 5.1]), 5.0),
+    )
+    slips = (
+        Slip(
+            "This is the clamped ratio. The weight is the clamped ratio divided by the ratio.",
+            np.minimum,
+        ),
+        Slip(
+            "The smaller of the two numbers is missing: where the ratio is below gamma, the "
+            "weight is 1.",
+            lambda snr, gamma: gamma / snr,
+        ),
+        Slip(
+            "You take the larger number. Take the smaller number of the ratio and gamma.",
+            lambda snr, gamma: np.maximum(snr, gamma) / snr,
+        ),
+        Slip(
+            "This is the weight for a model that predicts the velocity. Our model predicts the "
+            "noise: divide by the ratio, without the 1.",
+            lambda snr, gamma: np.minimum(snr, gamma) / (snr + 1),
+        ),
+        Slip(
+            "You divide by gamma. Divide by the ratio: the weight falls where there is little "
+            "noise.",
+            lambda snr, gamma: np.minimum(snr, gamma) / gamma,
+        ),
+        Slip(
+            "You divide the wrong way round. The weight is never above 1.",
+            lambda snr, gamma: snr / np.minimum(snr, gamma),
+        ),
+        Slip("gamma has no effect.", lambda snr, gamma: np.ones_like(snr)),
+    )
+    hint = "The weight: min(snr, gamma) / snr."
+    return Task(snr_weight, cases, slips, hint)
+
+
+def lora(W: np.ndarray, A: np.ndarray, B: np.ndarray, scale: float) -> np.ndarray:
+    """Return the adapted weights, ``(o, i)``."""
+    return W + scale * np.einsum("or,ri->oi", B, A)
+
+
+def _lora_task() -> Task:
+    rng = np.random.default_rng(0)
+    square = rng.normal(size=(3, 2, 2)).round(2)
+
+    def drawn(o: int, i: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        shapes = ((o, i), (r, i), (o, r))
+        W, A, B = (rng.normal(size=shape).round(2) for shape in shapes)
+        return W, A, B
+
+    cases = (
+        (*square, 0.5),
+        (*drawn(3, 2, 1), 1.0),
+        (*drawn(2, 4, 2), 2.0),
+        (*drawn(3, 2, 1), 0.0),
+    )
+    slips = (
+        Slip(
+            "The matrices stand the wrong way round. B has a row per output, A a column per "
+            "input: the product is B @ A.",
+            lambda W, A, B, scale: W + scale * A @ B,
+        ),
+        Slip("The scale is missing.", lambda W, A, B, scale: W + B @ A),
+        Slip(
+            "The scale belongs to the change alone. The weights W stay as they are.",
+            lambda W, A, B, scale: scale * (W + B @ A),
+        ),
+        Slip("The weights W are missing: add the change to W.", lambda W, A, B, s: s * B @ A),
+        Slip("The change is subtracted. Add the change to W.", lambda W, A, B, s: W - s * B @ A),
+        Slip(
+            "You multiply element by element. The product of matrices is B @ A.",
+            lambda W, A, B, scale: W + scale * B * A,
+        ),
+        Slip(
+            "The scale divides the change. Multiply the change by the scale.",
+            lambda W, A, B, scale: W + B @ A / scale,
+        ),
+    )
+    hint = "LoRA: W + scale * B @ A."
+    return Task(lora, cases, slips, hint)

@@ -1,0 +1,153 @@
+"""Tasks about measuring: the Fréchet distance, and the interval of a share."""
+
+import math
+
+import numpy as np
+
+from alignsd.teach.tasks.task import Slip, Task
+
+Array = np.ndarray
+Z = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
+
+
+def tasks() -> dict[str, Task]:
+    """Return the tasks by name."""
+    return {"fid": _fid_task(), "wilson": _wilson_task()}
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """Return the symmetric square root of a covariance matrix."""
+    left, values, _ = np.linalg.svd(covariance)
+    return left * np.sqrt(values) @ left.T
+
+
+def fid(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> float:
+    """Return the Fréchet distance of two normal distributions."""
+    # trace((C1 C2)^(1/2)) is the sum of the singular values of C1^(1/2) C2^(1/2).
+    cross = float(np.linalg.norm(_root(cov1) @ _root(cov2), ord="nuc"))
+    return _without_root(mean1, cov1, mean2, cov2) - 2 * cross
+
+
+def _fid_task() -> Task:
+    turned = np.array([[2.0, 0.8], [0.8, 1.0]])
+    other = np.array([[1.0, -0.5], [-0.5, 3.0]])
+    zero, two = np.zeros(2), np.array([1.0, 2.0])
+    cases = (
+        (zero, turned, two, other),
+        (zero, np.diag([4.0, 1.0]), np.array([3.0, 4.0]), np.diag([1.0, 9.0])),
+        (two, turned, two, turned),
+        (two, np.ones((2, 2)), zero, np.eye(2)),
+    )
+
+    def root_of_entries(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> float:
+        root = np.sqrt(cov1 @ cov2)
+        return _without_root(mean1, cov1, mean2, cov2) - 2 * float(np.trace(root))
+
+    def product_of_entries(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> float:
+        root = np.sqrt(cov1 * cov2)
+        return _without_root(mean1, cov1, mean2, cov2) - 2 * float(np.trace(root))
+
+    slips = (
+        Slip(
+            "np.sqrt takes the root of each entry. The square root of a matrix is another matrix: "
+            "sum the square roots of the eigenvalues of cov1 @ cov2.",
+            root_of_entries,
+        ),
+        Slip(
+            "cov1 * cov2 multiplies entry by entry. The product of matrices is cov1 @ cov2.",
+            product_of_entries,
+        ),
+        Slip(
+            "The distance of the means is squared.",
+            lambda m1, c1, m2, c2: fid(m1, c1, m1, c2) + math.dist(m1, m2),
+        ),
+        Slip(
+            "This is the square root of FID. FID is the squared distance.",
+            lambda m1, c1, m2, c2: math.sqrt(max(0.0, fid(m1, c1, m2, c2))),
+        ),
+        Slip(
+            "The last term is missing: subtract twice the trace of the root of cov1 @ cov2.",
+            _without_root,
+        ),
+        Slip(
+            "The factor 2 of the last term is missing.",
+            lambda *moments: (fid(*moments) + _without_root(*moments)) / 2,
+        ),
+        Slip(
+            "This is only the distance of the means. The covariances count as well.",
+            lambda m1, c1, m2, c2: ((m1 - m2) ** 2).sum(),
+        ),
+        Slip(
+            "The means do not count. Add the squared distance of the means.",
+            lambda m1, c1, m2, c2: fid(m1, c1, m1, c2),
+        ),
+    )
+    hint = "FID: |mean1 - mean2|^2 + trace(cov1 + cov2 - 2 (cov1 cov2)^(1/2))."
+    return Task(fid, cases, slips, hint, relative=1e-4, absolute=1e-5)
+
+
+def _without_root(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> float:
+    """Return the distance without the last term, that of the matrices' root."""
+    return float(((mean1 - mean2) ** 2).sum() + np.trace(cov1 + cov2))
+
+
+def wilson(successes: int, n: int, z: float = Z) -> tuple[float, float]:
+    """Return Wilson's interval: the shares p with |successes / n - p| = z sqrt(p (1 - p) / n)."""
+    # (n + z^2) p^2 - (2 successes + z^2) p + successes^2 / n = 0
+    a, b, c = n + z * z, -(2 * successes + z * z), successes * successes / n
+    reach = math.sqrt(b * b - 4 * a * c)
+    return (-b - reach) / (2 * a), (-b + reach) / (2 * a)
+
+
+def _wilson_task() -> Task:
+    cases = ((5, 10), (331, 1000), (2, 7), (0, 10), (10, 10))
+
+    def normal(successes: int, n: int) -> tuple[float, float]:
+        share = successes / n
+        half = Z * math.sqrt(share * (1 - share) / n)
+        return share - half, share + half
+
+    def clipped(successes: int, n: int) -> tuple[float, float]:
+        low, high = normal(successes, n)
+        return max(0.0, low), min(1.0, high)
+
+    def around_the_share(successes: int, n: int) -> tuple[float, float]:
+        low, high = wilson(successes, n)
+        half = (high - low) / 2
+        return successes / n - half, successes / n + half
+
+    def in_percent(successes: int, n: int) -> tuple[float, float]:
+        low, high = wilson(successes, n)
+        return 100 * low, 100 * high
+
+    plain = (
+        "This is the plain normal interval. It has no width at 0 of 10, where a share of 10 % is "
+        "well possible. Wilson's interval adds z^2 / n."
+    )
+    slips = (
+        Slip(plain, normal),
+        Slip(plain, clipped),
+        Slip(
+            "The centre of Wilson's interval is not the share: the centre is "
+            "(share + z^2 / (2 n)) / (1 + z^2 / n).",
+            around_the_share,
+        ),
+        Slip("These are percent. Return numbers from 0 to 1.", in_percent),
+        Slip(
+            "You return (high, low). The lower end comes first.",
+            lambda successes, n: wilson(successes, n)[::-1],
+        ),
+        Slip(
+            "This is the interval of 90 %. At 95 % z is 1.96.",
+            lambda successes, n: wilson(successes, n, 1.644854),
+        ),
+        Slip(
+            "This is the interval of 99 %. At 95 % z is 1.96.",
+            lambda successes, n: wilson(successes, n, 2.575829),
+        ),
+    )
+    hint = (
+        "Wilson: (share + z^2 / (2 n) ± z sqrt(share (1 - share) / n + z^2 / (4 n^2))) / "
+        "(1 + z^2 / n), with z = 1.96."
+    )
+    return Task(wilson, cases, slips, hint, relative=1e-3, absolute=1e-4)
