@@ -70,7 +70,8 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04), markerscale=0.6)
     percents = alt.listed(accuracy["predictor"], 100 * accuracy["accuracy"])
-    alt.describe(ax, f"Bars: percent of {n:,} choices that each predictor predicts: {percents}.")
+    description = f"Bars: percent of {n:,} choices that each predictor predicts: {percents}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -130,7 +131,8 @@ def size_curve(ax: Axes, curve: pd.DataFrame, accuracy: pd.DataFrame) -> Axes:
     sizes = [f"{size:,} choices" for size in curve["choices"]]
     percents = alt.listed(sizes, values)
     lines = alt.listed(levels.index, levels)
-    alt.describe(ax, f"Curve: percent predicted right after {percents}. Lines: {lines}.")
+    description = f"Curve: percent predicted right after {percents}. Lines: {lines}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -184,7 +186,8 @@ def distribution(ax: Axes, groups: Mapping[str, Group], bins: int = 40) -> Axes:
         described.append(words)
     ax.set(xlabel="HPS (100 × cosine)", ylabel="density of images")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    alt.describe(ax, f"Histogram of HPS. {'; '.join(described)}.")
+    description = f"Histogram of HPS. {'; '.join(described)}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -215,7 +218,8 @@ def hps_against_clip(ax: Axes, scores: pd.DataFrame) -> Axes:
     ax.set(xlabel="CLIP score (100 × cosine)", ylabel="HPS (100 × cosine)")
     title = f"correlation {correlation:.2f}, n = {len(scores):,} images"
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), title=title, ncols=2)
-    alt.describe(ax, f"Dots: HPS against CLIP score, {title}.")
+    description = f"Dots: HPS against CLIP score, {title}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -229,9 +233,10 @@ def loss_curve(ax: Axes, loss: pd.DataFrame) -> Axes:
     ax.set(xlabel="step", ylabel="cross-entropy, nats")
     ax.legend(loc="best")
     ends = f"{running_mean.dropna().head(1).mean():.2f} to {running_mean.tail(1).mean():.2f}"
-    alt.describe(
-        ax, f"Curve: loss over {len(loss):,} steps; the mean of {window} steps goes from {ends}."
+    description = (
+        f"Curve: loss over {len(loss):,} steps; the mean of {window} steps goes from {ends}."
     )
+    alt.describe(ax, description)
     return ax
 
 
