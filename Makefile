@@ -12,13 +12,23 @@ BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 APT := -o Acquire::Retries=0 -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser lab figures site clean
+.PHONY: help demo class test browser lab figures site clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 demo: $(INSTALLED)  ## reproduce the paper in miniature: all notebooks, then the scorecard
 	@$(RUN) run --preset mini
+
+# What it says next is printed again after each call, since a finished run takes no time.
+class: $(INSTALLED)  ## make the stages of preset class once, so that students can start in any notebook
+	@$(RUN) run --preset class
+	@echo
+	@echo "Next:"
+	@echo "  make lab ARGS=\"--preset class\"      opens working copies for preset class in JupyterLab"
+	@echo "  tar -czf class.tar.gz papermill_runs/class   packs the run for other machines"
+	@echo "  tar -xzf class.tar.gz                unpacks it, in the folder of a clone of the same version"
+	@echo "docs/teaching.md has the plan of a two-hour class."
 
 test: $(INSTALLED) browser  ## style, types, unit tests, notebook rules, and all notebooks with the fewest steps
 	@$(VENV)/bin/ruff check .

@@ -65,9 +65,8 @@ def images_per_choice(ax: Axes, choices: pd.DataFrame) -> Axes:
     ax.legend(loc="upper left")
     ours = alt.listed(numbers, 100 * counts / max(n, 1))
     real = alt.listed(numbers, 100 * real_counts / real_n)
-    alt.describe(
-        ax, f"Bars: percent of choices by number of images. This run: {ours}. Real: {real}."
-    )
+    description = f"Bars: percent of choices by number of images. This run: {ours}. Real: {real}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -92,7 +91,8 @@ def chosen_positions(ax: Axes, positions: pd.DataFrame) -> Axes:
     ax.legend(loc="upper left")
     ours = alt.listed(positions["position"], 100 * positions["share"])
     real = alt.listed(positions["position"], 100 * np.array(CHOSEN_POSITIONS))
-    alt.describe(ax, f"Bars: percent of choices of each position. This run: {ours}. Real: {real}.")
+    description = f"Bars: percent of choices of each position. This run: {ours}. Real: {real}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -137,9 +137,10 @@ def prompt_lengths(ax: Axes, choices: pd.DataFrame) -> Axes:
     ax.set(xlabel="words per prompt", ylabel="choices", ylim=(0, ax.get_ylim()[1] * 1.2))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(loc="upper right", title=f"n = {len(words):,}")
-    alt.describe(
-        ax, f"Histogram: words per prompt, from {fewest} to {most}, with the median {median:.0f}."
+    description = (
+        f"Histogram: words per prompt, from {fewest} to {most}, with the median {median:.0f}."
     )
+    alt.describe(ax, description)
     return ax
 
 
@@ -167,7 +168,8 @@ def examples(fig: Figure, choices: pd.DataFrame, folder: Path, columns: int = 2)
             is_chosen = index == choice["human_preference"]
             show_file(ax, folder / path, CHOSEN_FRAME if is_chosen else None)
     words = "; ".join(map(_choice_in_words, choices.to_dict("records")))
-    alt.describe(fig, f"Pictures: {len(choices)} choices, the chosen picture framed. {words}.")
+    description = f"Pictures: {len(choices)} choices, the chosen picture framed. {words}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -201,7 +203,8 @@ def offered(fig: Figure, choices: Sequence[Choice]) -> Figure:
         f"{shortened(choice.prompt, 68)}: picture {choice.chosen + 1} of {len(choice.files)}"
         for choice in choices
     )
-    alt.describe(fig, f"Pictures: {len(choices)} choices, the chosen picture framed. {words}.")
+    description = f"Pictures: {len(choices)} choices, the chosen picture framed. {words}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -242,7 +245,8 @@ def your_picks(
             if shares is not None:
                 axes[index].set_xlabel(f"{100 * shares[index]:.0f} %", fontsize=LABEL)
     made = sum(question.id in picked for question in questions)
-    alt.describe(fig, f"Pictures: {len(questions)} questions, with a frame around {made} picks.")
+    description = f"Pictures: {len(questions)} questions, with a frame around {made} picks."
+    alt.describe(fig, description)
     return fig
 
 
@@ -270,7 +274,8 @@ def agreement(ax: Axes, with_people: pd.DataFrame, with_yourself: pd.DataFrame) 
     ax.barh(names, values, 0.6, color=colours, xerr=reach, error_kw={"capsize": 3, "lw": 1.2})
     ax.set(xlabel="same picture picked, % of questions, 95 % interval", xlim=(0, 103))
     ax.grid(axis="y", visible=False)
-    alt.describe(ax, f"Bars: same picture picked, percent: {alt.listed(names, values)}.")
+    description = f"Bars: same picture picked, percent: {alt.listed(names, values)}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -303,7 +308,8 @@ def luce_rule(
     ax.set(xticks=places, xticklabels=names, ylabel="chance of a pick, %", ylim=(0, 118))
     ax.grid(axis="x", visible=False)
     ax.legend(loc="upper left", ncols=2)
-    alt.describe(ax, f"Bars: chance of a pick, percent: {alt.listed(names, 100 * chances)}.")
+    description = f"Bars: chance of a pick, percent: {alt.listed(names, 100 * chances)}."
+    alt.describe(ax, description)
     return fig
 
 

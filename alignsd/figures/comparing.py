@@ -98,7 +98,8 @@ def rate_bars(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
     ax.set_xlim(0, ROOM_AT_RIGHT * max([1, *ends]))
     ax.grid(axis="y", visible=False)
     percents = alt.listed((arm.label for arm in drawn), values)
-    alt.describe(ax, f"Bars: percent of images {title}: {percents}.")
+    description = f"Bars: percent of images {title}: {percents}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -120,7 +121,8 @@ def rate_dots(ax: Axes, arms: pd.DataFrame, metric: str, title: str) -> Axes:
     ax.grid(axis="y", visible=False)
     _mark_cut(ax)
     labels = [named(name).label for name in upwards["arm"]]
-    alt.describe(ax, f"Dots: percent of images that {title}: {alt.listed(labels, values)}.")
+    description = f"Dots: percent of images that {title}: {alt.listed(labels, values)}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -157,7 +159,8 @@ def table_4(
     title = f"n = {n} images per model, 95 % intervals; axes with // do not start at 0"
     fig.suptitle(title, fontsize=10)
     panels = [_in_words(rows, metric, which) for metric in METRICS]
-    alt.describe(fig, f"Dots, a panel per metric of Table 4. {' '.join(panels)}")
+    description = f"Dots, a panel per metric of Table 4. {' '.join(panels)}"
+    alt.describe(fig, description)
     return fig
 
 
@@ -331,7 +334,8 @@ def votes_histogram(ax: Axes, votes: pd.DataFrame, majorities: pd.DataFrame) -> 
     title = f"n = {len(counted)} prompts, 95 % intervals"
     ax.legend(handles=handles, loc="upper left", title=title, alignment="left")
     outcomes = "; ".join(str(handle.get_label()) for handle in handles)
-    alt.describe(ax, f"Histogram: prompts by votes for the adapted picture. {outcomes}. {title}.")
+    description = f"Histogram: prompts by votes for the adapted picture. {outcomes}. {title}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -362,7 +366,8 @@ def majorities_beside(ax: Axes, studies: Mapping[str, pd.DataFrame]) -> Axes:
     handles = [Patch(color=outcome.colour, label=outcome.words) for outcome in OUTCOMES]
     ax.figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     results = "; ".join(_study_in_words(*study) for study in studies.items())
-    alt.describe(ax, f"Points: percent of prompts by outcome. {results}.")
+    description = f"Points: percent of prompts by outcome. {results}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -406,7 +411,8 @@ def studied_pairs(
             ax.set_xlabel("\n".join(lines), fontsize=LABEL)
     groups = " · ".join(studies)
     fig.suptitle(f"votes under each picture, line by line: {groups}", fontsize=9)
-    alt.describe(fig, f"Pictures: {len(pairs)} pairs, with the votes of {groups} under each.")
+    description = f"Pictures: {len(pairs)} pairs, with the votes of {groups} under each."
+    alt.describe(fig, description)
     return fig
 
 
@@ -442,5 +448,6 @@ def scored_pictures(
             seen = "no flaw" if row["flaw"] == "none" else row["flaw"]
             lines.append(f"the judge sees: {seen}")
         ax.set_xlabel("\n".join(lines))
-        alt.describe(ax, f"Picture, {named(row['arm']).label}: {'; '.join(lines)}.")
+        description = f"Picture, {named(row['arm']).label}: {'; '.join(lines)}."
+        alt.describe(ax, description)
     return fig

@@ -195,11 +195,11 @@ def _loss_curve(ax: Axes, losses: pd.DataFrame, colour: str | None) -> None:
     ax.legend(loc="upper right")
     last = losses["loss"].tail(window).mean()
     first = losses["loss"].head(window).mean()
-    alt.describe(
-        ax,
+    description = (
         f"Curve: loss over {len(losses):,} steps of {losses['run'].iloc[0]}; the mean of the "
-        f"first {window} steps is {first:.3f}, of the last {last:.3f}.",
+        f"first {window} steps is {first:.3f}, of the last {last:.3f}."
     )
+    alt.describe(ax, description)
 
 
 def sample_strip(

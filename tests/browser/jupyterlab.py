@@ -18,7 +18,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,16 +85,22 @@ class Server:
     Args:
         repository: the folder; the package is imported from there.
         home: the reader's home; a kernel ``python3`` that is not ours is put there.
+        wishes: further options of ``alignsd lab``, such as ``["--preset", "class"]``.
     """
 
-    def __init__(self, repository: Path, home: Path):
+    def __init__(self, repository: Path, home: Path, wishes: Sequence[str] = ()):
         self.repository = repository
         self.log = home / "log.txt"
         self.variables = _variables(repository, home)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        options = ["--no-browser", f"--port={self.port}", "--LabApp.expose_app_in_browser=True"]
+        options = [
+            *wishes,
+            "--no-browser",
+            f"--port={self.port}",
+            "--LabApp.expose_app_in_browser=True",
+        ]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 _make_lab(options),
@@ -149,8 +155,12 @@ class Window:
     def start(self) -> None:
         """Open JupyterLab as its address does, and wait until the first notebook is there."""
         self.page.goto(self.server.address)
-        self.page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget")
-        self._wait_until_ready()
+        self._wait_for_the_first_document()
+
+    def reload(self) -> None:
+        """Load the page again, as the browser's button does; kernels go on."""
+        self.page.reload()
+        self._wait_for_the_first_document()
 
     def open(self, path: str) -> None:
         """Open a notebook and wait for its kernel; a notebook that is open comes to the front.
@@ -233,6 +243,11 @@ class Window:
         """Return the cells of the document in front."""
         return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell")
 
+    def _wait_for_the_first_document(self) -> None:
+        self.page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget")
+        self.page.evaluate("window.jupyterapp.restored.then(() => true)")
+        self._wait_until_ready()
+
     def _wait_until_ready(self) -> None:
         self.page.wait_for_function(
             """() => window.jupyterapp.shell.currentWidget.sessionContext
@@ -241,9 +256,9 @@ class Window:
 
 
 @contextmanager
-def serving(repository: Path, home: Path) -> Iterator[Server]:
+def serving(repository: Path, home: Path, wishes: Sequence[str] = ()) -> Iterator[Server]:
     """Start a server on a repository, and stop the server afterwards."""
-    server = Server(repository, home)
+    server = Server(repository, home, wishes)
     try:
         server.wait()
         yield server

@@ -1,0 +1,66 @@
+"""All notebooks in JupyterLab, in their order: no red output, and no widget error when reopened.
+
+Preset smoke takes the fewest steps. The notebooks run as a reader runs them, with widgets.
+"""
+
+import json
+import shutil
+
+import pytest
+
+from alignsd.base.paths import root
+from alignsd.kit.values.notebook_files import notebook_names
+
+jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
+
+PRESET = ["--preset", "smoke"]
+SECONDS = 600  # far more than a notebook takes
+FRONT = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser, reason = jupyterlab.launch(playwright)
+        if browser is None:
+            pytest.skip(reason)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def window(browser, tmp_path_factory):
+    if shutil.which("git") is None or not (root() / ".git").exists():
+        pytest.skip("not a clone")
+    folder = tmp_path_factory.mktemp("every")
+    repository, home = folder / "repository", folder / "home"
+    for new in (repository, home):
+        new.mkdir()
+    jupyterlab.clone(root(), repository)
+    with jupyterlab.serving(repository, home, PRESET) as server:
+        window = jupyterlab.Window(browser, server)
+        window.start()
+        yield window
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", notebook_names())
+def test_a_notebook_runs_as_a_reader_runs_it_and_opens_again(window, name):
+    path = f"lab/{name}.ipynb"
+    window.open(path)
+    window.run_all(SECONDS)
+    assert window.warnings() == [], window.warnings()
+    window.save()
+    window.command("kernelmenu:shutdown")
+    window.close()
+    saved = json.loads((window.server.repository / path).read_text(encoding="utf-8"))
+    assert "widgets" not in saved["metadata"], "the state of widgets is not saved"
+    window.open(path)
+    front = window.page.locator(FRONT)
+    front.locator(".jp-OutputArea-output").first.wait_for()
+    assert "Error displaying widget" not in front.inner_text()
+    assert "Loading widget" not in front.inner_text()
+    window.command("kernelmenu:shutdown")
+    window.close()
