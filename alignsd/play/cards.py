@@ -16,7 +16,7 @@ from alignsd.figures import alt
 from alignsd.figures.pictures import FLAWED_FRAME, frame_legend, show
 from alignsd.figures.style import DARK_GREY
 from alignsd.figures.text import shortened
-from alignsd.kit.views import readable
+from alignsd.kit.views import NO_FORMULAS, readable
 from alignsd.play.studio import Picture
 
 SIDE = 176  # pixels of a small picture in HTML; a class sees the picture on a projector
@@ -55,8 +55,7 @@ def as_html(cards: Iterable[Card]) -> str:
     """Return cards side by side, as HTML; the text is escaped, and dollar signs are no formulas."""
     figures = "".join(map(_html_of, cards))
     return (
-        '<div class="tex2jax_ignore mathjax_ignore" '
-        f'style="display:flex;flex-wrap:wrap;gap:16px">{figures}</div>'
+        f'<div class="{NO_FORMULAS}" style="display:flex;flex-wrap:wrap;gap:16px">{figures}</div>'
     )
 
 

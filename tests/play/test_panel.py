@@ -77,18 +77,18 @@ def test_a_moved_knob_shows_another_picture(playground):
     """Without an event loop the work is done at once."""
     first = playground.show(playground.first)
     box = panel(playground, first)
-    left, right = box.children[0].children
+    left, right = box.children
     state, pictures = right.children
     knobs = {knob.description: knob for knob in left.children}
     assert pictures.value == cards.as_html(first.cards)
-    knobs["models"].value = ("",)
+    knobs["adapted"].value = knobs["regularization only"].value = False
     assert pictures.value.count("<img") == 1
     one = pictures.value
     knobs["guidance"].value = 4.0
     assert pictures.value != one and "Drawn in" in state.value
     knobs["guidance"].value = 2.0
     assert pictures.value == one
-    knobs["models"].value = ()
+    knobs["original"].value = False
     assert pictures.value == one and "Choose at least one model" in state.value
     knobs["examples"].value = DOLLARS
     assert knobs["prompt"].value == DOLLARS
