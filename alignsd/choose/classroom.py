@@ -23,8 +23,8 @@ def open_rating(run: str, name: str, folder: Path | None = None) -> Rating:
     Args:
         run: the run whose votes are kept.
         name: the deck's name, such as ``"study"``; without effect if there is a folder.
-        folder: a folder of pictures, see ``deck_of_folder``. The deck is named after the folder, see
-            ``name_of_folder``, and written beside its votes.
+        folder: a folder of pictures, see ``deck_of_folder``. The deck gets the name of
+            ``name_of_folder`` and is written beside its votes.
 
     Raises:
         Problem: if the run has no such deck, or the folder holds no questions.
