@@ -15,7 +15,7 @@ from matplotlib.ticker import NullLocator
 from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
 from alignsd.figures import alt
 from alignsd.figures.intervals import percent
-from alignsd.figures.pictures import CHOSEN_FRAME, LABEL, frame_legend, show_file
+from alignsd.figures.pictures import CHOSEN_FRAME, LABEL, frame_legend, say, show_file
 from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 from alignsd.paper import TABLE_2
@@ -249,14 +249,15 @@ def scored_choices(
 
     Args:
         fig: where to draw; about 2 inches of height per choice.
-        choices: ``id``, ``prompt``, ``file_path``, ``human_preference``; a handful. A choice that
-            nobody made has -1 as ``human_preference``.
+        choices: ``id``, ``prompt``, ``file_path``, ``human_preference``; a handful.
         folder: the data set's folder.
         scores: one row per image with ``id``, ``index`` and the scores.
         names: name of a score, as written -> column of ``scores``.
     """
-    if (choices["human_preference"] >= 0).any():
-        frame_legend(fig, CHOSEN_FRAME)
+    if choices.empty:
+        say(fig, "no choice to show")
+        return fig
+    frame_legend(fig, CHOSEN_FRAME)
     panels = fig.subfigures(len(choices), 1, squeeze=False)[:, 0]
     for panel, choice in zip(panels, choices.to_dict("records"), strict=True):
         panel.suptitle(shortened(choice["prompt"], 90), fontsize=8.5, parse_math=False)

@@ -159,4 +159,6 @@ def guidance_scales(
     look: Look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
     for ax, prompt in zip(axes[:, 0], prompts, strict=True):
         ax.set_ylabel(shortened(prompt, 19, 4), parse_math=False, **look)
+    scales = ", ".join(f"{scale:g}" for scale in drawn)
+    alt.describe(fig, f"Pictures: {len(prompts)} prompts at the scales of guidance {scales}.")
     return fig

@@ -21,7 +21,7 @@ from alignsd.play.studio import Picture
 
 SIDE = 176  # pixels of a small picture in HTML; a class sees the picture on a projector
 CAPTION = 9  # points
-CHARACTERS = 28  # of a line of a caption
+CHARACTER = 0.088  # inches; about the width of a bold character of a title
 INCHES_OF_CAPTION = 0.75
 LARGEST = 512  # pixels; a larger picture is scaled down before it travels to the browser
 
@@ -108,11 +108,12 @@ def as_figure(
         frame_legend(fig, FLAWED_FRAME)
     count = -(-len(cards) // columns)
     axes = fig.subplots(count, columns, squeeze=False)
+    room = int(fig.get_figwidth() / columns / CHARACTER)
     for ax, card in zip(axes.flat, cards, strict=False):
         show(ax, card.pixels, FLAWED_FRAME if card.flawed else None)
-        title = shortened(card.title, CHARACTERS, 3)
+        title = shortened(card.title, room, 3)
         ax.set_title(title, fontsize=CAPTION + 1, color=card.colour, weight="bold")
-        words = "\n".join(shortened(line, CHARACTERS, 2) for line in card.lines)
+        words = "\n".join(shortened(line, room, 2) for line in card.lines)
         ax.set_xlabel(words, fontsize=CAPTION, color=DARK_GREY)
     for ax in axes.flat[len(cards) :]:
         ax.set_axis_off()

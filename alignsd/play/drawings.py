@@ -75,7 +75,7 @@ def guidance_arrow(studio: Studio, predictions: Predictions, step: int, scale: f
     }
     noise["guided"] = guided(noise["negative"], noise["prompt"], scale)
     places = points(noise["negative"], noise["prompt"], noise["empty"], scale)
-    arrow, strip = fig.subfigures(2, 1, height_ratios=[1, 1.15])
+    arrow, strip = fig.subfigures(2, 1, height_ratios=[1, 1.15], squeeze=False).flat
     _plane(arrow.subplots(), places, scale)
     scheduler, time = studio.pipeline.scheduler, int(predictions.times[index])
     clean = clean_latent(scheduler, time, predictions.latents[index], _stacked(noise))

@@ -119,6 +119,8 @@ class Playground:
 
     def show(self, settings: Settings) -> Shown:
         """Draw what the settings say; an error becomes a remark."""
+        if not settings.adapters:
+            return Shown((), "Choose at least one model.")
         started = time.monotonic()
         try:
             drawing = Drawing(settings.steps, settings.guidance)
@@ -213,7 +215,7 @@ def panel(playground: Playground, shown: Shown) -> "VBox":
     examples.observe(chosen, names="value")
     left = ipywidgets.VBox([examples, *knobs.values()], layout={"width": "410px"})
     right = ipywidgets.VBox([state, pictures], layout={"flex": "1 1 420px"})
-    both = ipywidgets.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "start"})
+    both = ipywidgets.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
     box = ipywidgets.VBox([both])
     box.add_class("alignsd-playground")
     return box

@@ -277,24 +277,27 @@ class Studio:
         The miniature knows about a hundred words. A tokenizer with many tokens builds every word
         from pieces, and the list is empty.
         """
-        tokenizer = self.pipeline.tokenizer
-        if len(tokenizer) >= FEW_TOKENS:
+        if len(self.pipeline.tokenizer) >= FEW_TOKENS:
             return []
         words = dict.fromkeys(re.findall(r"[^\W\d_]+", text.lower()))
-        return [word for word in words if len(tokenizer.tokenize(word)) > 1]
+        return [word for word in words if self._tokens(word) > 1]
 
     def fitting(self, text: str) -> str:
         """Return the first words of a text, as many as fit into the model's text encoder."""
-        tokenizer = self.pipeline.tokenizer
-        most = tokenizer.model_max_length - 2  # a token marks the start, another the end
+        most = self.pipeline.tokenizer.model_max_length - 2  # a token marks the start, another the end
         words = re.findall(r"\S+\s*", text[: LONGEST_WORDS * most])
         count, kept = 0, 0
         for word in words:
-            count += len(tokenizer.tokenize(word))
+            count += self._tokens(word)
             if count > most:
                 break
             kept += 1
         return text if kept == len(words) else "".join(words[:kept]).rstrip()
+
+    def _tokens(self, text: str) -> int:
+        """Return how many tokens a text has, without marks and without a warning of its length."""
+        tokens = self.pipeline.tokenizer(text, add_special_tokens=False, verbose=False)
+        return len(tokens["input_ids"])
 
     def _job(self, number: int, wish: Wish) -> Job:
         prompt, negative = self.fitting(wish.prompt), self.fitting(wish.negative)

@@ -51,7 +51,7 @@ def test_a_notebook_runs_as_a_reader_runs_it_and_opens_again(window, name):
     path = f"lab/{name}.ipynb"
     window.open(path)
     window.run_all(SECONDS)
-    assert window.warnings() == []
+    assert window.warnings() == [], window.warnings()
     window.save()
     window.command("kernelmenu:shutdown")
     window.close()
