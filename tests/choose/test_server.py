@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(folder):
-    return write_pictures(folder / DECK, QUESTIONS)
+    return write_pictures(folder / "pictures", QUESTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_one_rater_cannot_read_or_write_anothers_votes(server, visitor):
     assert thief.answer({"event": "skip", "question": question}, name="Victim")[0] == 403
     assert not [event for event in server.events() if event["rater"] == "victim"]
     status, page = thief.enter("victim")
-    assert status == 403 and "alignsd rate --free victim" in page
+    assert status == 403 and f"alignsd rate --run {RUN} --deck {DECK} --free victim" in page
 
 
 def test_a_guessed_or_a_foreign_token_opens_nothing(server, visitor):
