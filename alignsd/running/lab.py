@@ -277,6 +277,7 @@ def command(arguments: Sequence[str]) -> list[str]:
         "--ServerApp.root_dir": str(root()),
         "--LabApp.default_url": f"/lab/tree/{folder().name}/{FIRST}.ipynb",
         "--ServerApp.kernel_spec_manager_class": f"{SERVER}.OwnKernels",
+        "--ServerApp.kernel_manager_class": f"{SERVER}.FrugalKernels",
         "--ServerApp.contents_manager_class": f"{SERVER}.LivingWidgets",
         # A login shell would forget the PATH that finds the command alignsd.
         "--ServerApp.terminado_settings": f"shell_command={[_shell()]!r}",

@@ -305,7 +305,7 @@ def test_the_server_serves_the_repository_and_opens_the_first_copy(kit):
 
 def test_the_classes_that_the_command_line_names_can_be_imported(kit):
     named = [argument.split("=")[1] for argument in lab.command([]) if "_class=" in argument]
-    assert len(named) == 2
+    assert len(named) == 3
     for name in named:
         module, _, attribute = name.rpartition(".")
         assert module == lab_server.__name__ and isinstance(getattr(lab_server, attribute), type)
