@@ -347,5 +347,5 @@ def _no_pictures(folder: Path, expected: str, found: str) -> Problem:
         expected=f"{expected} ({kinds})",
         found=found,
         cause="another folder than the one that was meant",
-        fix="docs/data_formats.md shows how such a folder looks",
+        fix="docs/data_formats.md, A folder to choose from, shows how such a folder looks",
     )

@@ -44,36 +44,48 @@ class LiveChooser(anywidget.AnyWidget):
         data, _ = super()._repr_mimebundle_(**wishes) or ({}, {})
         return data
 
-    def refresh(self, error: str = "") -> None:
+    def refresh(self) -> None:
         """Show the present question to all tabs.
 
-        Args:
-            error: what went wrong; shown below the pictures.
+        Raises:
+            Problem: if the votes or a picture cannot be read.
         """
-        view = self._session.view()
-        # Two equal views in a row would not be sent, and a tab that waits must hear an answer.
-        self._serial += 1
-        view |= {"serial": self._serial, "after": AFTER, "error": error}
+        view = self._session.view() | {"after": AFTER}
         present = [picture["file"] for picture in view["pictures"]]
         if not set(present) <= set(self.pictures):
             self.pictures = self._addresses(present) | self.pictures
-        self.view = view
+        self._show(view)
         self.pictures = self._addresses([*present, *view["upcoming"]])
 
+    def _show(self, view: dict[str, Any], error: str = "") -> None:
+        """Send a view to all tabs, with the text of what went wrong.
+
+        Two equal views in a row would not be sent, and a tab that waits must hear an answer.
+        """
+        self._serial += 1
+        self.view = view | {"serial": self._serial, "error": error}
+
     def _receive(self, _: Any, message: dict[str, Any], __: list[Any]) -> None:
-        """Act on what a tab sent: ``event``, ``question`` and ``picked``."""
-        event = message.get("event")
-        error = ""
+        """Act on what a tab sent, and answer with a view."""
         try:
-            if event == "pick":
-                self._session.pick(message["question"], message["picked"])
-            elif event == "skip":
-                self._session.skip(message["question"])
-            elif event == "undo":
-                self._session.undo()
+            self._act(message)
+            self.refresh()
         except Problem as problem:
-            error = str(problem)
-        self.refresh(error)
+            self._show(self.view, str(problem))
+
+    def _act(self, message: dict[str, Any]) -> None:
+        """Do what a tab asks: ``event``, ``question`` and ``picked``; ``"look"`` asks for a view.
+
+        Raises:
+            Problem: if the answer cannot be kept.
+        """
+        event = message.get("event")
+        if event == "pick":
+            self._session.pick(message["question"], message["picked"])
+        elif event == "skip":
+            self._session.skip(message["question"])
+        elif event == "undo":
+            self._session.undo()
 
     def _addresses(self, files: list[str]) -> dict[str, str]:
         """Return the pictures' data URLs; a picture that is there already is not read again."""

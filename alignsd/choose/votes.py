@@ -227,15 +227,16 @@ def _all_events(file: Path) -> tuple[list[Event], bool]:
     if not os.path.lexists(file):
         return [], False
     content = read_bytes(file)
+    name = shown(file)
     whole, _, rest = content.rpartition(b"\n")
     events = []
     for number, line in enumerate(whole.split(b"\n"), 1):
         if line.strip():
-            events.append(_event_in(line, f"line {number} of {shown(file)}"))
+            events.append(_event_in(line, f"line {number} of {name}"))
     if not rest.strip():
         return events, False
     try:
-        last = _event_in(rest, f"the last line of {shown(file)}")
+        last = _event_in(rest, f"the last line of {name}")
     except Problem:
         return events, True
     return [*events, last], False  # an editor that saved the file without the last line's end

@@ -118,7 +118,8 @@ def as_figure(
         ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=CAPTION + 1)
     told = "; ".join(", ".join((card.title, *card.lines)) for card in cards)
     by_row = f", a row each of {', '.join(rows)}" if rows else ""
-    alt.describe(fig, f"{len(cards)} pictures{by_row}: {told}.")
+    description = f"{len(cards)} pictures{by_row}: {told}."
+    alt.describe(fig, description)
     return fig
 
 

@@ -124,7 +124,18 @@ def test_what_went_wrong_is_shown(widget, votes_file):
     send(widget, "pick", 7)
     assert "no such picture" in widget.view["error"] and not votes_file.exists()
     send(widget, "pick", 1)
-    assert widget.view["error"] == ""
+    assert widget.view["error"] == "" and widget.view["number"] == 2
+
+
+def test_damage_to_the_votes_is_shown_and_ends_when_the_file_is_mended(widget, votes_file):
+    send(widget, "pick", 1)
+    kept = votes_file.read_text()
+    votes_file.write_text(f"damage\n{kept}")
+    send(widget, "pick", 1)
+    assert "line 1 of" in widget.view["error"] and widget.view["number"] == 2
+    votes_file.write_text(kept)
+    send(widget, "pick", 1)
+    assert widget.view["error"] == "" and widget.view["number"] == 3
 
 
 def test_importing_the_chooser_imports_no_widget_library():
