@@ -54,7 +54,8 @@ def card(picture: Picture, title: str, colour: str = BLACK) -> Card:
 def as_html(cards: Iterable[Card]) -> str:
     """Return cards side by side, as HTML; the text is escaped, and dollar signs are no formulas."""
     figures = "".join(map(_html_of, cards))
-    return f'<div class="{NO_FORMULAS}" style="display:flex;flex-wrap:wrap;gap:16px;align-items:flex-end">{figures}</div>'
+    look = "display:flex;flex-wrap:wrap;gap:16px;align-items:flex-end"
+    return f'<div class="{NO_FORMULAS}" style="{look}">{figures}</div>'
 
 
 def _html_of(card: Card) -> str:
