@@ -41,6 +41,7 @@ EXCHANGE = ("who", "prompt", "pictures")  # columns of the table of an exchange
 MOST_BARS = 40  # of the prompt lengths
 OURS, REAL = -0.2, 0.2  # where the bars of this run and of the real data stand, beside a tick
 MOST_PICTURES = 4  # of a choice
+YOUR_PICKS = {"your picks": "you and a simulated person"}  # a row of a table, in a figure
 YOUR_FRAME = Frame("your pick", BLUE)
 # (utilities (n,), share of careless clicks) -> chances (n,)
 Rule = Callable[[np.ndarray, float], np.ndarray]
@@ -289,8 +290,9 @@ def agreement(ax: Axes, with_people: pd.DataFrame, with_yourself: pd.DataFrame) 
         return ax
     upwards = pd.concat(tables).iloc[::-1]
     values, reach = percent(upwards)
-    names = upwards["who"] + " (n = " + upwards["n"].astype(str) + ")"
-    is_yours = upwards["who"].str.startswith("you")
+    who = upwards["who"].replace(YOUR_PICKS)
+    names = who + " (n = " + upwards["n"].astype(str) + ")"
+    is_yours = who.str.startswith("you")
     colours = np.where(is_yours, ORANGE, GREY)
     look: Look = {"capsize": 3, "lw": 1.2}
     ax.barh(names, values, 0.6, color=colours, xerr=reach, error_kw=look)
