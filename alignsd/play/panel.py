@@ -17,9 +17,11 @@ from alignsd.play.studio import ARM_OF_ADAPTER, Studio, Wish, plan_seed
 from alignsd.teach.live import bundle, is_live
 
 if TYPE_CHECKING:
-    from ipywidgets import HBox, ValueWidget
+    from ipywidgets import ValueWidget, VBox
 
 LARGEST_SEED = 99  # of the slider; a hundred first noises are enough to play with
+SLIDERS = ("seed", "guidance", "steps", "strength")
+TEXT_WIDTH, SLIDER_WIDTH, LABEL_WIDTH = "740px", "370px", "115px"
 SHOWN_NAMES = 6  # unknown words in a remark
 
 
@@ -168,11 +170,11 @@ class Playground:
         shown = self.show(self.first)
         return bundle(lambda: self._widget(shown), cards.as_html(shown.cards), words)
 
-    def _widget(self, shown: Shown) -> "HBox":
+    def _widget(self, shown: Shown) -> "VBox":
         return panel(self, shown)
 
 
-def panel(playground: Playground, shown: Shown) -> "HBox":
+def panel(playground: Playground, shown: Shown) -> "VBox":
     """Return the knobs and the pictures as widgets of ipywidgets.
 
     Args:
@@ -204,16 +206,18 @@ def panel(playground: Playground, shown: Shown) -> "HBox":
     for knob in (*knobs.values(), *models.values()):
         knob.observe(moved, names="value")
     examples = _examples(playground.prompts, knobs["prompt"])
-    left = ipywidgets.VBox([examples, *knobs.values(), *models.values()], layout={"width": "410px"})
-    right = ipywidgets.VBox([state, pictures], layout={"flex": "1 1 420px"})
-    both = {"flex_flow": "row wrap", "align_items": "flex-start"}
-    box = ipywidgets.HBox([left, right], layout=both)
+    row = {"flex_flow": "row wrap"}
+    texts = [examples, knobs["prompt"], knobs["negative"]]
+    sliders = ipywidgets.HBox([knobs[name] for name in SLIDERS], layout=row)
+    named = ipywidgets.Label("models", layout={"width": LABEL_WIDTH, "justify_content": "flex-end"})
+    boxes = ipywidgets.HBox([named, *models.values()], layout=row)
+    box = ipywidgets.VBox([*texts, sliders, boxes, state, pictures])
     box.add_class("alignsd-playground")
     return box
 
 
-def _look() -> dict[str, Any]:
-    return {"style": {"description_width": "115px"}, "layout": {"width": "400px"}}
+def _look(width: str) -> dict[str, Any]:
+    return {"style": {"description_width": LABEL_WIDTH}, "layout": {"width": width}}
 
 
 def _examples(prompts: Sequence[str], prompt: "ValueWidget") -> "ValueWidget":
@@ -221,7 +225,8 @@ def _examples(prompts: Sequence[str], prompt: "ValueWidget") -> "ValueWidget":
     import ipywidgets
 
     options = [("choose an example ...", ""), *((text, text) for text in prompts)]
-    examples = ipywidgets.Dropdown(options=options, value="", description="examples", **_look())
+    look = _look(TEXT_WIDTH)
+    examples = ipywidgets.Dropdown(options=options, value="", description="examples", **look)
 
     def chosen(change: dict[str, Any]) -> None:
         if change["new"]:
@@ -235,8 +240,8 @@ def _knobs(playground: Playground) -> "dict[str, ValueWidget]":
     """Return a widget per field of ``Settings`` but the models, at the first settings."""
     from ipywidgets import FloatSlider, IntSlider, Text
 
-    first, look = playground.first, _look()
-    words = {"continuous_update": False, **look}
+    first, look = playground.first, _look(SLIDER_WIDTH)
+    words = {"continuous_update": False, **_look(TEXT_WIDTH)}
     steps = {"min": 1, "max": max(20, first.steps)}
     guidance = {"min": 1, "max": max(6.0, 2 * first.guidance), "step": 0.25}
     strength = {"min": 0, "max": 1, "step": 0.05}
@@ -254,8 +259,12 @@ def _models(playground: Playground) -> "dict[str, ValueWidget]":
     """Return a check box per model, by the name of the model's adapter."""
     from ipywidgets import Checkbox
 
+    look: dict[str, Any] = {
+        "indent": False,
+        "layout": {"width": "auto", "margin": "2px 18px 2px 4px"},
+    }
     return {
-        arm.adapter: Checkbox(True, description=arm.label.replace("\n", " "), **_look())
+        arm.adapter: Checkbox(True, description=arm.label.replace("\n", " "), **look)
         for arm in playground.studio.arms()
     }
 
