@@ -300,11 +300,11 @@ def rate(
     from alignsd.choose import classroom  # imports pandas
 
     if free is not None:
-        of_deck = deck if folder is None else folder.resolve().name
+        of_deck = deck if folder is None else classroom.name_of_folder(folder)
         was_taken = classroom.free(name, of_deck, free)
         print(f"{free} is free now" if was_taken else f"nobody has the name {free}")
         return
-    classroom.hold(classroom.open_rating(name, deck, folder), name, host, port)
+    classroom.hold(classroom.open_rating(name, deck, folder), host, port)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from diffusers import DDPMScheduler
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -22,7 +21,7 @@ from torch import Tensor
 
 from alignsd.adapt.examples import Examples
 from alignsd.base.errors import Problem, at_least, check_seed
-from alignsd.base.images import read_image, save_png
+from alignsd.base.images import save_png
 from alignsd.base.reading import is_text
 from alignsd.models.lora.files import save_lora
 from alignsd.models.registry import training_precision
@@ -394,32 +393,3 @@ def sample(
         dict(step=step, index=job.id, prompt=job.prompt, file=file)
         for job, file in zip(jobs, files, strict=True)
     ]
-
-
-def identifier_effect(samples: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Return how far the identifier moves the samples of each step.
-
-    The difference of two pictures is the mean difference of their pixels, in grey levels (0-255).
-    The two pictures of a pair have the same prompt and seed, without and with the identifier.
-
-    Args:
-        samples: ``step, index, file`` from ``sample``; an index is ``<number>-plain`` or
-            ``<number>-weird``.
-        folder: the folder of the files.
-
-    Returns:
-        ``step``, ``difference`` (mean over the pairs) and ``n`` (pairs), in the order of the steps.
-    """
-    parts = samples["index"].str.partition("-")
-    table = samples.assign(number=parts[0], kind=parts[2])
-    pairs = table.pivot(index=["step", "number"], columns="kind", values="file")
-    pairs["difference"] = [
-        _pixel_difference(folder / plain, folder / weird)
-        for plain, weird in zip(pairs["plain"], pairs["weird"], strict=True)
-    ]
-    by_step = pairs.groupby(level="step")["difference"]
-    return by_step.agg(difference="mean", n="size").reset_index()
-
-
-def _pixel_difference(one: Path, other: Path) -> float:
-    return float(np.abs(read_image(one).astype(float) - read_image(other)).mean())

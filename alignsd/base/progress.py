@@ -70,7 +70,8 @@ def track(
         initial: units that were done before.
         silent: show no bar and write no file.
     """
-    live = sys.stderr is not None and sys.stderr.isatty()
+    in_notebook = _is_notebook()
+    live = in_notebook or (sys.stderr is not None and sys.stderr.isatty())
     return Bar(
         iterable,
         desc=what,
@@ -81,7 +82,13 @@ def track(
         delay=DELAY,
         mininterval=0.5 if live else 5.0,
         disable=silent,
+        file=sys.stdout if in_notebook else None,  # a notebook shows the errors' stream in red
     )
+
+
+def _is_notebook() -> bool:
+    """Return whether a kernel runs this code for a person: no runner reads the progress."""
+    return "ipykernel" in sys.modules and FILE not in os.environ
 
 
 class Bar(tqdm):

@@ -1,11 +1,12 @@
 """Let people in one room rate a deck: what ``alignsd rate`` opens, says and sums up."""
 
 import json
+import re
 from pathlib import Path
 
 from alignsd.base import commands
 from alignsd.base.errors import Problem
-from alignsd.base.paths import shown, votes_file
+from alignsd.base.paths import LONGEST_RUN, runs, shown, votes_file
 from alignsd.choose.deck import deck_of_folder, read_deck, write_deck
 from alignsd.choose.questions import Deck
 from alignsd.choose.raters import BadName, Names, checked_name
@@ -22,21 +23,30 @@ def open_rating(run: str, name: str, folder: Path | None = None) -> Rating:
     Args:
         run: the run whose votes are kept.
         name: the deck's name, such as ``"study"``; without effect if there is a folder.
-        folder: a folder of pictures, see ``deck_of_folder``. The deck is named like the folder and
-            written beside its votes.
+        folder: a folder of pictures, see ``deck_of_folder``. The deck gets the name of
+            ``name_of_folder`` and is written beside its votes.
 
     Raises:
         Problem: if the run has no such deck, or the folder holds no questions.
     """
     if folder is not None:
-        deck = deck_of_folder(Path(folder).resolve().name, folder)
+        deck = deck_of_folder(name_of_folder(folder), folder.resolve())
         votes = votes_file(run, deck.name)
         write_deck(deck, deck_file(votes))
-        return Rating(deck, votes)
+        return Rating(deck, votes, run)
     votes = votes_file(run, name)
     if not deck_file(votes).is_file():
         raise _no_deck(run, name, votes)
-    return Rating(read_deck(deck_file(votes)), votes)
+    return Rating(read_deck(deck_file(votes)), votes, run)
+
+
+def name_of_folder(folder: Path) -> str:
+    """Return the name of the deck of a folder: ``own-cats`` for ``/home/ann/cats``.
+
+    No notebook makes a deck of such a name, so that the folder's votes stay apart.
+    """
+    letters = re.sub(r"[^A-Za-z0-9_]+", "-", folder.resolve().name).strip("-")
+    return f"own-{letters or 'pictures'}"[:LONGEST_RUN]
 
 
 def deck_file(votes: Path) -> Path:
@@ -63,12 +73,11 @@ def free(run: str, deck: str, text: str) -> bool:
         ) from error
 
 
-def hold(rating: Rating, run: str, host: str, port: int) -> None:
+def hold(rating: Rating, host: str, port: int) -> None:
     """Serve a deck until Ctrl-C; say where the page is, and in the end what was collected.
 
     Args:
         rating: from ``open_rating``.
-        run: the run whose votes are kept, for the messages.
         host: the address to listen at.
         port: the port; 0 for any free port.
 
@@ -78,14 +87,14 @@ def hold(rating: Rating, run: str, host: str, port: int) -> None:
 
     def started(port: int) -> None:
         print(_about(rating.deck))
-        print(_addresses(host, port, run, rating.deck.name))
+        print(_addresses(host, port, rating))
         print(f"Votes are kept in {shown(rating.votes)}. Ctrl-C ends the page.", flush=True)
 
     serve(rating, host, port, started)
-    print(f"\n{summary(rating, run)}", flush=True)
+    print(f"\n{summary(rating)}", flush=True)
 
 
-def summary(rating: Rating, run: str) -> str:
+def summary(rating: Rating) -> str:
     """Return what was collected, and the lines that read the votes in a notebook."""
     progress = rating.progress()
     if not progress.raters:
@@ -94,7 +103,7 @@ def summary(rating: Rating, run: str) -> str:
         f"{_counted(progress.raters, 'rater')}, of whom {progress.finished} finished; "
         f"{_counted(progress.picks, 'vote')}, {progress.skips:,} skipped."
     )
-    file = f"file = votes_file({json.dumps(run)}, {json.dumps(rating.deck.name)})"
+    file = f"file = votes_file({json.dumps(rating.run)}, {json.dumps(rating.deck.name)})"
     lines = [
         f"Collected: {collected}",
         f"Votes: {shown(rating.votes)}",
@@ -118,12 +127,13 @@ def _about(deck: Deck) -> str:
     return f"Deck {deck.name}: {questions}, of which {repeated} repeat and {checks} check attention"
 
 
-def _addresses(host: str, port: int, run: str, deck: str) -> str:
+def _addresses(host: str, port: int, rating: Rating) -> str:
     """Return the address to open, and who can open the address."""
     address = own_address(host)
     outside = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
     if is_loopback(host):
-        command = commands.pasteable(f"alignsd rate --run {run} --deck {deck} --host 0.0.0.0")
+        again = f"alignsd rate --run {rating.run} --deck {rating.deck.name} --host 0.0.0.0"
+        command = commands.pasteable(again)
         lines = [
             f"Open {outside} in a browser on this machine. No other machine can open the page.",
             f"For phones and other machines in the room: {command}",
@@ -144,20 +154,25 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _no_deck(run: str, name: str, votes: Path) -> Problem:
-    decks = sorted(
-        path.name.removesuffix(".deck.json") for path in votes.parent.glob("*.deck.json")
-    )
+    """Return what to say where a run has no such deck: which runs have one, and who makes it."""
+    file = deck_file(votes)
+    own = sorted(path.name.removesuffix(".deck.json") for path in file.parent.glob("*.deck.json"))
+    elsewhere = sorted(path.parents[1].name for path in runs().glob(f"*/votes/{file.name}"))
+    found = [f"decks of run {run}: {', '.join(own) or 'none'}"]
+    fixes = []
+    if elsewhere:
+        found.append(f"runs with a deck {name}: {', '.join(elsewhere)}")
+        fixes.append(f"alignsd rate --run {elsewhere[0]} --deck {name}")
     maker = MAKERS.get(name)
-    if maker is None:
-        known = decks or list(MAKERS)
-        fix = f"alignsd rate --run {run} --deck {known[0]}, or --folder with your own pictures"
-    else:
-        fix = command_for(maker, votes)
+    if maker is not None:
+        fixes.append(command_for(maker, votes))
+    elif own:
+        fixes.append(f"alignsd rate --run {run} --deck {own[0]}")
     notebook = f", which notebook {maker} makes" if maker else ""
     return Problem(
         f"Run {run} has no deck {name}.",
-        expected=f"{shown(deck_file(votes))}{notebook}",
-        found=f"decks: {', '.join(decks)}" if decks else "no deck",
-        cause="the notebook was not run for this run, or the name has a slip",
-        fix=fix,
+        expected=f"{shown(file)}{notebook}",
+        found="; ".join(found),
+        cause="the notebook was not run for this run, or a name has a slip",
+        fix=", or ".join(fixes) or "alignsd rate --folder with a folder of your own pictures",
     )

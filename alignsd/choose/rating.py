@@ -47,11 +47,13 @@ class Rating:
     Args:
         deck: the questions.
         votes: the file of votes, see ``base.paths.votes_file``.
+        run: the run to which the votes belong.
     """
 
-    def __init__(self, deck: Deck, votes: Path):
+    def __init__(self, deck: Deck, votes: Path, run: str):
         self.deck = deck
         self.votes = Path(votes)
+        self.run = run
         self.names = Names(self.votes.with_name(f"{deck.name}.raters.json"))
         self._sessions: dict[str, Session] = {}
         self._pictures = {self._code("picture", file): file for file in deck.files()}

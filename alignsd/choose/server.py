@@ -76,6 +76,10 @@ class Page(RequestHandler):
         if self.is_local and self.request.host_name.strip("[]") not in LOOPBACK_NAMES:
             raise HTTPError(403, reason="This address is for this machine alone")
 
+    def get_template_namespace(self) -> dict[str, Any]:
+        """Let every page name the deck."""
+        return super().get_template_namespace() | {"rating": self.rating}
+
     async def work(self, function: Callable[..., Result], *values: object) -> Result:
         """Call a function that reads or writes files, in the thread for this work."""
         return await asyncio.get_running_loop().run_in_executor(self.worker, function, *values)
@@ -124,7 +128,7 @@ class Enter(Page):
 
     async def get(self) -> None:
         """Show the form."""
-        self.render("enter.html", rule=RULE, fault="", name="", deck=self.rating.deck)
+        self.show_form("", "")
 
     async def post(self) -> None:
         """Take a name, hand the browser a token, and go to the rater's page."""
@@ -136,9 +140,7 @@ class Enter(Page):
                 self.keep(name, await self.work(self.rating.names.claim, name))
         except BadName as error:
             self.set_status(400)
-            self.render(
-                "enter.html", rule=RULE, fault=str(error), name=text[:60], deck=self.rating.deck
-            )
+            self.show_form(text[:60], str(error))
             return
         except Taken:
             self.set_status(403)
@@ -146,6 +148,10 @@ class Enter(Page):
             return
         spelling = await self.work(self.rating.names.spelling, name)
         self.redirect(f"/r/{quote(spelling or name)}", status=303)
+
+    def show_form(self, name: str, fault: str) -> None:
+        """Show the form with a name in it, and what is wrong with the name."""
+        self.render("enter.html", rule=RULE, name=name, fault=fault)
 
     def keep(self, name: str, token: str) -> None:
         """Give the browser the token of a name, out of reach of scripts and of other sites."""
@@ -164,7 +170,7 @@ class Rate(Page):
         if spelling is None:
             self.render("begin.html", name=name)
         elif await self.work(self.rating.names.is_owner, name, self.token(name)):
-            self.render("rate.html", name=spelling, deck=self.rating.deck)
+            self.render("rate.html", name=spelling)
         else:
             self.set_status(403)
             self.render("taken.html", name=spelling)
@@ -227,7 +233,7 @@ class ProgressPage(Page):
     async def get(self) -> None:
         """Show the numbers; the page loads itself anew every few seconds."""
         progress = await self.work(self.rating.progress)
-        self.render("progress.html", progress=progress, deck=self.rating.deck)
+        self.render("progress.html", progress=progress)
 
 
 class Missing(Page):

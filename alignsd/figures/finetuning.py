@@ -57,6 +57,8 @@ def training_pictures(fig: Figure, pictures: pd.DataFrame, captions: Sequence[st
             title = shortened(picture.caption, 24, 4)
             ax.set_title(title, fontsize=LABEL, va="bottom", parse_math=False)
         axes_of_row[0].set_ylabel(label, fontsize=10)
+    counts = ", ".join(f"{len(group)} of kind {label}" for label, group in rows)
+    alt.describe(fig, f"Pictures: training pictures under their captions, {counts}.")
     return fig
 
 
@@ -73,6 +75,12 @@ def noise_levels(
     """
     axes = fig.subplots(1, len(times), squeeze=False)[0]
     _noised_row(axes, pictures, times, ratios)
+    alt.describe(
+        fig,
+        f"Pictures: one picture with more and more noise, at {len(times)} time steps from "
+        f"{times[0]} to {times[-1]}; the signal-to-noise ratio falls from {ratios[times[0]]:.2g} "
+        f"to {ratios[times[-1]]:.2g}.",
+    )
     return fig
 
 
@@ -118,6 +126,12 @@ def snr_weights(
         xlim=(0, len(weights)), ylim=(0, 1.08), xlabel="time step t", ylabel="weight in the loss"
     )
     ax.legend(loc="lower right")
+    shown = alt.listed((f"t = {time}:" for time in times), weights[list(times)], 2)
+    alt.describe(
+        fig,
+        "Above, one picture with the noise of several time steps. Below, a curve: the weight of "
+        f"each time step in the loss at gamma = {gamma:g}. {shown}.",
+    )
     return fig
 
 
@@ -146,6 +160,10 @@ def low_rank(fig: Figure, layer: "LowRank") -> Figure:
         ax.grid(False)
         ax.spines[:].set_visible(False)
     fig.colorbar(image, ax=axes, label="value", shrink=0.7)
+    spreads = alt.listed(matrices, (matrix.std() for matrix in matrices.values()), 3)
+    alt.describe(
+        fig, f"Heat maps: the matrices of one layer with LoRA. Spread of the values: {spreads}."
+    )
     return fig
 
 
@@ -177,11 +195,11 @@ def _loss_curve(ax: Axes, losses: pd.DataFrame, colour: str | None) -> None:
     ax.legend(loc="upper right")
     last = losses["loss"].tail(window).mean()
     first = losses["loss"].head(window).mean()
-    alt.describe(
-        ax,
+    description = (
         f"Curve: loss over {len(losses):,} steps of {losses['run'].iloc[0]}; the mean of the "
-        f"first {window} steps is {first:.3f}, of the last {last:.3f}.",
+        f"first {window} steps is {first:.3f}, of the last {last:.3f}."
     )
+    alt.describe(ax, description)
 
 
 def sample_strip(

@@ -96,7 +96,8 @@ def scheme(ax: Axes, steps: Steps) -> Axes:
     ax.set(xlim=(-0.52, 4.5), ylim=(-2 * LINE - 0.45, 0.8))
     ax.axis("off")
     rows = [f"{title}: {_in_words(boxes)}." for title, boxes in steps.items()]
-    alt.describe(ax, f"Drawing of the method in three rows of boxes. {' '.join(rows)}")
+    description = f"Drawing of the method in three rows of boxes. {' '.join(rows)}"
+    alt.describe(ax, description)
     return ax
 
 
@@ -206,9 +207,8 @@ def opening(fig: Figure, present: str) -> Figure:
     _headings(ax, present)
     _draw_playground(ax, _strength("09", present))
     steps = ", ".join(f"{part.number} {' '.join(part.words.split())}" for part in parts)
-    alt.describe(
-        fig, f"Drawing of the way from choices to the scorecard: {steps}. We are at {present}."
-    )
+    description = f"Drawing of the way from choices to the scorecard: {steps}. We are at {present}."
+    alt.describe(fig, description)
     return fig
 
 

@@ -85,7 +85,8 @@ def say(fig: Figure | SubFigure, words: str) -> None:
     """Write a sentence in the middle of a figure that has nothing to show."""
     fig.text(0.5, 0.5, words, ha="center")
     if isinstance(fig, Figure):
-        alt.describe(fig, f"No drawing: {words}.")
+        description = f"No drawing: {words}."
+        alt.describe(fig, description)
 
 
 def sheet(
@@ -115,7 +116,8 @@ def sheet(
     if len(flawed):
         framed = sum(bool(flawed.get(name)) for name in pictures)
         words += f"; the judge sees a flaw in {framed}"
-    alt.describe(fig, f"{words}.")
+    description = f"{words}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -226,5 +228,6 @@ def picture_grid(
         names = ", ".join(" ".join(label.split()) for label in rows.values())
         prompts_in_words = "; ".join(prompts[key] for key in ids)
         words = f"Pictures of {len(ids)} prompts in {len(rows)} rows: {names}."
-        alt.describe(fig, f"{words} Prompts: {prompts_in_words}.")
+        description = f"{words} Prompts: {prompts_in_words}."
+        alt.describe(fig, description)
     return fig

@@ -15,7 +15,7 @@ from matplotlib.ticker import NullLocator
 from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
 from alignsd.figures import alt
 from alignsd.figures.intervals import percent
-from alignsd.figures.pictures import CHOSEN_FRAME, LABEL, frame_legend, show_file
+from alignsd.figures.pictures import CHOSEN_FRAME, LABEL, frame_legend, say, show_file
 from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
 from alignsd.paper import TABLE_2
@@ -70,7 +70,8 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04), markerscale=0.6)
     percents = alt.listed(accuracy["predictor"], 100 * accuracy["accuracy"])
-    alt.describe(ax, f"Bars: percent of {n:,} choices that each predictor predicts: {percents}.")
+    description = f"Bars: percent of {n:,} choices that each predictor predicts: {percents}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -130,7 +131,8 @@ def size_curve(ax: Axes, curve: pd.DataFrame, accuracy: pd.DataFrame) -> Axes:
     sizes = [f"{size:,} choices" for size in curve["choices"]]
     percents = alt.listed(sizes, values)
     lines = alt.listed(levels.index, levels)
-    alt.describe(ax, f"Curve: percent predicted right after {percents}. Lines: {lines}.")
+    description = f"Curve: percent predicted right after {percents}. Lines: {lines}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -184,7 +186,8 @@ def distribution(ax: Axes, groups: Mapping[str, Group], bins: int = 40) -> Axes:
         described.append(words)
     ax.set(xlabel="HPS (100 × cosine)", ylabel="density of images")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    alt.describe(ax, f"Histogram of HPS. {'; '.join(described)}.")
+    description = f"Histogram of HPS. {'; '.join(described)}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -215,7 +218,8 @@ def hps_against_clip(ax: Axes, scores: pd.DataFrame) -> Axes:
     ax.set(xlabel="CLIP score (100 × cosine)", ylabel="HPS (100 × cosine)")
     title = f"correlation {correlation:.2f}, n = {len(scores):,} images"
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), title=title, ncols=2)
-    alt.describe(ax, f"Dots: HPS against CLIP score, {title}.")
+    description = f"Dots: HPS against CLIP score, {title}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -229,9 +233,10 @@ def loss_curve(ax: Axes, loss: pd.DataFrame) -> Axes:
     ax.set(xlabel="step", ylabel="cross-entropy, nats")
     ax.legend(loc="best")
     ends = f"{running_mean.dropna().head(1).mean():.2f} to {running_mean.tail(1).mean():.2f}"
-    alt.describe(
-        ax, f"Curve: loss over {len(loss):,} steps; the mean of {window} steps goes from {ends}."
+    description = (
+        f"Curve: loss over {len(loss):,} steps; the mean of {window} steps goes from {ends}."
     )
+    alt.describe(ax, description)
     return ax
 
 
@@ -244,14 +249,15 @@ def scored_choices(
 
     Args:
         fig: where to draw; about 2 inches of height per choice.
-        choices: ``id``, ``prompt``, ``file_path``, ``human_preference``; a handful. A choice that
-            nobody made has -1 as ``human_preference``.
+        choices: ``id``, ``prompt``, ``file_path``, ``human_preference``; a handful.
         folder: the data set's folder.
         scores: one row per image with ``id``, ``index`` and the scores.
         names: name of a score, as written -> column of ``scores``.
     """
-    if (choices["human_preference"] >= 0).any():
-        frame_legend(fig, CHOSEN_FRAME)
+    if choices.empty:
+        say(fig, "no choice to show")
+        return fig
+    frame_legend(fig, CHOSEN_FRAME)
     panels = fig.subfigures(len(choices), 1, squeeze=False)[:, 0]
     for panel, choice in zip(panels, choices.to_dict("records"), strict=True):
         panel.suptitle(shortened(choice["prompt"], 90), fontsize=8.5, parse_math=False)

@@ -109,7 +109,8 @@ def qualitative(
         picture_grid(panel, images, folder, ids, names if index == 0 else no_names, flawed)
     rows = ", ".join(" ".join(name.split()) for name in names.values())
     titles = "; ".join(", ".join(title.splitlines()) for title in groups)
-    alt.describe(fig, f"Pictures: the same prompts and seeds in rows: {rows}. Groups: {titles}.")
+    description = f"Pictures: the same prompts and seeds in rows: {rows}. Groups: {titles}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -135,7 +136,8 @@ def failures(fig: Figure, wrong: pd.DataFrame, images: pd.DataFrame, folder: Pat
         ax.set_xlabel(shortened(flaw or "", 24, 2), fontsize=9, parse_math=False)
     pairs = zip(originals["prompt"], wrong["flaw"], strict=True)
     words = "; ".join(f"{prompt}: {flaw or 'no flaw named'}" for prompt, flaw in pairs)
-    alt.describe(fig, f"Pictures of the original model and what the judge sees. {words}.")
+    description = f"Pictures of the original model and what the judge sees. {words}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -157,4 +159,6 @@ def guidance_scales(
     look: Look = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
     for ax, prompt in zip(axes[:, 0], prompts, strict=True):
         ax.set_ylabel(shortened(prompt, 19, 4), parse_math=False, **look)
+    scales = ", ".join(f"{scale:g}" for scale in drawn)
+    alt.describe(fig, f"Pictures: {len(prompts)} prompts at the scales of guidance {scales}.")
     return fig

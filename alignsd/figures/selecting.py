@@ -66,7 +66,8 @@ def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMI
     # The usual labels of a logarithmic axis, powers of ten, are formulas.
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.legend(loc="upper left")
-    alt.describe(ax, f"Histogram: sharpness of {len(sharpness):,} images; {words}.")
+    description = f"Histogram: sharpness of {len(sharpness):,} images; {words}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -99,7 +100,8 @@ def ranked_pictures(
     for prompt, images in images_of_prompt.items():
         scores = ", ".join(f"{image['hps']:.2f}" for image in sorted(images, key=_score_and_id))
         rows.append(f"{prompt}: {scores}")
-    alt.describe(fig, f"Pictures of each prompt from low to high HPS. {'; '.join(rows)}.")
+    description = f"Pictures of each prompt from low to high HPS. {'; '.join(rows)}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -175,7 +177,8 @@ def funnel(ax: Axes, table: pd.DataFrame) -> Axes:
     ax.set(xlabel="images", xlim=(0, 1.05 * most))
     ax.grid(axis="y", visible=False)
     counts = alt.listed(table["step"], table["images"], digits=0)
-    alt.describe(ax, f"Bars: images left after each step of the selection: {counts}.")
+    description = f"Bars: images left after each step of the selection: {counts}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -210,7 +213,8 @@ def sensitivity(ax: Axes, table: pd.DataFrame, alpha: float) -> Axes:
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), **look)
     names = [f"alpha {threshold:g}" for threshold in thresholds]
     positives = alt.listed(names, table["positives"], digits=0)
-    alt.describe(ax, f"Curves: selected images against the threshold. Positives: {positives}.")
+    description = f"Curves: selected images against the threshold. Positives: {positives}."
+    alt.describe(ax, description)
     return ax
 
 
@@ -235,11 +239,11 @@ def margin_scatter(ax: Axes, selected: pd.DataFrame, alpha: float) -> Axes:
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0))  # above: dots may lie anywhere
     right = int((greatest["best"] > alpha).sum())
     above = int((greatest["worst"] > alpha).sum())
-    alt.describe(
-        ax,
+    description = (
         f"Dots: one per prompt, with lines at {words}. {right} prompts lie right of the line and "
-        f"give a positive, {above} lie above and give a negative.",
+        f"give a positive, {above} lie above and give a negative."
     )
+    alt.describe(ax, description)
     return ax
 
 
@@ -346,7 +350,8 @@ def pair_grid(
                 axes[0, index].set_visible(False)
                 axes[1, index].set_visible(False)
     shown = "; ".join(prompt for prompt, _ in prompts)
-    alt.describe(fig, f"Pairs of pictures, the positive above the negative, of: {shown}.")
+    description = f"Pairs of pictures, the positive above the negative, of: {shown}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -377,7 +382,8 @@ def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
         words = "not attempted: no judge was given"
         ax.text(0.5, 0.5, words, ha="center", transform=ax.transAxes)
         ax.set_axis_off()
-        alt.describe(ax, f"No drawing: {words}.")
+        description = f"No drawing: {words}."
+        alt.describe(ax, description)
         return ax
     values, reach = percent(rates, "rate")
     high = 100 * rates["high"].to_numpy()
@@ -388,7 +394,8 @@ def flaw_rates(ax: Axes, rates: pd.DataFrame) -> Axes:
         ax.text(x, top + 1.5, f"{value:.1f} %", ha="center")
     ax.set(ylabel="flawed by the judge, %", ylim=(0, min(112, high.max() + 12)))
     ax.grid(axis="x", visible=False)
-    alt.describe(ax, f"Bars: percent of flawed pictures: {alt.listed(rates['group'], values)}.")
+    description = f"Bars: percent of flawed pictures: {alt.listed(rates['group'], values)}."
+    alt.describe(ax, description)
     return ax
 
 

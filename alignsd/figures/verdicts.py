@@ -71,7 +71,8 @@ def scorecard_picture(fig: Figure, rows: Sequence[Row]) -> Figure:
     ax.set(xlim=(0, 1), ylim=(y, -0.6))
     ax.axis("off")
     claims = "; ".join(f"{row['claim']}: {row['verdict']}" for row in rows)
-    alt.describe(ax, f"Table of {len(rows)} claims with their verdicts. {claims}.")
+    description = f"Table of {len(rows)} claims with their verdicts. {claims}."
+    alt.describe(ax, description)
     return fig
 
 

@@ -16,12 +16,12 @@ from alignsd.figures import alt
 from alignsd.figures.pictures import FLAWED_FRAME, frame_legend, show
 from alignsd.figures.style import DARK_GREY
 from alignsd.figures.text import shortened
-from alignsd.kit.views import readable
+from alignsd.kit.views import NO_FORMULAS, readable
 from alignsd.play.studio import Picture
 
 SIDE = 176  # pixels of a small picture in HTML; a class sees the picture on a projector
 CAPTION = 9  # points
-CHARACTERS = 28  # of a line of a caption
+CHARACTER = 0.088  # inches; about the width of a bold character of a title
 INCHES_OF_CAPTION = 0.75
 LARGEST = 512  # pixels; a larger picture is scaled down before it travels to the browser
 
@@ -55,8 +55,7 @@ def as_html(cards: Iterable[Card]) -> str:
     """Return cards side by side, as HTML; the text is escaped, and dollar signs are no formulas."""
     figures = "".join(map(_html_of, cards))
     return (
-        '<div class="tex2jax_ignore mathjax_ignore" '
-        f'style="display:flex;flex-wrap:wrap;gap:16px">{figures}</div>'
+        f'<div class="{NO_FORMULAS}" style="display:flex;flex-wrap:wrap;gap:16px">{figures}</div>'
     )
 
 
@@ -108,11 +107,12 @@ def as_figure(
         frame_legend(fig, FLAWED_FRAME)
     count = -(-len(cards) // columns)
     axes = fig.subplots(count, columns, squeeze=False)
+    room = int(fig.get_figwidth() / columns / CHARACTER)
     for ax, card in zip(axes.flat, cards, strict=False):
         show(ax, card.pixels, FLAWED_FRAME if card.flawed else None)
-        title = shortened(card.title, CHARACTERS, 3)
+        title = shortened(card.title, room, 3)
         ax.set_title(title, fontsize=CAPTION + 1, color=card.colour, weight="bold")
-        words = "\n".join(shortened(line, CHARACTERS, 2) for line in card.lines)
+        words = "\n".join(shortened(line, room, 2) for line in card.lines)
         ax.set_xlabel(words, fontsize=CAPTION, color=DARK_GREY)
     for ax in axes.flat[len(cards) :]:
         ax.set_axis_off()
@@ -120,7 +120,8 @@ def as_figure(
         ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=CAPTION + 1)
     told = "; ".join(", ".join((card.title, *card.lines)) for card in cards)
     by_row = f", a row each of {', '.join(rows)}" if rows else ""
-    alt.describe(fig, f"{len(cards)} pictures{by_row}: {told}.")
+    description = f"{len(cards)} pictures{by_row}: {told}."
+    alt.describe(fig, description)
     return fig
 
 

@@ -48,12 +48,12 @@ def step_by_step(fig: Figure, pictures: StepPictures, final: np.ndarray) -> Figu
     axes[0, 0].set_ylabel("what the\nmodel sees", **look)
     axes[1, 0].set_ylabel("the clean\npicture that\nit predicts", **look)
     shares = ", ".join(f"{100 * pictures.signal[step]:.0f} %" for step in steps)
-    alt.describe(
-        fig,
+    description = (
         f"Two rows of {len(steps)} pictures, a column per step, and the finished picture. Above, "
         f"the noised picture, with a signal of {shares}. Below, the clean picture that the model "
-        "predicts.",
+        "predicts."
     )
+    alt.describe(fig, description)
     return fig
 
 
@@ -75,7 +75,7 @@ def guidance_arrow(studio: Studio, predictions: Predictions, step: int, scale: f
     }
     noise["guided"] = guided(noise["negative"], noise["prompt"], scale)
     places = points(noise["negative"], noise["prompt"], noise["empty"], scale)
-    arrow, strip = fig.subfigures(2, 1, height_ratios=[1, 1.15])
+    arrow, strip = fig.subfigures(2, 1, height_ratios=[1, 1.15], squeeze=False).flat
     _plane(arrow.subplots(), places, scale)
     scheduler, time = studio.pipeline.scheduler, int(predictions.times[index])
     clean = clean_latent(scheduler, time, predictions.latents[index], _stacked(noise))
@@ -86,12 +86,12 @@ def guidance_arrow(studio: Studio, predictions: Predictions, step: int, scale: f
         ax.set_title(NAMES[name], fontsize=9.5, color=COLOURS[name], weight="bold")
     strip.suptitle(f"the clean pictures that these predictions stand for, step {step}", fontsize=10)
     told = ", ".join(f"{NAMES[name]} at {x:.3f} and {y:.3f}" for name, (x, y) in places.items())
-    alt.describe(
-        fig,
+    description = (
         f"Four predictions of the noise at step {step} as points: {told}. The arrow of guidance "
         f"with scale {scale:g} leads from the prediction with the negative prompt through the "
-        "prediction with the prompt. Below, the clean picture of each prediction.",
+        "prediction with the prompt. Below, the clean picture of each prediction."
     )
+    alt.describe(fig, description)
     return fig
 
 

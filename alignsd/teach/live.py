@@ -46,7 +46,8 @@ def bundle(widget_factory: Callable[[], "DOMWidget"], html: str, text: str) -> B
     """Return what a notebook shows for an object: MIME type -> content.
 
     An object returns this bundle from its method ``_repr_mimebundle_``. The front end shows the
-    richest form that it can show: the widget, the HTML or the text.
+    richest form that it can show: the widget, the HTML or the text. JupyterLab's shortcuts do
+    nothing while a control of the widget has the focus.
 
     Args:
         widget_factory: makes the widget. It is called only where a person sits at the notebook,
@@ -61,7 +62,9 @@ def bundle(widget_factory: Callable[[], "DOMWidget"], html: str, text: str) -> B
     static = {"text/html": html, "text/plain": text}
     if not is_live():
         return static
-    view = widget_factory()._repr_mimebundle_() or {}
+    from alignsd.teach.keys import keeping_keys  # imports ipywidgets
+
+    view = keeping_keys(widget_factory())._repr_mimebundle_() or {}
     return {WIDGET_VIEW: view[WIDGET_VIEW], **static} if WIDGET_VIEW in view else static
 
 

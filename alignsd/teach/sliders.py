@@ -238,8 +238,9 @@ class _Panel:
 
         self._explorer = explorer
         self._controls = explorer.controls()
-        self._image = Image(value=explorer._first, format="png", layout=Layout(max_width="100%"))
-        self._image.layout.object_fit = "contain"
+        # As large as it was drawn: a box stretches what it holds.
+        as_drawn = Layout(max_width="100%", align_self="flex-start")
+        self._image = Image(value=explorer._first, format="png", layout=as_drawn)
         self._fault = HTML()
         self._waiting: asyncio.TimerHandle | None = None
         for control in self._controls.values():

@@ -100,21 +100,30 @@ def formula(translator: HTML5Translator, node: nodes.math_block) -> None:
 
 
 def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Give the first page a table of contents, and take bookkeeping off a notebook's page."""
+    """Give the first page a table of contents, and prepare a notebook's cells."""
     if docname == root_doc:
         source[0] += CONTENTS
     elif docname.startswith(("papermill_runs/", "notebooks/")):
-        source[0] = without_bookkeeping(source[0])
+        source[0] = prepared(source[0])
 
 
-def without_bookkeeping(notebook: str) -> str:
-    """Return a notebook's JSON with the code of bookkeeping cells marked as hidden."""
+def prepared(notebook: str) -> str:
+    """Return a notebook's JSON with bookkeeping hidden, and with alternative texts for pictures."""
     content = json.loads(notebook)
     for cell in content["cells"]:
         tags = cell["metadata"].setdefault("tags", [])
         if "bookkeeping" in tags:
             tags.append("remove-input" if cell.get("outputs") else "remove-cell")
+        words = alternative_text(cell.get("outputs", []))
+        if words:
+            cell["metadata"]["mystnb"] = {"image": {"alt": words}}
     return json.dumps(content)
+
+
+def alternative_text(outputs: list[dict]) -> str:
+    """Return the words about the pictures of a cell."""
+    shown = [output.get("metadata", {}).get("image/png", {}) for output in outputs]
+    return " ".join(picture["alt"] for picture in shown if "alt" in picture)
 
 
 def complete(app: Sphinx, error: Exception | None) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from diffusers import DDPMScheduler
@@ -16,7 +15,6 @@ from toys import LORA_RECIPE
 from alignsd.adapt import lora
 from alignsd.adapt.examples import Examples
 from alignsd.base.errors import Problem
-from alignsd.base.images import save_png
 from alignsd.models.registry import training_precision
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 
@@ -227,15 +225,3 @@ def test_a_batch_follows_from_the_seed_and_the_step(examples):
     assert few.captions == [batch.captions[2], batch.captions[0]]
     assert torch.equal(few.times, batch.times[[2, 0]])
     assert torch.equal(few.latents, batch.latents[[2, 0]])
-
-
-def test_the_identifier_s_effect_is_the_mean_difference_of_pixels(tmp_path):
-    rows = []
-    for step, weird in ((0, 100), (500, 130)):
-        for number in range(2):
-            for kind, grey in (("plain", 100), ("weird", weird + 10 * number)):
-                file = f"{number}-{kind}-{step}.png"
-                save_png(tmp_path / file, np.full((4, 4, 3), grey, np.uint8))
-                rows.append({"step": step, "index": f"{number}-{kind}", "file": file})
-    effect = lora.identifier_effect(pd.DataFrame(rows).sample(frac=1, random_state=0), tmp_path)
-    assert effect.to_dict("list") == {"step": [0, 500], "difference": [5.0, 35.0], "n": [2, 2]}

@@ -1,6 +1,7 @@
 """Bars tell the reader and the runner how far the work is."""
 
 import os
+import sys
 
 import pytest
 
@@ -117,3 +118,22 @@ def test_no_bar_of_the_kit_goes_past_this_one():
     # The execution of notebooks only knows how a bar of tqdm looks in an output.
     assert [path.name for path in others if path.parent.name != "running"] == []
     assert os.environ["GOMP_SPINCOUNT"], "tests/conftest.py sets it for threads of torch"
+
+
+def test_a_notebook_shows_a_bar_among_its_prints_and_not_in_red(monkeypatch, capsys):
+    monkeypatch.delenv(FILE, raising=False)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(progress, "DELAY", 0)
+    for _ in track(range(3), what="drawing", unit="image"):
+        pass
+    printed = capsys.readouterr()
+    assert "drawing" in printed.out and printed.err == ""
+
+
+def test_a_terminal_s_bar_leaves_what_is_printed_alone(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr(progress, "DELAY", 0)
+    for _ in track(range(3), what="drawing", unit="image"):
+        pass
+    printed = capsys.readouterr()
+    assert "drawing" in printed.err and printed.out == ""

@@ -16,7 +16,7 @@ import numpy as np
 from alignsd.base.images import save_png
 from alignsd.base.paths import root
 
-RUN, DECK = "class-7b", "pictures"
+RUN, DECK = "class-7b", "own-pictures"
 PROMPT = 'a <b>red</b> circle & "two" squares {{ 7 * 7 }}'
 
 
@@ -36,13 +36,13 @@ class Server:
     """``alignsd rate`` on a folder of pictures.
 
     Args:
-        pictures: the folder, see ``write_pictures``; its name is the deck's name.
+        pictures: the folder, see ``write_pictures``.
         output: where the run's folder lies.
         port: the port; 0 for any free port.
     """
 
     def __init__(self, pictures: Path, output: Path, port: int = 0):
-        self.votes = output / "papermill_runs" / RUN / "votes" / f"{pictures.name}.jsonl"
+        self.votes = output / "papermill_runs" / RUN / "votes" / f"own-{pictures.name}.jsonl"
         self.variables = os.environ | {"ALIGNSD_OUTPUT": str(output), "PYTHONPATH": str(root())}
         command = [*self.command(), "--folder", str(pictures), "--port", str(port)]
         self.process = subprocess.Popen(

@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pictures(folder):
-    return write_pictures(folder / DECK, QUESTIONS)
+    return write_pictures(folder / "pictures", QUESTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_one_rater_cannot_read_or_write_anothers_votes(server, visitor):
     assert thief.answer({"event": "skip", "question": question}, name="Victim")[0] == 403
     assert not [event for event in server.events() if event["rater"] == "victim"]
     status, page = thief.enter("victim")
-    assert status == 403 and "alignsd rate --free victim" in page
+    assert status == 403 and f"alignsd rate --run {RUN} --deck {DECK} --free victim" in page
 
 
 def test_a_guessed_or_a_foreign_token_opens_nothing(server, visitor):
@@ -339,14 +339,6 @@ def test_a_port_in_use_is_told(server, pictures, folder):
     done = subprocess.run(command, env=server.variables, capture_output=True, text=True)
     assert done.returncode == 1
     assert f"cannot be served at 127.0.0.1, port {server.port}" in done.stderr
-
-
-def test_a_run_without_a_deck_names_the_notebook(server):
-    for deck, notebook in (("choices", "01"), ("study", "07")):
-        command = [*Server.command(), "--deck", deck]
-        done = subprocess.run(command, env=server.variables, capture_output=True, text=True)
-        assert done.returncode == 1 and f"which notebook {notebook} makes" in done.stderr
-        assert f"run --preset mini --run {RUN} --force {notebook}" in done.stderr
 
 
 def test_the_file_holds_whole_lines_in_the_order_of_time(server):

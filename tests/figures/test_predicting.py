@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from alignsd.base.images import save_png
 from alignsd.figures import predicting as plots
+from alignsd.reward import scale
 
 pytestmark = pytest.mark.usefixtures("style")
 
@@ -96,3 +98,87 @@ def test_dots_are_mixed_the_same_way_every_time(scores):
 def test_the_running_mean_needs_a_full_window(ax):
     plots.loss_curve(ax, pd.DataFrame({"step": range(100), "loss": 1.0}))
     assert np.isnan(ax.lines[1].get_ydata()).sum() == 4
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Seven flat pictures, of which a choice takes the first three or the last four."""
+    for number in range(7):
+        save_png(tmp_path / f"{number}.png", np.full((8, 8, 3), 30 * number, np.uint8))
+    return tmp_path
+
+
+@pytest.fixture
+def choices():
+    files = [["0.png", "1.png", "2.png"], ["3.png", "4.png", "5.png", "6.png"]]
+    rows = {"id": ["a", "b"], "prompt": ["a cat", "a dog"], "file_path": files}
+    return pd.DataFrame(rows).assign(human_preference=[2, 0])
+
+
+@pytest.fixture
+def scores_of_choices():
+    rows = [("a", index, value) for index, value in enumerate([20.0, 24.0, 22.0])]
+    rows += [("b", index, value) for index, value in enumerate([30.0, 30.0, 30.0, 30.0])]
+    table = pd.DataFrame(rows, columns=["id", "index", "score"])
+    return table.sample(frac=1, random_state=0), table
+
+
+def test_scores_stand_below_their_pictures_and_the_highest_in_brackets(
+    folder, choices, scores_of_choices
+):
+    mixed, _ = scores_of_choices
+    fig = plt.figure()
+    plots.scored_choices(fig, choices.head(1), folder, mixed, {"CLIP": "score"})
+    shown = [ax for ax in fig.axes if ax.get_visible()]
+    assert [ax.get_xlabel() for ax in shown] == ["CLIP 20.00", "[CLIP 24.00]", "CLIP 22.00"]
+    assert [int(ax.images[0].get_array()[0, 0, 0]) for ax in shown] == [0, 30, 60]
+    assert [ax.spines["top"].get_visible() for ax in shown] == [False, False, True]
+
+
+def test_no_choice_to_show_is_said(folder, choices, scores_of_choices):
+    fig = plt.figure()
+    plots.scored_choices(fig, choices.head(0), folder, scores_of_choices[1], {"CLIP": "score"})
+    assert texts(fig.texts) == ["no choice to show"]
+
+
+def test_a_choice_at_a_scale_shows_its_softmax_and_its_loss(folder, choices, scores_of_choices):
+    mixed, ordered = scores_of_choices
+    preferred = ordered["index"] == ordered["id"].map({"a": 2, "b": 0})
+    loss = scale.mean_loss(ordered.assign(preferred=preferred), [1, 50, 100])
+    view = plots.ScaleView(choices, folder, mixed, loss)
+    fig = plots.choice_at_scale(view, 50.0, "1")
+    *pictures, bars, curve = fig.axes
+    assert [ax.get_xlabel() for ax in pictures] == [
+        "cosine 0.2000",
+        "cosine 0.2400",
+        "cosine 0.2200",
+    ]
+    weights = np.exp([0, 2, 1])
+    heights = [bar.get_height() for bar in bars.patches]
+    assert heights == pytest.approx(weights / weights.sum())
+    expected = -np.log(heights[2])
+    assert (
+        f"the loss of this choice is {expected:.2f} nats"
+        in curve.get_legend().get_title().get_text()
+    )
+    assert curve.lines[-1].get_xydata().tolist() == [[50.0, pytest.approx(expected)]]
+    assert curve.lines[1].get_ydata().tolist() == loss["loss"].tolist()
+
+
+def test_a_choice_of_equal_scores_is_at_the_line_of_guessing(folder, choices, scores_of_choices):
+    mixed, _ = scores_of_choices
+    view = plots.ScaleView(
+        choices, folder, mixed, pd.DataFrame({"scale": [1], "loss": 1.0, "n": 2})
+    )
+    fig = plots.choice_at_scale(view, 100.0, "2")
+    assert [bar.get_height() for bar in fig.axes[-2].patches] == pytest.approx([0.25] * 4)
+    assert fig.axes[-1].lines[-1].get_ydata()[0] == pytest.approx(np.log(4))
+
+
+def test_your_accuracy_has_bars_with_numbers_and_its_n(ax):
+    rows = [("random guess", 0.25, 0.25, 0.25), ("HPS", 0.5, 0.25, 0.75)]
+    table = pd.DataFrame(rows, columns=["predictor", "value", "low", "high"]).assign(n=12)
+    plots.own_accuracy(ax, table)
+    assert texts(ax.texts) == ["50 %", "25 %"]
+    assert [bar.get_width() for bar in ax.patches] == [50, 25]
+    assert "n = 12" in ax.get_xlabel()

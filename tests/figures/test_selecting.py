@@ -113,3 +113,59 @@ def test_nothing_to_show_is_said(selected, pictures):
     no_pairs = plots.pair_prompts(selected.head(0), 3, 0)
     assert plots.pair_grid(Figure(), no_pairs, pictures).texts
     assert plots.ranked_pictures(Figure(), selected.head(0), pictures).texts
+
+
+def test_a_guess_shows_letters_and_no_scores_before(scores, pictures):
+    pair = scores.head(2)
+    before = plots.lettered(Figure(), pair, pictures, with_scores=False)
+    after = plots.lettered(Figure(), pair, pictures, with_scores=True)
+    assert [ax.get_title() for ax in before.axes] == ["A", "B"]
+    assert [ax.get_xlabel() for ax in before.axes] == ["", ""]
+    assert [ax.get_xlabel() for ax in after.axes] == [f"HPS {hps:.2f}" for hps in pair["hps"]]
+
+
+def test_a_strip_keeps_the_order_of_the_rows(scores, pictures):
+    rows = scores.head(5).iloc[::-1]
+    fig = plots.strip(Figure(), rows, pictures, "sharpness", columns=3)
+    assert len(fig.axes) == 6
+    assert [ax.get_xlabel() for ax in fig.axes] == ["sharpness 80"] * 5 + [""]
+    fig = plots.strip(Figure(), rows, pictures, "hps")
+    assert [ax.get_xlabel() for ax in fig.axes[:5]] == [f"HPS {hps:.2f}" for hps in rows["hps"]]
+
+
+def test_pictures_that_could_not_be_read_are_left_out(scores, pictures):
+    some = {name: pixels for name, pixels in pictures.items() if name != scores["image"].iloc[0]}
+    assert len(plots.lettered(Figure(), scores.head(2), some, with_scores=False).axes) == 1
+    assert plots.strip(Figure(), scores.head(1), some, "hps").texts
+
+
+@pytest.fixture
+def four():
+    """Return the groups of two prompts: one with a clear best image, one with equal images."""
+    rows = []
+    for prompt, values in (("a cat", [20.0, 20.0, 20.0, 23.0]), ("a dog", [20.0] * 4)):
+        for index, hps in enumerate(values):
+            rows.append(("part-000001", f"{prompt}-{index}.png", prompt, hps, 80.0, "ok"))
+    columns = ["part", "image", "prompt", "hps", "sharpness", "status"]
+    return rule.group(pd.DataFrame(rows, columns=columns))
+
+
+def test_the_rule_at_a_threshold_frames_what_it_selects(four):
+    pixels = {name: np.zeros((8, 8, 3), np.uint8) for name in four["image"]}
+    fig = plots.rule_at(four, pixels, 2.0, "a cat")
+    *images, bars = fig.axes
+    assert [ax.get_title() for ax in images][-1] == "HPS 23.00"
+    assert [ax.spines["top"].get_visible() for ax in images] == [False, False, False, True]
+    assert fig.get_suptitle() == "alpha = 2: 1 positives and 0 negatives of 2 prompts"
+    best = np.exp([0, 0, 0, 3]) / (3 + np.exp(3))
+    worst = np.exp([0, 0, 0, -3]) / (3 + np.exp(-3))
+    heights = [bar.get_height() for bar in bars.patches]
+    assert heights == pytest.approx([*best, *worst])
+    assert bars.lines[0].get_ydata()[0] == 0.5
+    assert "alpha / n = 0.50" in legend(bars)
+
+
+def test_a_threshold_that_nothing_passes_stays_in_sight(four):
+    fig = plots.rule_at(four, {}, 4.0, "a cat")
+    bars = fig.axes[-1]
+    assert bars.get_ylim()[1] > 1 and "0 positives" in fig.get_suptitle()

@@ -104,6 +104,13 @@ def test_executed_notebooks_show_no_words_about_objects_and_no_warnings(output):
         )
 
 
+def test_each_figure_of_an_executed_notebook_has_alternative_text(output):
+    for cell, found in shown(output):
+        if "image/png" in found.get("data", {}):
+            words = found["metadata"].get("image/png", {}).get("alt", "")
+            assert len(words) > 20, f"{cell}: call alt.describe where the figure is drawn"
+
+
 def test_executed_notebooks_show_tables_as_tables(output):
     results = dict(shown(output))
     for cell in ("00-04", "00-08", "00-10", "01-06", "08-39"):

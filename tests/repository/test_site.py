@@ -78,6 +78,13 @@ def test_bookkeeping_is_out_of_sight():
         {"metadata": {"tags": ["bookkeeping"]}, "outputs": [{"output_type": "stream"}]},
         {"metadata": {}, "outputs": []},
     ]
-    prepared = module("conf").without_bookkeeping(json.dumps({"cells": cells}))
+    prepared = module("conf").prepared(json.dumps({"cells": cells}))
     tags = [cell["metadata"]["tags"] for cell in json.loads(prepared)["cells"]]
     assert tags == [["bookkeeping", "remove-cell"], ["bookkeeping", "remove-input"], []]
+
+
+def test_words_about_a_picture_become_its_alternative_text():
+    picture = {"output_type": "display_data", "metadata": {"image/png": {"alt": "Bars."}}}
+    cells = [{"metadata": {}, "outputs": [picture]}]
+    (cell,) = json.loads(module("conf").prepared(json.dumps({"cells": cells})))["cells"]
+    assert cell["metadata"]["mystnb"] == {"image": {"alt": "Bars."}}

@@ -1,8 +1,10 @@
 """How often predictors are right: known answers on two choices."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from alignsd.models.aesthetic import Aesthetic
 from alignsd.reward import accuracy
 
 
@@ -46,3 +48,13 @@ def test_tables_hold_a_row_per_predictor():
     leads = accuracy.lead_table(right, "S", seed=0).set_index("over")
     assert list(leads.index) == [name for name in right if name != "S"]
     assert leads.loc[accuracy.LAST, "lead"] == pytest.approx(0.75 - 0.5)
+
+
+def test_three_predictors_stand_side_by_side_joined_by_image():
+    clip = pd.DataFrame({"id": [1, 1], "index": [0, 1], "preferred": [True, False]})
+    clip = clip.assign(score=[30.0, 31.0], embedding=[np.array([1.0, 0.0]), np.array([0.0, 1.0])])
+    hps = clip.assign(score=[20.0, 18.0]).iloc[::-1]
+    table = accuracy.beside(clip, hps, Aesthetic(weight=np.array([2.0, 3.0]), bias=1.0))
+    assert list(table) == ["id", "index", "preferred", "clip", "aesthetic", "hps"]
+    assert table["aesthetic"].tolist() == [3.0, 4.0]
+    assert table["hps"].tolist() == [20.0, 18.0] and table["clip"].tolist() == [30.0, 31.0]

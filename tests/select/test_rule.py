@@ -146,3 +146,16 @@ def test_sensitivity_falls_with_alpha():
     chosen = rule.select(groups, 2.0)["role"].value_counts()
     at_two = table.loc[1, ["positives", "negatives"]].tolist()
     assert at_two == [chosen["positive"], chosen["negative"]]
+
+
+def test_the_core_of_the_rule_names_one_image_of_each_clear_prompt():
+    images = pd.DataFrame(
+        {
+            "prompt": ["a"] * 4 + ["b"] * 4,
+            "n": 4,
+            "p_best": [0.1, 0.6, 0.2, 0.1, 0.4, 0.4, 0.1, 0.1],
+        }
+    )
+    assert rule.clear_extremes(images, "p_best", 2.0).tolist() == [1]
+    assert rule.clear_extremes(images, "p_best", 1.5).tolist() == [1, 4]
+    assert rule.clear_extremes(images, "p_best", 2.4).tolist() == [], "at 0.6 = 2.4 / 4, none"

@@ -149,3 +149,10 @@ def test_peak_memory_follows_the_batch_and_not_the_part(tmp_path):
     assert (few, many) == (200, 1000)
     # MiB; 800 more images of 512 x 512 would be 600 if they were held.
     assert large - small < 100
+
+
+def test_a_batch_is_scored_row_by_row(embeddings):
+    images = [np.full((2, 2, 3), grey, np.uint8) for grey in (0, 50)]
+    texts = np.array([[1.0, 0.0], [0.0, 1.0]])
+    scores = scoring.hps_of_batch(None, images, texts)
+    assert scores == pytest.approx([100, 100 * np.sin(0.5)], abs=1e-4)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from alignsd.base.errors import Problem
-from alignsd.select.sharpness import compare_rules, is_blurred, sharpness
+from alignsd.select.sharpness import (
+    compare_rules,
+    greatest_difference,
+    is_blurred,
+    official_difference,
+    sharpness,
+)
 
 
 def stripes(level: bool) -> np.ndarray:
@@ -51,3 +57,11 @@ def test_sharpness_at_its_limits():
     assert sharpness(pixel, "official") == 0
     with pytest.raises(Problem, match="blur rule"):
         sharpness(step, "vertical")
+
+
+def test_two_greys_by_hand():
+    halves = np.full((4, 6, 3), 100, np.uint8)
+    halves[:, 3:] = 112
+    assert greatest_difference(halves) == 12 == sharpness(halves)
+    assert official_difference(halves) == 0 == sharpness(halves, "official")
+    assert official_difference(halves[:, ::-1]) == 12

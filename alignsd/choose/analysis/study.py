@@ -93,9 +93,10 @@ def raw_votes(votes: pd.DataFrame, deck: Deck, file: Path) -> Path:
         votes: from ``votes.read_votes``.
         deck: the questions.
         file: the file to write. Columns: ``deck, rater, question, kind, repeats, prompt, picked,
-            picture, right, seconds, time``. ``picked`` counts the question's pictures from 0, and
-            ``picture`` is the file; both are empty for a skipped question. ``right`` is the right
-            answer of an attention check.
+            picture, shown_at, right, seconds, time``. ``picked`` counts the question's pictures
+            from 0, ``picture`` is the file, and ``shown_at`` the place on the page from 0; all
+            three are empty for a skipped question. ``right`` is the right answer of an attention
+            check.
 
     Returns:
         The file.
@@ -118,7 +119,8 @@ def raw_votes(votes: pd.DataFrame, deck: Deck, file: Path) -> Path:
         picture=pictures,
         right=answers.astype("Int64"),
     )
-    first = ["deck", "rater", "question", "kind", "repeats", "prompt", "picked", "picture", "right"]
+    about = ["deck", "rater", "question", "kind", "repeats", "prompt"]
+    answer = ["picked", "picture", "shown_at", "right", "seconds", "time"]
     with replacing(file) as unfinished:
-        table[[*first, "seconds", "time"]].to_csv(unfinished, index=False)
+        table[about + answer].to_csv(unfinished, index=False)
     return Path(file)
