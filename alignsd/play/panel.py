@@ -215,7 +215,9 @@ def panel(playground: Playground, shown: Shown) -> "VBox":
     examples.observe(chosen, names="value")
     left = ipywidgets.VBox([examples, *knobs.values()], layout={"width": "410px"})
     right = ipywidgets.VBox([state, pictures], layout={"flex": "1 1 420px"})
-    both = ipywidgets.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
+    both = ipywidgets.HBox(
+        [left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"}
+    )
     box = ipywidgets.VBox([both])
     box.add_class("alignsd-playground")
     return box

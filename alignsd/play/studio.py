@@ -284,7 +284,9 @@ class Studio:
 
     def fitting(self, text: str) -> str:
         """Return the first words of a text, as many as fit into the model's text encoder."""
-        most = self.pipeline.tokenizer.model_max_length - 2  # a token marks the start, another the end
+        most = (
+            self.pipeline.tokenizer.model_max_length - 2
+        )  # a token marks the start, another the end
         words = re.findall(r"\S+\s*", text[: LONGEST_WORDS * most])
         count, kept = 0, 0
         for word in words:
