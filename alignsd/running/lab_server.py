@@ -1,21 +1,27 @@
 """What the server of ``alignsd lab`` does in another way than JupyterLab's own server.
 
-The server starts kernels with its own Python, and shows a widget only while its kernel lives.
+The server starts kernels with its own Python, ends idle kernels where memory is scarce, and shows a
+widget only while its kernel lives.
 JupyterLab makes these classes; their names stand in the command line that ``lab.command`` returns.
 """
 
 from collections.abc import Container, Iterator, Mapping, MutableMapping
+from datetime import UTC, datetime
 from queue import Empty
 from typing import Any
 
+import psutil
 from ipykernel.kernelspec import RESOURCES, get_kernel_dict
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from traitlets import Float, default
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_TARGET = "jupyter.widget"  # what kernels call the connections of widgets
 PATIENCE = 5.0  # seconds in which a kernel answers; a kernel that just starts takes two
+NEVER = datetime.min.replace(tzinfo=UTC)
 GONE = "The kernel of this widget has ended. Run the cell to see the widget again."
 
 
@@ -34,6 +40,59 @@ class OwnKernels(KernelSpecManager):
         if kernel_name.lower() == NATIVE_KERNEL_NAME:
             return KernelSpec(resource_dir=RESOURCES, **get_kernel_dict())
         return super().get_kernel_spec(kernel_name)
+
+
+class FrugalKernels(AsyncMappingKernelManager):
+    """End idle kernels while all kernels together hold too much memory.
+
+    The kernel that has been idle for the longest time ends first. A kernel that computes, or that
+    was used within the last minutes, stays. What a notebook has written stays on disk, and the
+    notebook's outputs stay in view.
+
+    Attributes:
+        most_memory: GiB that the kernels may hold together.
+    """
+
+    most_memory = Float(3.5, config=True, help="GiB that the kernels may hold together.")
+
+    @default("cull_idle_timeout")
+    def _idle_seconds(self) -> int:
+        return 5 * 60
+
+    @default("cull_interval")
+    def _seconds_between_looks(self) -> int:
+        return 30
+
+    @default("cull_connected")
+    def _also_of_an_open_notebook(self) -> bool:
+        return True
+
+    async def cull_kernels(self) -> None:
+        """Look at the kernels once, as JupyterLab's server does every ``cull_interval`` seconds."""
+        by_last_use = sorted(self.list_kernel_ids(), key=self._last_use)
+        for kernel_id in by_last_use:
+            if self.memory_held() <= self.most_memory:
+                return
+            await self.cull_kernel_if_idle(kernel_id)
+
+    def memory_held(self) -> float:
+        """Return the GiB that all kernels hold; memory that several share is counted once."""
+        kernels = [self.get_kernel(kernel_id) for kernel_id in self.list_kernel_ids()]
+        return sum(_memory_of(getattr(kernel.provisioner, "pid", None)) for kernel in kernels)
+
+    def _last_use(self, kernel_id: str) -> datetime:
+        return getattr(self.get_kernel(kernel_id), "last_activity", NEVER)
+
+
+def _memory_of(pid: int | None) -> float:
+    """Return the GiB that a process holds, or 0 for a process that has ended."""
+    try:
+        memory = psutil.Process(pid).memory_full_info() if pid else None
+    except psutil.Error:
+        return 0.0
+    if memory is None:
+        return 0.0
+    return getattr(memory, "pss", memory.rss) / 2**30  # macOS and Windows do not know shares
 
 
 class LivingWidgets(AsyncLargeFileManager):

@@ -1,4 +1,4 @@
-"""A class in JupyterLab: preset class by one word, and widgets in a notebook that is opened again."""
+"""A class in JupyterLab: preset class by one word, and widgets in a notebook opened again."""
 
 import json
 import shutil

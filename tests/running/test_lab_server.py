@@ -3,6 +3,8 @@
 import asyncio
 import copy
 import json
+import os
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import nbformat
@@ -13,7 +15,13 @@ from traitlets.config import Configurable
 
 from alignsd.running import lab_server
 from alignsd.running.kernels.environment import kernel_environment
-from alignsd.running.lab_server import WIDGET_VIEW, LivingWidgets, living_widgets, remove_widgets
+from alignsd.running.lab_server import (
+    WIDGET_VIEW,
+    FrugalKernels,
+    LivingWidgets,
+    living_widgets,
+    remove_widgets,
+)
 
 
 def view(model: str) -> dict:
@@ -142,3 +150,64 @@ def test_other_questions_about_files_are_answered_as_ever(
     assert model["content"] is None
     as_text = opened(tmp_path, monkeypatch, notebook_with_widgets, type="file", format="text")
     assert "lonely" in as_text["content"]
+
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def kernels(monkeypatch):
+    """Give a function: kernels from name to (GiB, idle since, state); returns names that ended."""
+
+    def ended(most: float, **described: tuple[float, timedelta, str]) -> list[str]:
+        now = datetime.now(UTC)
+        manager = FrugalKernels(most_memory=most)
+        held = {}
+        for number, (name, (memory, idle, state)) in enumerate(described.items(), start=1):
+            spec = SimpleNamespace(metadata={})
+            manager._kernels[name] = SimpleNamespace(
+                provisioner=SimpleNamespace(pid=number),
+                last_activity=now - idle,
+                execution_state=state,
+                kernel_spec=spec,
+                kernel_name="python3",
+            )
+            held[number] = memory
+        monkeypatch.setattr(lab_server, "_memory_of", lambda pid: held[pid])
+        names: list[str] = []
+
+        async def shutdown(kernel_id: str) -> None:
+            names.append(kernel_id)
+            del manager._kernels[kernel_id]
+
+        monkeypatch.setattr(manager, "shutdown_kernel", shutdown)
+        asyncio.run(manager.cull_kernels())
+        return names
+
+    return ended
+
+
+def test_no_kernel_ends_while_there_is_memory(kernels):
+    assert kernels(3.5, a=(1.7, 60 * MINUTE, "idle"), b=(1.7, 90 * MINUTE, "idle")) == []
+
+
+def test_the_kernel_that_was_idle_for_the_longest_time_ends_first(kernels):
+    described = {
+        "a": (1.0, 20 * MINUTE, "idle"),
+        "b": (1.0, 40 * MINUTE, "idle"),
+        "c": (1.0, 30 * MINUTE, "idle"),
+        "d": (1.0, 0 * MINUTE, "idle"),
+    }
+    assert kernels(3.5, **described) == ["b"]
+    assert kernels(2.5, **described) == ["b", "c"]
+
+
+def test_a_kernel_in_use_never_ends(kernels):
+    described = {"a": (9.0, 60 * MINUTE, "busy"), "b": (9.0, 4 * MINUTE, "idle")}
+    assert kernels(3.5, **described) == []
+
+
+def test_the_memory_of_a_process_is_measured_and_of_no_process_is_none():
+    assert 0.01 < lab_server._memory_of(os.getpid()) < 16
+    assert lab_server._memory_of(None) == 0
+    assert lab_server._memory_of(2**22 + 1) == 0, "no process has this number"
