@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alignsd.base import commands
 from alignsd.base.errors import Problem
-from alignsd.base.paths import LONGEST_RUN, shown, votes_file
+from alignsd.base.paths import LONGEST_RUN, runs, shown, votes_file
 from alignsd.choose.deck import deck_of_folder, read_deck, write_deck
 from alignsd.choose.questions import Deck
 from alignsd.choose.raters import BadName, Names, checked_name
@@ -23,8 +23,8 @@ def open_rating(run: str, name: str, folder: Path | None = None) -> Rating:
     Args:
         run: the run whose votes are kept.
         name: the deck's name, such as ``"study"``; without effect if there is a folder.
-        folder: a folder of pictures, see ``deck_of_folder``. The deck is named after the folder, see
-            ``name_of_folder``, and written beside its votes.
+        folder: a folder of pictures, see ``deck_of_folder``. The deck gets the name of
+            ``name_of_folder`` and is written beside its votes.
 
     Raises:
         Problem: if the run has no such deck, or the folder holds no questions.
@@ -154,20 +154,25 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _no_deck(run: str, name: str, votes: Path) -> Problem:
-    decks = sorted(
-        path.name.removesuffix(".deck.json") for path in votes.parent.glob("*.deck.json")
-    )
+    """Return what to say where a run has no such deck: which runs have one, and who makes it."""
+    file = deck_file(votes)
+    own = sorted(path.name.removesuffix(".deck.json") for path in file.parent.glob("*.deck.json"))
+    elsewhere = sorted(path.parents[1].name for path in runs().glob(f"*/votes/{file.name}"))
+    found = [f"decks of run {run}: {', '.join(own) or 'none'}"]
+    fixes = []
+    if elsewhere:
+        found.append(f"runs with a deck {name}: {', '.join(elsewhere)}")
+        fixes.append(f"alignsd rate --run {elsewhere[0]} --deck {name}")
     maker = MAKERS.get(name)
-    if maker is None:
-        known = decks or list(MAKERS)
-        fix = f"alignsd rate --run {run} --deck {known[0]}, or --folder with your own pictures"
-    else:
-        fix = command_for(maker, votes)
+    if maker is not None:
+        fixes.append(command_for(maker, votes))
+    elif own:
+        fixes.append(f"alignsd rate --run {run} --deck {own[0]}")
     notebook = f", which notebook {maker} makes" if maker else ""
     return Problem(
         f"Run {run} has no deck {name}.",
-        expected=f"{shown(deck_file(votes))}{notebook}",
-        found=f"decks: {', '.join(decks)}" if decks else "no deck",
-        cause="the notebook was not run for this run, or the name has a slip",
-        fix=fix,
+        expected=f"{shown(file)}{notebook}",
+        found="; ".join(found),
+        cause="the notebook was not run for this run, or a name has a slip",
+        fix=", or ".join(fixes) or "alignsd rate --folder with a folder of your own pictures",
     )

@@ -41,6 +41,7 @@ EXCHANGE = ("who", "prompt", "pictures")  # columns of the table of an exchange
 MOST_BARS = 40  # of the prompt lengths
 OURS, REAL = -0.2, 0.2  # where the bars of this run and of the real data stand, beside a tick
 MOST_PICTURES = 4  # of a choice
+YOUR_PICKS = {"your picks": "you and a simulated person"}  # a row of a table, in a figure
 YOUR_FRAME = Frame("your pick", BLUE)
 # (utilities (n,), share of careless clicks) -> chances (n,)
 Rule = Callable[[np.ndarray, float], np.ndarray]
@@ -228,26 +229,45 @@ def your_picks(
         columns: questions side by side.
     """
     frame_legend(fig, YOUR_FRAME, extra="% of simulated people who would pick the picture")
-    picked = votes.dropna(subset="picked").set_index("question")["picked"].to_dict()
+    picked = _last_picks(votes)
     questions = [question for question in deck.questions if not question.repeats]
     rows = -(-len(questions) // columns)
     panels = fig.subfigures(rows, columns, squeeze=False).flat
+    made = 0
     for panel, question in zip(panels, questions, strict=False):
         panel.suptitle(shortened(question.prompt, 52), fontsize=LABEL, parse_math=False)
         axes = panel.subplots(1, MOST_PICTURES)
-        for ax in axes:
-            ax.set_visible(False)
-        shares = chances.get(question.id)
-        for index, file in enumerate(question.pictures):
-            axes[index].set_visible(True)
-            is_yours = picked.get(question.id) == index
-            show_file(axes[index], deck.folder / file, YOUR_FRAME if is_yours else None)
-            if shares is not None:
-                axes[index].set_xlabel(f"{100 * shares[index]:.0f} %", fontsize=LABEL)
-    made = sum(question.id in picked for question in questions)
+        pick = picked.get(question.id)
+        made += pick is not None
+        _show_pick(axes, [deck.folder / file for file in question.pictures], pick)
+        _write_shares(axes, chances.get(question.id, ()))
     description = f"Pictures: {len(questions)} questions, with a frame around {made} picks."
     alt.describe(fig, description)
     return fig
+
+
+def _last_picks(votes: pd.DataFrame) -> dict[str, int]:
+    """Return the picked index of each question that was not skipped."""
+    made = votes.dropna(subset="picked")
+    by_question = made.set_index("question")
+    return by_question["picked"].to_dict()
+
+
+def _show_pick(axes: Sequence[Axes], files: Sequence[Path], pick: int | None) -> None:
+    """Show pictures side by side, with a frame around the picked one; hide the other axes."""
+    for ax in axes:
+        ax.set_visible(False)
+    for index, file in enumerate(files):
+        frame = YOUR_FRAME if index == pick else None
+        axes[index].set_visible(True)
+        show_file(axes[index], file, frame)
+
+
+def _write_shares(axes: Sequence[Axes], shares: Iterable[float]) -> None:
+    """Write shares in percent below pictures."""
+    for ax, share in zip(axes, shares, strict=False):
+        words = f"{100 * share:.0f} %"
+        ax.set_xlabel(words, fontsize=LABEL)
 
 
 def agreement(ax: Axes, with_people: pd.DataFrame, with_yourself: pd.DataFrame) -> Axes:
@@ -259,20 +279,25 @@ def agreement(ax: Axes, with_people: pd.DataFrame, with_yourself: pd.DataFrame) 
         with_yourself: from ``analysis.with_yourself``: ``rater, value, low, high, n``; the last row
             counts, which is the row of all raters where there are several.
     """
-    yourself = with_yourself.tail(1).assign(who="you, asked twice")
-    rows = pd.concat([frame for frame in (yourself, with_people) if len(frame)] or [with_people])
-    if rows.empty:
+    yourself = with_yourself.tail(1)
+    yourself = yourself.assign(who="you, asked twice")
+    tables = [table for table in (yourself, with_people) if len(table)]
+    if not tables:
         words = "Nobody has chosen yet.\nChoose in the chooser above, then run this cell again."
         ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes)
         ax.axis("off")
         alt.describe(ax, "No drawing: nobody has chosen yet.")
         return ax
-    upwards = rows.iloc[::-1]
+    upwards = pd.concat(tables).iloc[::-1]
     values, reach = percent(upwards)
-    names = [f"{row.who} (n = {row.n})" for row in upwards.itertuples()]
-    colours = [ORANGE if name.startswith("you") else GREY for name in names]
-    ax.barh(names, values, 0.6, color=colours, xerr=reach, error_kw={"capsize": 3, "lw": 1.2})
-    ax.set(xlabel="same picture picked, % of questions, 95 % interval", xlim=(0, 103))
+    who = upwards["who"].replace(YOUR_PICKS)
+    names = who + " (n = " + upwards["n"].astype(str) + ")"
+    is_yours = who.str.startswith("you")
+    colours = np.where(is_yours, ORANGE, GREY)
+    look: Look = {"capsize": 3, "lw": 1.2}
+    ax.barh(names, values, 0.6, color=colours, xerr=reach, error_kw=look)
+    ax.set_xlabel("same picture picked, % of questions, 95 % interval")
+    ax.set_xlim(0, 103)
     ax.grid(axis="y", visible=False)
     description = f"Bars: same picture picked, percent: {alt.listed(names, values)}."
     alt.describe(ax, description)
@@ -293,22 +318,22 @@ def luce_rule(
         careless: share of the clicks that are careless, 0-1.
     """
     utilities = np.array([first, second, third, fourth])
-    chances = rule(utilities, careless)
-    attentive = (1 - careless) * rule(utilities, 0.0)
+    attentive = 100 * (1 - careless) * rule(utilities, 0.0)
+    chances = 100 * rule(utilities, careless)
+    rest = chances - attentive
     fig, ax = plt.subplots(figsize=(6.5, 3.4))
-    places = np.arange(len(utilities))
-    ax.bar(places, 100 * attentive, 0.6, color=BLUE, label="attentive clicks")
-    rest = 100 * (chances - attentive)
-    ax.bar(places, rest, 0.6, bottom=100 * attentive, color=ORANGE, label="careless clicks")
+    places = [f"picture {place}\nutility {worth:g}" for place, worth in enumerate(utilities, 1)]
+    ax.bar(places, attentive, 0.6, color=BLUE, label="attentive clicks")
+    ax.bar(places, rest, 0.6, attentive, color=ORANGE, label="careless clicks")
     above: Look = {"textcoords": "offset points", "ha": "center"}
-    for place, chance in zip(places, 100 * chances, strict=True):
+    for place, chance in enumerate(chances):
         ax.annotate(f"{chance:.1f}", (place, chance), (0, 3), **above)
     ax.axhline(25, color=GREY, linestyle="--", linewidth=1)
-    names = [f"picture {place + 1}\nutility {utilities[place]:g}" for place in places]
-    ax.set(xticks=places, xticklabels=names, ylabel="chance of a pick, %", ylim=(0, 118))
+    ax.set_ylabel("chance of a pick, %")
+    ax.set_ylim(0, 118)
     ax.grid(axis="x", visible=False)
     ax.legend(loc="upper left", ncols=2)
-    description = f"Bars: chance of a pick, percent: {alt.listed(names, 100 * chances)}."
+    description = f"Bars: chance of a pick, percent: {alt.listed(places, chances)}."
     alt.describe(ax, description)
     return fig
 

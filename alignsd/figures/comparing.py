@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -349,19 +350,14 @@ def majorities_beside(ax: Axes, studies: Mapping[str, pd.DataFrame]) -> Axes:
     """
     names = []
     for row, (name, majorities) in enumerate(studies.items()):
-        n = int(majorities["n"].max()) if len(majorities) else 0
-        names.append(f"{name}\nn = {n} prompts" if n else f"{name}\nnobody voted yet")
-        shares = majorities.set_index("outcome")
-        for outcome in OUTCOMES:
-            if outcome.name in shares.index:
-                _share_of_outcome(ax, shares.loc[outcome.name], outcome, row)
+        names.append(f"{name}\n{_number_of_prompts(majorities)}")
+        _outcomes(ax, majorities, row)
     names.append("the paper\nn = 100 prompts")
-    for outcome in OUTCOMES:
-        if outcome.name in paper.MAJORITIES:
-            ax.plot(paper.MAJORITIES[outcome.name], len(studies), "D", color=outcome.colour, ms=6)
+    _outcomes_of_paper(ax, len(studies))
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    ax.set(xlabel="% of prompts, 95 % interval", xlim=(-3, 103))
+    ax.set_xlabel("% of prompts, 95 % interval")
+    ax.set_xlim(-3, 103)
     ax.grid(axis="y", visible=False)
     handles = [Patch(color=outcome.colour, label=outcome.words) for outcome in OUTCOMES]
     ax.figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
@@ -371,19 +367,38 @@ def majorities_beside(ax: Axes, studies: Mapping[str, pd.DataFrame]) -> Axes:
     return ax
 
 
+def _number_of_prompts(majorities: pd.DataFrame) -> str:
+    if majorities.empty:
+        return "nobody voted yet"
+    n = majorities["n"].max()
+    return f"n = {n} prompts"
+
+
+def _outcomes(ax: Axes, majorities: pd.DataFrame, row: int) -> None:
+    """Draw how often a study ended in each outcome; the points lie a little below each other."""
+    for outcome in OUTCOMES:
+        share = majorities[majorities["outcome"] == outcome.name]
+        if share.empty:
+            continue
+        value, reach = percent(share)
+        y = row - 0.18 * outcome.sign
+        ax.errorbar(value, y, xerr=reach, fmt="o", ms=5, color=outcome.colour)
+
+
+def _outcomes_of_paper(ax: Axes, row: int) -> None:
+    for outcome in OUTCOMES:
+        share = paper.MAJORITIES.get(outcome.name)
+        if share is not None:
+            ax.plot(share, row, "D", color=outcome.colour, ms=6)
+
+
 def _study_in_words(name: str, majorities: pd.DataFrame) -> str:
     if majorities.empty:
         return f"{name}: nobody voted yet"
-    wins = majorities[majorities["outcome"].isin([outcome.name for outcome in OUTCOMES])]
-    return f"{name}: {alt.listed(wins['outcome'], 100 * wins['value'])}"
-
-
-def _share_of_outcome(ax: Axes, share: pd.Series, outcome: Outcome, row: int) -> None:
-    """Draw how often a study ended in one outcome; outcomes lie a little below each other."""
-    value, low, high = 100 * share["value"], 100 * share["low"], 100 * share["high"]
-    reach = [[value - low], [high - value]]
-    y = row - 0.18 * outcome.sign
-    ax.errorbar(value, y, xerr=reach, fmt="o", ms=5, color=outcome.colour)
+    is_win = majorities["outcome"] != "lead"
+    wins = majorities[is_win]
+    percents = alt.listed(wins["outcome"], 100 * wins["value"])
+    return f"{name}: {percents}"
 
 
 def studied_pairs(
@@ -401,14 +416,16 @@ def studied_pairs(
         say(fig, "no pair to show")
         return fig
     arms = {"original": ORIGINAL.label, "adapted": PAPERS.label}
-    cells = pairs.melt(["prompt_id", "prompt"], list(arms), var_name="row", value_name="file")
-    titles = pairs.set_index("prompt_id")["prompt"].map(column_title).to_dict()
+    cells = pairs.melt("prompt_id", list(arms), var_name="row", value_name="file")
     cells = cells.rename(columns={"prompt_id": "column"})
+    prompts = pairs.set_index("prompt_id")["prompt"]
+    titles = prompts.map(column_title).to_dict()
     axes = lattice(fig, cells, folder, arms, titles)
     for axes_of_row, arm in zip(axes, arms, strict=True):
         for ax, prompt_id in zip(axes_of_row, titles, strict=True):
-            lines = [_count_of_votes(votes, prompt_id, arm) for votes in studies.values()]
-            ax.set_xlabel("\n".join(lines), fontsize=LABEL)
+            counts = [_count_of_votes(votes, prompt_id, arm) for votes in studies.values()]
+            words = "\n".join(counts)
+            ax.set_xlabel(words, fontsize=LABEL)
     groups = " · ".join(studies)
     fig.suptitle(f"votes under each picture, line by line: {groups}", fontsize=9)
     description = f"Pictures: {len(pairs)} pairs, with the votes of {groups} under each."
@@ -418,10 +435,12 @@ def studied_pairs(
 
 def _count_of_votes(votes: pd.DataFrame, prompt_id: str, arm: str) -> str:
     """Return how many voters of a prompt picked an arm's picture, such as "14 of 20"."""
-    rows = votes[votes["prompt_id"] == prompt_id]
-    if rows.empty or not rows["voters"].iloc[0]:
-        return "-"
-    return f"{rows[arm].iloc[0]:.0f} of {rows['voters'].iloc[0]:.0f}"
+    is_of_prompt = votes["prompt_id"] == prompt_id
+    of_prompt = votes[is_of_prompt].to_dict("records")
+    for row in of_prompt:
+        if row["voters"]:
+            return f"{row[arm]:.0f} of {row['voters']:.0f}"
+    return "-"
 
 
 def scored_pictures(
@@ -435,19 +454,26 @@ def scored_pictures(
         folder: the folder of the files.
         metrics: a row per image, from ``image_metrics.measure``.
     """
-    shown = images[["arm", "id", "file"]].merge(metrics, on=["arm", "id"])
+    keys = ["arm", "id"]
+    shown = images[[*keys, "file"]].merge(metrics, on=keys)
     axes = fig.subplots(1, len(shown), squeeze=False)[0]
     for ax, row in zip(axes, shown.to_dict("records"), strict=True):
+        label = named(row["arm"]).label
+        title = label.replace("\n", " ")
+        lines = _scores_in_lines(row)
         show_file(ax, folder / row["file"])
-        ax.set_title(named(row["arm"]).label.replace("\n", " "))
-        lines = [
-            f"HPS {row['hps']:.2f}, CLIP score {row['clip_score']:.4f}",
-            f"aesthetic score {row['aesthetic']:.2f}",
-        ]
-        if isinstance(row["flaw"], str):
-            seen = "no flaw" if row["flaw"] == "none" else row["flaw"]
-            lines.append(f"the judge sees: {seen}")
+        ax.set_title(title)
         ax.set_xlabel("\n".join(lines))
-        description = f"Picture, {named(row['arm']).label}: {'; '.join(lines)}."
+        description = f"Picture, {title}: {'; '.join(lines)}."
         alt.describe(ax, description)
     return fig
+
+
+def _scores_in_lines(row: Mapping[str, Any]) -> list[str]:
+    lines = [f"HPS {row['hps']:.2f}, CLIP score {row['clip_score']:.4f}"]
+    lines.append(f"aesthetic score {row['aesthetic']:.2f}")
+    flaw = row["flaw"]
+    if isinstance(flaw, str):  # neither a bad picture nor a run without a judge
+        seen = "no flaw" if flaw == "none" else flaw
+        lines.append(f"the judge sees: {seen}")
+    return lines

@@ -16,7 +16,7 @@ from alignsd.figures import alt
 from alignsd.figures.pictures import FLAWED_FRAME, frame_legend, show
 from alignsd.figures.style import DARK_GREY
 from alignsd.figures.text import shortened
-from alignsd.kit.views import readable
+from alignsd.kit.views import NO_FORMULAS, readable
 from alignsd.play.studio import Picture
 
 SIDE = 176  # pixels of a small picture in HTML; a class sees the picture on a projector
@@ -54,10 +54,8 @@ def card(picture: Picture, title: str, colour: str = BLACK) -> Card:
 def as_html(cards: Iterable[Card]) -> str:
     """Return cards side by side, as HTML; the text is escaped, and dollar signs are no formulas."""
     figures = "".join(map(_html_of, cards))
-    return (
-        '<div class="tex2jax_ignore mathjax_ignore" '
-        f'style="display:flex;flex-wrap:wrap;gap:16px">{figures}</div>'
-    )
+    look = "display:flex;flex-wrap:wrap;gap:16px;align-items:flex-end"
+    return f'<div class="{NO_FORMULAS}" style="{look}">{figures}</div>'
 
 
 def _html_of(card: Card) -> str:
@@ -87,7 +85,7 @@ def data_url(pixels: np.ndarray) -> str:
 def figure_size(count: int, columns: int, width: float = 9.5) -> tuple[float, float]:
     """Return width and height in inches of a figure of square pictures with captions."""
     rows = -(-count // columns)
-    return width, rows * (width / columns + INCHES_OF_CAPTION) + 0.4
+    return width, rows * (width / columns + INCHES_OF_CAPTION) + 0.6
 
 
 def as_figure(
@@ -131,8 +129,10 @@ def as_output(fig: Figure, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
     Args:
         fig: the figure.
-        text: what a terminal shows.
+        text: what stands below the pictures, and what a terminal shows.
     """
+    width = int(fig.get_figwidth() / CHARACTER)
+    fig.supxlabel(shortened(text, width, 4), fontsize=CAPTION, color=DARK_GREY)
     shown = alt.as_png(fig)
     assert shown is not None, "a figure with a size has a picture"
     png, words = shown

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image
 from alignsd.base.reading import natural_key
-from alignsd.kit.views import readable
+from alignsd.kit.views import NO_FORMULAS, readable
 from alignsd.models.clip import Clip
 from alignsd.play import cards
 from alignsd.reward.hps import score
@@ -188,4 +188,4 @@ class ScoreYourOwn:
 def _sentences(lines: list[str]) -> str:
     rows = "".join(f"<li>{html.escape(readable(line))}</li>" for line in lines)
     style = "font-size:14px;padding-left:18px;margin:6px 0"
-    return f'<ul class="tex2jax_ignore mathjax_ignore" style="{style}">{rows}</ul>' if lines else ""
+    return f'<ul class="{NO_FORMULAS}" style="{style}">{rows}</ul>' if lines else ""

@@ -2,14 +2,14 @@
 
 import html
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
 from alignsd.base.errors import Problem
-from alignsd.kit.views import readable
+from alignsd.kit.views import NO_FORMULAS, readable
 from alignsd.models.stable_diffusion import Drawing
 from alignsd.play import cards
 from alignsd.play.newest import Newest
@@ -17,9 +17,11 @@ from alignsd.play.studio import ARM_OF_ADAPTER, Studio, Wish, plan_seed
 from alignsd.teach.live import bundle, is_live
 
 if TYPE_CHECKING:
-    from ipywidgets import VBox, Widget
+    from ipywidgets import ValueWidget, VBox
 
 LARGEST_SEED = 99  # of the slider; a hundred first noises are enough to play with
+SLIDERS = ("seed", "guidance", "steps", "strength")
+TEXT_WIDTH, SLIDER_WIDTH, LABEL_WIDTH = "740px", "370px", "115px"
 SHOWN_NAMES = 6  # unknown words in a remark
 
 
@@ -181,19 +183,14 @@ def panel(playground: Playground, shown: Shown) -> "VBox":
     """
     import ipywidgets  # a batch run needs no widgets
 
-    knobs = _knobs(playground)
-    examples = ipywidgets.Dropdown(
-        options=[("choose an example ...", ""), *((text, text) for text in playground.prompts)],
-        value="",
-        description="examples",
-        **_look(),
-    )
+    knobs, models = _knobs(playground), _models(playground)
     state = ipywidgets.HTML(_state(shown.remark))
     pictures = ipywidgets.HTML(cards.as_html(shown.cards))
 
     def settings() -> Settings:
         values = {name: knob.value for name, knob in knobs.items()}
-        return Settings(**values | {"adapters": tuple(values["adapters"])})
+        adapters = tuple(adapter for adapter, box in models.items() if box.value)
+        return Settings(**values, adapters=adapters)
 
     def show(shown: Shown) -> None:
         if shown.cards:
@@ -206,59 +203,69 @@ def panel(playground: Playground, shown: Shown) -> "VBox":
         state.value = _state("drawing ...", is_busy=True)
         newest.ask(settings())
 
-    def chosen(change: dict[str, Any]) -> None:
-        if change["new"]:
-            knobs["prompt"].value = change["new"]
-
-    for knob in knobs.values():
+    for knob in (*knobs.values(), *models.values()):
         knob.observe(moved, names="value")
-    examples.observe(chosen, names="value")
-    left = ipywidgets.VBox([examples, *knobs.values()], layout={"width": "410px"})
-    right = ipywidgets.VBox([state, pictures], layout={"flex": "1 1 420px"})
-    both = ipywidgets.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
-    box = ipywidgets.VBox([both])
+    examples = _examples(playground.prompts, knobs["prompt"])
+    row = {"flex_flow": "row wrap"}
+    texts = [examples, knobs["prompt"], knobs["negative"]]
+    sliders = ipywidgets.HBox([knobs[name] for name in SLIDERS], layout=row)
+    named = ipywidgets.Label("models", layout={"width": LABEL_WIDTH, "justify_content": "flex-end"})
+    boxes = ipywidgets.HBox([named, *models.values()], layout=row)
+    box = ipywidgets.VBox([*texts, sliders, boxes, state, pictures])
     box.add_class("alignsd-playground")
     return box
 
 
-def _look(width: str = "400px") -> dict[str, Any]:
-    return {"style": {"description_width": "115px"}, "layout": {"width": width}}
+def _look(width: str) -> dict[str, Any]:
+    return {"style": {"description_width": LABEL_WIDTH}, "layout": {"width": width}}
 
 
-def _knobs(playground: Playground) -> "dict[str, Widget]":
-    """Return a widget per field of ``Settings``, which stand at the first settings."""
+def _examples(prompts: Sequence[str], prompt: "ValueWidget") -> "ValueWidget":
+    """Return a list of prompts; a prompt that is chosen becomes the value of a widget."""
     import ipywidgets
 
-    first = playground.first
-    slider: Callable[..., Widget] = ipywidgets.FloatSlider
-    most_guidance = max(6.0, 2 * first.guidance)
-    models = [(arm.label.replace("\n", " "), arm.adapter) for arm in playground.studio.arms()]
+    options = [("choose an example ...", ""), *((text, text) for text in prompts)]
+    look = _look(TEXT_WIDTH)
+    examples = ipywidgets.Dropdown(options=options, value="", description="examples", **look)
+
+    def chosen(change: dict[str, Any]) -> None:
+        if change["new"]:
+            prompt.value = change["new"]
+
+    examples.observe(chosen, names="value")
+    return examples
+
+
+def _knobs(playground: Playground) -> "dict[str, ValueWidget]":
+    """Return a widget per field of ``Settings`` but the models, at the first settings."""
+    from ipywidgets import FloatSlider, IntSlider, Text
+
+    first, look = playground.first, _look(SLIDER_WIDTH)
+    words = {"continuous_update": False, **_look(TEXT_WIDTH)}
+    steps = {"min": 1, "max": max(20, first.steps)}
+    guidance = {"min": 1, "max": max(6.0, 2 * first.guidance), "step": 0.25}
+    strength = {"min": 0, "max": 1, "step": 0.05}
     return {
-        "prompt": ipywidgets.Text(
-            first.prompt, description="prompt", continuous_update=False, **_look()
-        ),
-        "negative": ipywidgets.Text(
-            first.negative, description="negative prompt", continuous_update=False, **_look()
-        ),
-        "seed": ipywidgets.IntSlider(
-            first.seed, min=0, max=LARGEST_SEED, description="seed", **_look()
-        ),
-        "steps": ipywidgets.IntSlider(
-            first.steps, min=1, max=max(20, first.steps), description="steps", **_look()
-        ),
-        "guidance": slider(
-            first.guidance, min=1, max=most_guidance, step=0.25, description="guidance", **_look()
-        ),
-        "strength": slider(
-            first.strength, min=0, max=1, step=0.05, description="LoRA strength", **_look()
-        ),
-        "adapters": ipywidgets.SelectMultiple(
-            options=models,
-            value=first.adapters,
-            rows=len(models),
-            description="models",
-            **_look(),
-        ),
+        "prompt": Text(first.prompt, description="prompt", **words),
+        "negative": Text(first.negative, description="negative prompt", **words),
+        "seed": IntSlider(first.seed, min=0, max=LARGEST_SEED, description="seed", **look),
+        "steps": IntSlider(first.steps, description="steps", **steps, **look),
+        "guidance": FloatSlider(first.guidance, description="guidance", **guidance, **look),
+        "strength": FloatSlider(first.strength, description="LoRA strength", **strength, **look),
+    }
+
+
+def _models(playground: Playground) -> "dict[str, ValueWidget]":
+    """Return a check box per model, by the name of the model's adapter."""
+    from ipywidgets import Checkbox
+
+    look: dict[str, Any] = {
+        "indent": False,
+        "layout": {"width": "auto", "margin": "2px 18px 2px 4px"},
+    }
+    return {
+        arm.adapter: Checkbox(True, description=arm.label.replace("\n", " "), **look)
+        for arm in playground.studio.arms()
     }
 
 
@@ -266,6 +273,6 @@ def _state(remark: str, is_busy: bool = False) -> str:
     """Return a remark as HTML; a screen reader reads the remark when it changes."""
     weight = 600 if is_busy else 400
     return (
-        '<div class="tex2jax_ignore mathjax_ignore" role="status" aria-live="polite" '
+        f'<div class="{NO_FORMULAS}" role="status" aria-live="polite" '
         f'style="font-size:14px;font-weight:{weight}">{html.escape(readable(remark))}</div>'
     )

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from peft.tuners.lora import LoraLayer
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from alignsd.base.errors import Problem
 from alignsd.base.judge import Judge
@@ -21,6 +24,7 @@ from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, 
 
 # The arm that each adapter makes alone, with an empty negative prompt.
 ARM_OF_ADAPTER = {arm.adapter: arm for arm in (ORIGINAL, CONTROL, ADAPTED)}
+BASE = "__base__"  # peft's name for a row without an adapter
 WHOLE = "none"  # the flaw of a picture without a flaw
 # A tokenizer with fewer tokens knows a list of words; a larger one can build any word from pieces.
 FEW_TOKENS = 2_000
@@ -179,7 +183,8 @@ class Studio:
     def draw(self, wishes: Sequence[Wish], drawing: Drawing) -> list[Picture]:
         """Draw, score and judge pictures, in the order of the wishes.
 
-        Wishes with the same adapter and strength share a batch.
+        All wishes share a batch, unless one adapter is wished for at several strengths. What shares
+        a batch changes a picture only by rounding.
 
         Args:
             wishes: what to draw.
@@ -190,10 +195,11 @@ class Studio:
         """
         drawn: dict[int, np.ndarray] = {}
         with self._lock:
-            for (adapter, strength), numbers in _groups(wishes).items():
-                self._put_on(adapter, strength)
+            for numbers in _batches(wishes, drawing.batch):
+                together = [wishes[number] for number in numbers]
                 jobs = [self._job(number, wishes[number]) for number in numbers]
-                images = generate(self.pipeline, jobs, drawing, silent=True)
+                with self._wearing(together):
+                    images = list(generate(self.pipeline, jobs, drawing, silent=True))
                 drawn.update((int(job.id), image) for job, image in images)
         pixels = [drawn[number] for number in range(len(wishes))]
         return self.look_at(wishes, pixels)
@@ -227,8 +233,7 @@ class Studio:
     def watch(self, wish: Wish, drawing: Drawing) -> list[UnetCall]:
         """Draw one picture and return what the UNet was asked and answered at each step."""
         with self._lock:
-            self._put_on(wish.adapter, wish.strength)
-            with _watching(self.pipeline.unet) as calls:
+            with self._wearing([wish]), _watching(self.pipeline.unet) as calls:
                 list(generate(self.pipeline, [self._job(0, wish)], drawing, silent=True))
         return calls
 
@@ -247,19 +252,19 @@ class Studio:
         """
         pipeline = self.pipeline
         with self._lock:
-            self._put_on(wish.adapter, wish.strength)
             encoded, _ = pipeline.encode_prompt(
                 [self.fitting(text) for text in texts],
                 pipeline.device,
                 1,
                 do_classifier_free_guidance=False,
             )
-            answers = pipeline.unet(
-                latents.repeat(len(texts), 1, 1, 1),
-                times.repeat(len(texts)),
-                encoder_hidden_states=encoded.repeat_interleave(len(latents), dim=0),
-                return_dict=False,
-            )[0]
+            with self._wearing([wish]):
+                answers = pipeline.unet(
+                    latents.repeat(len(texts), 1, 1, 1),
+                    times.repeat(len(texts)),
+                    encoder_hidden_states=encoded.repeat_interleave(len(latents), dim=0),
+                    return_dict=False,
+                )[0]
         return answers.unflatten(0, (len(texts), len(latents)))
 
     @torch.no_grad()
@@ -284,7 +289,9 @@ class Studio:
 
     def fitting(self, text: str) -> str:
         """Return the first words of a text, as many as fit into the model's text encoder."""
-        most = self.pipeline.tokenizer.model_max_length - 2  # a token marks the start, another the end
+        most = (
+            self.pipeline.tokenizer.model_max_length - 2
+        )  # a token marks the start, another the end
         words = re.findall(r"\S+\s*", text[: LONGEST_WORDS * most])
         count, kept = 0, 0
         for word in words:
@@ -303,10 +310,36 @@ class Studio:
         prompt, negative = self.fitting(wish.prompt), self.fitting(wish.negative)
         return Job(str(number), prompt, wish.seed, negative)
 
-    def _put_on(self, adapter: str, strength: float) -> None:
-        """Give the UNet one of its adapters, or none."""
+    @contextmanager
+    def _wearing(self, wishes: Sequence[Wish]) -> Iterator[None]:
+        """Give each row of a batch the adapter of its wish.
+
+        Args:
+            wishes: of the rows. The UNet gets the rows twice, with the negative prompts and with
+                the prompts. No adapter stands there at two strengths.
+        """
+        strengths = {wish.adapter: wish.strength for wish in wishes if wish.adapter}
+        for adapter in strengths:
+            self._refuse_unknown(adapter)
         unet = self.pipeline.unet
-        if adapter and adapter not in self._loras:
+        if not strengths:
+            if self._loras:
+                unet.disable_adapters()
+            yield
+            return
+        unet.enable_adapters()
+        unet.set_adapters(list(strengths), list(strengths.values()))
+        names = [wish.adapter or BASE for wish in wishes]
+        # One adapter for all rows is peft's ordinary way, which needs no names.
+        hooks = _naming_rows(unet, names) if len(set(names)) > 1 else []
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _refuse_unknown(self, adapter: str) -> None:
+        if adapter not in self._loras:
             raise Problem(
                 f"The studio has no adapter {adapter!r}.",
                 expected="one of " + ", ".join(map(repr, self.adapters)),
@@ -314,13 +347,6 @@ class Studio:
                 cause="a misspelt name, or an adapter that was not trained",
                 fix="name the adapter in Studio(adapters=...)",
             )
-        if not self._loras:
-            return
-        if not adapter:
-            unet.disable_adapters()
-            return
-        unet.enable_adapters()
-        unet.set_adapters([adapter], [strength])
 
     def _match(self, pixels: np.ndarray, text: str) -> bool | None:
         """Return whether the judge sees all that a text asks for; None if it is no such text."""
@@ -331,12 +357,42 @@ class Studio:
             return None
 
 
-def _groups(wishes: Sequence[Wish]) -> dict[tuple[str, float], list[int]]:
-    """Return the numbers of the wishes by adapter and strength."""
-    groups: dict[tuple[str, float], list[int]] = {}
+def _batches(wishes: Sequence[Wish], size: int) -> list[list[int]]:
+    """Return the numbers of the wishes that share a batch.
+
+    Args:
+        wishes: what to draw.
+        size: most pictures of a batch.
+    """
+    batches: list[list[int]] = []
+    strengths: list[dict[str, float]] = []  # of each batch: adapter -> strength
     for number, wish in enumerate(wishes):
-        groups.setdefault((wish.adapter, wish.strength), []).append(number)
-    return groups
+        fitting = (
+            index
+            for index, worn in enumerate(strengths)
+            if worn.get(wish.adapter, wish.strength) == wish.strength and len(batches[index]) < size
+        )
+        index = next(fitting, len(batches))
+        if index == len(batches):
+            batches.append([])
+            strengths.append({})
+        batches[index].append(number)
+        if wish.adapter:
+            strengths[index][wish.adapter] = wish.strength
+    return batches
+
+
+def _naming_rows(unet: torch.nn.Module, names: list[str]) -> list[RemovableHandle]:
+    """Tell each LoRA layer of a UNet, whenever the layer is called, which row wears what."""
+
+    def name_rows(
+        module: torch.nn.Module, inputs: tuple[Tensor], options: dict[str, Any]
+    ) -> tuple[tuple[Tensor], dict[str, Any]]:
+        times = len(inputs[0]) // len(names)
+        return inputs, options | {"adapter_names": names * times}
+
+    layers = [layer for layer in unet.modules() if isinstance(layer, LoraLayer)]
+    return [layer.register_forward_pre_hook(name_rows, with_kwargs=True) for layer in layers]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from typing import Any
 from alignsd.base.atomic import replacing, write_json
 from alignsd.base.commands import READER_FOLDER, pasteable, scripts
 from alignsd.base.errors import Problem
-from alignsd.base.paths import output, root, run_dir, shown
+from alignsd.base.paths import notebooks, output, root, run_dir, shown
 from alignsd.base.reading import read_json
 from alignsd.kit.lineage import finished_stages
 from alignsd.kit.values.notebook_files import notebook_names, notebook_path, read_parameters
@@ -32,6 +32,7 @@ MINI = "mini"  # the preset whose values stand in the notebooks
 SERVER = "alignsd.running.lab_server"
 CHOSEN = ".preset.json"  # in lab/: the preset that the copies were made for
 FIRST = "00_start_here"
+SOLUTIONS = "solutions"  # folder below notebooks/ and below lab/
 ALIAS = ("--notebook-dir", "--ServerApp.root_dir")  # Jupyter refuses an option under two names
 ORIGINS = ".origins.json"  # in lab/: fingerprint of the cells that each copy was given
 # Defaults of JupyterLab here; the reader's own settings of JupyterLab come first.
@@ -124,6 +125,8 @@ def prepare(fresh: Sequence[str] = (), preset: str = "") -> Copies:
         aside = [set_aside(name) for name in sorted(names_fresh) if copy_path(name).exists()]
         origins = _origins()
         made = [name for name in notebook_names() if _bring_up_to_date(name, run, origins)]
+        for name in solutions_names():
+            _bring_up_to_date(name, run, origins)
         write_json(folder() / ORIGINS, origins)
         write_json(folder() / CHOSEN, {"preset": chosen})
         note_run(chosen)
@@ -166,8 +169,15 @@ def _last_preset() -> str:
     return preset if preset in preset_names() else MINI
 
 
+def solutions_names() -> list[str]:
+    """Return the notebooks with solutions, such as ``solutions/02_train_hps``."""
+    present = (notebooks() / SOLUTIONS).glob("*.ipynb")
+    written = {path.stem for path in present}
+    return [f"{SOLUTIONS}/{name}" for name in notebook_names() if name in written]
+
+
 def copy_path(name: str) -> Path:
-    """Return where the working copy of a notebook lies."""
+    """Return where the working copy of a notebook, or of its solutions, lies."""
     return folder() / f"{name}.ipynb"
 
 
@@ -191,14 +201,15 @@ def working_copy(name: str, run: str = "lab") -> dict[str, Any]:
     """Return a notebook's content with the working copies' run in the parameters cell.
 
     Args:
-        name: the notebook's name.
-        run: the run into which the copy writes.
+        name: the notebook's name, or the name of its solutions.
+        run: the run into which the copy writes; solutions only read this run.
 
     Raises:
         Problem: if the source is damaged or has no parameters cell.
     """
-    read_parameters(notebook_path(name))
-    notebook = read_json(notebook_path(name))
+    source_path = notebooks() / f"{name}.ipynb"
+    read_parameters(source_path)
+    notebook = read_json(source_path)
     for cell in notebook["cells"]:
         if "parameters" in cell.get("metadata", {}).get("tags", []):
             source = "".join(cell["source"])
@@ -333,6 +344,7 @@ def _bring_up_to_date(name: str, run: str, origins: dict[str, str]) -> bool:
         if present == wanted:
             origins[name] = wanted
             return False
+    copy_path(name).parent.mkdir(exist_ok=True)
     with replacing(copy_path(name)) as part:
         text = json.dumps(notebook, indent=1, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")

@@ -71,7 +71,8 @@ def test_jupyterlab_opens_the_working_copy_of_the_first_notebook(window):
     assert path == START
     assert window.page.locator(".jp-RenderedMarkdown h1").first.inner_text().startswith("00 ·")
     listed = window.page.locator(".jp-DirListing-itemName").all_inner_texts()
-    assert [name for name in listed if name] == [f"{name}.ipynb" for name in notebook_names()]
+    names = [name for name in listed if name]
+    assert names == ["solutions", *(f"{name}.ipynb" for name in notebook_names())]
 
 
 def test_code_is_not_cut_off_in_a_window_of_1200_pixels(window):

@@ -150,7 +150,7 @@ def test_a_typed_prompt_is_drawn_and_unknown_words_are_told(panel):
     field.fill("a <b>dog</b> in a red shirt waving on the beach")
     field.press("Enter")
     until_new(panel, before, "a picture of the typed prompt")
-    assert "has never seen these words: b, dog" in remark(panel)
+    assert "has never seen these words: dog" in remark(panel)
     assert panel.locator("figure b").count() == 0
 
 
@@ -159,13 +159,11 @@ def test_an_example_becomes_the_prompt(panel):
     before = picture(panel)
     panel.locator("select").first.select_option(index=2)
     until_new(panel, before, "a picture of the example")
-    assert panel.locator(".widget-text input").first.input_value() == chosen
+    assert panel.locator(".widget-text input").first.input_value() == chosen.replace("\xa0", " ")
 
 
 def test_no_model_no_picture_and_no_red_output(window, panel):
-    panel.locator("select[multiple]").evaluate(
-        "e => { e.value = ''; e.dispatchEvent(new Event('change')); }"
-    )
+    panel.locator("input[type=checkbox]").first.uncheck()
     jupyterlab.until(lambda: "Choose" in remark(panel), "a remark on the models", BUSY)
     assert window.warnings() == []
 
@@ -179,7 +177,9 @@ def test_pictures_of_the_reader_are_ranked_and_bad_files_are_told(window, tmp_pa
     (tmp_path / "cut.png").write_bytes((tmp_path / "one.png").read_bytes()[:300])
     scorer = window.page.locator(SCORER)
     scorer.scroll_into_view_if_needed()
-    scorer.locator("input[type=file]").set_input_files(sorted(tmp_path.iterdir()))
+    with window.page.expect_file_chooser() as asked:
+        scorer.locator("button").first.click()
+    asked.value.set_files(sorted(tmp_path.iterdir()))
     jupyterlab.until(lambda: scorer.locator("figure").count() == 2, "a ranking", BUSY)
     told = scorer.locator("li").all_inner_texts()
     assert len(told) == 3

@@ -341,14 +341,6 @@ def test_a_port_in_use_is_told(server, pictures, folder):
     assert f"cannot be served at 127.0.0.1, port {server.port}" in done.stderr
 
 
-def test_a_run_without_a_deck_names_the_notebook(server):
-    for deck, notebook in (("choices", "01"), ("study", "07")):
-        command = [*Server.command(), "--deck", deck]
-        done = subprocess.run(command, env=server.variables, capture_output=True, text=True)
-        assert done.returncode == 1 and f"which notebook {notebook} makes" in done.stderr
-        assert f"run --preset mini --run {RUN} --force {notebook}" in done.stderr
-
-
 def test_the_file_holds_whole_lines_in_the_order_of_time(server):
     events = server.events()
     assert events and all(event["deck"] == deck_of(server).fingerprint for event in events)

@@ -37,7 +37,8 @@ def test_points_keep_all_distances():
 
 def test_points_keep_all_distances_of_random_predictions():
     generator = torch.Generator().manual_seed(0)
-    named = dict(zip(("negative", "prompt", "empty"), torch.randn(3, 4, 8, 8, generator=generator)))
+    drawn = torch.randn(3, 4, 8, 8, generator=generator)
+    named = dict(zip(("negative", "prompt", "empty"), drawn, strict=True))
     points = guidance.points(**named, scale=2.5)
     named["guided"] = guidance.guided(named["negative"], named["prompt"], 2.5)
     for one in named:

@@ -27,9 +27,7 @@ def pictures():
 
 def test_pictures_are_ranked_by_hps(clip, pictures):
     table, pixels = own.rank(pictures, PROMPT, clip)
-    expected = dict(
-        zip(pictures, score(clip, list(pictures.values()), [PROMPT] * 4), strict=True)
-    )
+    expected = dict(zip(pictures, score(clip, list(pictures.values()), [PROMPT] * 4), strict=True))
     assert table["name"].tolist() == sorted(expected, key=expected.get, reverse=True)
     assert table["hps"].tolist() == pytest.approx(sorted(expected.values(), reverse=True))
     assert table["place"].tolist() == [1, 2, 3, 4] and table["status"].eq("ok").all()

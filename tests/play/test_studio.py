@@ -38,6 +38,21 @@ def test_a_lora_of_strength_1_gives_the_adapted_model_s_pixels(studio, loras):
         assert np.abs(fused.astype(int) - original).max() > 10, "this LoRA changes the picture"
 
 
+def test_models_that_share_a_batch_draw_what_each_draws_alone(studio):
+    wishes = [
+        Wish(PROMPT, 5, "adapted", negative="at night", strength=0.4),
+        Wish(PROMPT, 5),
+        Wish(PROMPT, 6, "regularization_only"),
+        Wish(PROMPT, 7, "adapted", strength=0.4),
+        Wish(PROMPT, 5, "adapted", strength=0.8),
+    ]
+    together = pixels(studio, *wishes)
+    for ours, wish in zip(together, wishes, strict=True):
+        (alone,) = pixels(studio, wish)
+        assert np.abs(ours - alone).max() <= 1
+    assert np.abs(together[0] - together[4]).max() > 10
+
+
 def test_half_a_lora_lies_between_in_the_weights(studio):
     """The UNet's answer at the first step is compared, before differences add up."""
     latents, times = torch.zeros(1, 4, 8, 8), torch.tensor([500])

@@ -70,6 +70,24 @@ def test_all_notebooks_of_the_repository_have_a_working_copy():
         assert cell["source"][0] == expected
 
 
+def test_solutions_are_copied_beside_the_copies_and_an_edited_copy_stays(two):
+    source = two.parent / "solutions/05_train.ipynb"
+    source.parent.mkdir()
+    text = two.read_text(encoding="utf-8").replace("print(steps)", "print(3)")
+    source.write_text(text, encoding="utf-8")
+    copies = lab.prepare()
+    assert copies.made == ("04_select", "05_train")
+    copy = lab.folder() / "solutions/05_train.ipynb"
+    assert read_parameters(copy)["run"].default == "lab" and "print(3)" in copy.read_text()
+    edit(source, "print(3)", "print(4)")
+    lab.prepare()
+    assert "print(4)" in copy.read_text(), "an untouched copy follows the source"
+    edit(copy, "print(4)", "print(5)")
+    edit(source, "print(4)", "print(6)")
+    lab.prepare()
+    assert "print(5)" in copy.read_text(), "an edited copy stays"
+
+
 def test_the_run_of_the_copies_reads_from_run_mini(two, kit):
     lab.prepare()
     noted = kit / "papermill_runs/lab/run.json"
@@ -445,7 +463,7 @@ def test_git_ignores_nothing_that_is_or_may_be_committed():
 
 def documents() -> list[Path]:
     """Return the texts that a reader opens: documents, notebooks and executed copies."""
-    patterns = ["*.md", "docs/*.md", "alignsd/**/*.md", "notebooks/*.ipynb"]
+    patterns = ["*.md", "docs/*.md", "alignsd/**/*.md", "notebooks/**/*.ipynb"]
     patterns.append("papermill_runs/mini/*.ipynb")
     return sorted(path for pattern in patterns for path in root().glob(pattern))
 
@@ -470,8 +488,10 @@ def test_links_lead_to_files(path):
 
 def test_links_lead_to_files_from_the_working_copies_too():
     names = [f"{name}.ipynb" for name in notebook_names()]
-    found = [t for name in names for t in targets(prose(root() / "notebooks" / name))]
-    assert [t for t in found if "/" not in t and t not in names] == []
+    names += [f"{name}.ipynb" for name in lab.solutions_names()]  # copied as well
+    linked = [targets(prose(root() / "notebooks" / name)) for name in names if "/" not in name]
+    found = [target for some in linked for target in some if target not in names]
+    assert [t for t in found if "/" not in t] == []
     outside = [os.path.normpath(root() / "lab" / t) for t in found if "/" in t]
     assert outside and [t for t in outside if not Path(t).exists()] == []
 
