@@ -1,7 +1,7 @@
 """What the server of ``alignsd lab`` does in another way than JupyterLab's own server.
 
-The server starts kernels with its own Python, ends idle kernels that hold too much memory, and shows
-a widget only while its kernel lives. JupyterLab makes these classes; their names stand in the
+The server starts kernels with its own Python, ends idle kernels that hold too much memory, and
+shows a widget only while its kernel lives. JupyterLab makes these classes; their names stand in the
 command line that ``lab.command`` returns.
 """
 
