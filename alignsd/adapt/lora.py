@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from diffusers.training_utils import compute_snr
 from peft import LoraConfig
 from torch import Tensor
@@ -156,7 +156,7 @@ class Batch:
     captions: list[str]
     latents: Tensor
     noise: Tensor
-    times: Tensor
+    times: Any  # a Tensor; type checkers believe that diffusers takes no int64
 
     def take(self, index: Tensor) -> "Batch":
         """Return some of the examples."""

@@ -1,6 +1,6 @@
 """The low-rank matrices of one layer, to look at."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
@@ -35,14 +35,7 @@ def first_layer(unet: UNet2DConditionModel) -> LowRank:
     """
     for name, module in unet.named_modules():
         if isinstance(module, Linear):
-            (adapter,) = module.active_adapters
-            matrices = (
-                module.get_base_layer().weight,
-                module.lora_A[adapter].weight,
-                module.lora_B[adapter].weight,
-            )
-            weight, down, up = (matrix.detach().float().cpu().numpy() for matrix in matrices)
-            return LowRank(name, weight, down, up, float(module.scaling[adapter]))
+            return _matrices(name, module)
     raise Problem(
         "The UNet has no low-rank matrices.",
         expected="a layer with LoRA",
@@ -50,3 +43,10 @@ def first_layer(unet: UNet2DConditionModel) -> LowRank:
         cause="no LoRA was added, or the LoRA was fused into the weights",
         fix="call lora.add_lora(unet, rank, seed) first",
     )
+
+
+def _matrices(name: str, layer: Any) -> LowRank:
+    (adapter,) = layer.active_adapters
+    base, down, up = layer.base_layer, layer.lora_A[adapter], layer.lora_B[adapter]
+    weight, a, b = (part.weight.detach().float().cpu().numpy() for part in (base, down, up))
+    return LowRank(name, weight, a, b, float(layer.scaling[adapter]))

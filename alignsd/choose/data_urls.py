@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from alignsd.base.images import read_image
+from alignsd.base.light_png import lighter_png
 from alignsd.base.reading import read_bytes
 
 LARGEST_FILE = 2**20  # bytes of a picture's file that is handed over unchanged
@@ -41,14 +42,14 @@ def small_data_url(file: Path, side: int) -> str:
     Raises:
         BadImage: if the file holds no picture.
     """
-    return _address(_encoded(read_image(file), side, "PNG"), "png")
+    return _address(lighter_png(_encoded(read_image(file), side, "PNG")), "png")
 
 
 def _encoded(pixels: np.ndarray, side: int, kind: str) -> bytes:
     picture = Image.fromarray(pixels)
     picture.thumbnail((side, side))
     content = io.BytesIO()
-    options = {"quality": QUALITY, "subsampling": 0} if kind == "JPEG" else {"optimize": True}
+    options = {"quality": QUALITY, "subsampling": 0} if kind == "JPEG" else {}
     picture.save(content, kind, **options)
     return content.getvalue()
 

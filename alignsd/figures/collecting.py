@@ -41,6 +41,7 @@ EXCHANGE = ("who", "prompt", "pictures")  # columns of the table of an exchange
 MOST_BARS = 40  # of the prompt lengths
 OURS, REAL = -0.2, 0.2  # where the bars of this run and of the real data stand, beside a tick
 MOST_PICTURES = 4  # of a choice
+YOUR_PICKS = {"your picks": "you and a simulated person"}  # a row of a table, in a figure
 YOUR_FRAME = Frame("your pick", BLUE)
 # (utilities (n,), share of careless clicks) -> chances (n,)
 Rule = Callable[[np.ndarray, float], np.ndarray]
@@ -227,7 +228,8 @@ def your_picks(
         chances: a question's id -> ``(n,)``; a question without chances has no shares.
         columns: questions side by side.
     """
-    frame_legend(fig, YOUR_FRAME, extra="% of simulated people who would pick the picture")
+    shares = "% of simulated people who would pick the picture" if chances else ""
+    frame_legend(fig, YOUR_FRAME, extra=shares)
     picked = _last_picks(votes)
     questions = [question for question in deck.questions if not question.repeats]
     rows = -(-len(questions) // columns)
@@ -289,8 +291,9 @@ def agreement(ax: Axes, with_people: pd.DataFrame, with_yourself: pd.DataFrame) 
         return ax
     upwards = pd.concat(tables).iloc[::-1]
     values, reach = percent(upwards)
-    names = upwards["who"] + " (n = " + upwards["n"].astype(str) + ")"
-    is_yours = upwards["who"].str.startswith("you")
+    who = upwards["who"].replace(YOUR_PICKS)
+    names = who + " (n = " + upwards["n"].astype(str) + ")"
+    is_yours = who.str.startswith("you")
     colours = np.where(is_yours, ORANGE, GREY)
     look: Look = {"capsize": 3, "lw": 1.2}
     ax.barh(names, values, 0.6, color=colours, xerr=reach, error_kw=look)

@@ -328,7 +328,7 @@ def choice_at_scale(view: ScaleView, scale: float, choice: str = "1") -> Figure:
     cosines = view.scores[is_of_choice].sort_values("index")["score"].to_numpy() / 100
     chosen = int(row["human_preference"])
     fig = Figure(figsize=(9.5, 3.8))
-    left, right = fig.subfigures(1, 2, width_ratios=[3, 2])
+    left, right = fig.subfigures(1, 2, width_ratios=[3, 2], squeeze=False)[0]
     grid = left.add_gridspec(2, len(cosines))
     axes = [left.add_subplot(grid[0, column]) for column in range(len(cosines))]
     words = [f"cosine {cosine:.4f}" for cosine in cosines]

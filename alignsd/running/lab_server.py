@@ -1,8 +1,8 @@
 """What the server of ``alignsd lab`` does in another way than JupyterLab's own server.
 
-The server starts kernels with its own Python, ends idle kernels where memory is scarce, and shows a
-widget only while its kernel lives.
-JupyterLab makes these classes; their names stand in the command line that ``lab.command`` returns.
+The server starts kernels with its own Python, ends idle kernels that hold too much memory, and
+shows a widget only while its kernel lives. JupyterLab makes these classes; their names stand in the
+command line that ``lab.command`` returns.
 """
 
 from collections.abc import Container, Iterator, Mapping, MutableMapping
@@ -73,7 +73,8 @@ class FrugalKernels(AsyncMappingKernelManager):
         for kernel_id in by_last_use:
             if self.memory_held() <= self.most_memory:
                 return
-            await self.cull_kernel_if_idle(kernel_id)
+            if kernel_id in self:  # the reader may have ended the kernel meanwhile
+                await self.cull_kernel_if_idle(kernel_id)
 
     def memory_held(self) -> float:
         """Return the GiB that all kernels hold; memory that several share is counted once."""

@@ -57,10 +57,11 @@ class Guess:
         return self._choices.revealed(truth, self.value)
 
     def __repr__(self) -> str:
-        return f"{self.question}\n{self._choices.in_words()}\n{ASK}"
+        return "\n".join([self.question, *self._choices.lines(), ASK])
 
     def _repr_mimebundle_(self, **wishes: Any) -> live.Bundle:
-        lines = [f"<b>{html.escape(self.question)}</b>", html.escape(self._choices.in_words())]
+        lines = [f"<b>{html.escape(self.question)}</b>"]
+        lines += [html.escape(line) for line in self._choices.lines()]
         return live.bundle(self._shown, _paragraph([*lines, ASK]), repr(self))
 
     def _shown(self) -> "DOMWidget":
@@ -130,9 +131,9 @@ class Scale:
             )
         self.low, self.high, self.unit, self.step = low, high, unit, step
 
-    def in_words(self) -> str:
-        """Return what may be guessed."""
-        return f"Any number from {self.spoken(self.low)} to {self.spoken(self.high)}."
+    def lines(self) -> list[str]:
+        """Return what may be guessed, in words."""
+        return [f"Any number from {self.spoken(self.low)} to {self.spoken(self.high)}."]
 
     def spoken(self, value: Any) -> str:
         """Return a number with its unit, such as ``33.1 %``."""
@@ -187,9 +188,9 @@ class Options:
                 fix='guess.one_of("Which is larger?", ["the first", "the second"])',
             )
 
-    def in_words(self) -> str:
-        """Return what may be guessed."""
-        return " ".join(f"({number}) {option}" for number, option in enumerate(self.options, 1))
+    def lines(self) -> list[str]:
+        """Return what may be guessed, a line per option."""
+        return [f"({number}) {option}" for number, option in enumerate(self.options, 1)]
 
     def spoken(self, value: Any) -> str:
         """Return an option."""

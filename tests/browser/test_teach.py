@@ -209,5 +209,5 @@ def test_without_its_kernel_a_notebook_shows_the_questions_and_the_figure(window
     picture.wait_for()
     assert picture.get_attribute("src").startswith("data:image/png")
     assert "In JupyterLab you move" in output(window, "explore").inner_text()
-    assert "(1) CLIP (2) HPS" in output(window, "option").inner_text()
+    assert "(2) HPS" in output(window, "option").inner_text()
     assert "Error displaying widget" not in text_of_notebook(window)

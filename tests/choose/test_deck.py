@@ -103,6 +103,9 @@ def test_a_deck_of_choices_takes_different_prompts_first(data):
     firsts = [question for question in deck.questions if not question.repeats]
     counts = Counter(question.prompt for question in firsts)
     assert len(firsts) == 6 and sorted(counts.values()) == [1, 1, 1, 1, 2]
+    for seed in range(5):
+        five = decks.deck_of_choices("choices", rows, folder, count=5, repeats=0, seed=seed)
+        assert len({question.prompt for question in five.questions}) == 5
     by_id = rows.set_index("id")
     for question in firsts:
         assert question.pictures == tuple(by_id.loc[int(question.id), "file_path"])

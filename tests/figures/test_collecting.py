@@ -182,7 +182,8 @@ def test_agreement_with_people_and_with_yourself(ax):
     yourself = yourself.assign(low=0.0, high=1.0, n=3)
     collecting.agreement(ax, pd.DataFrame(rows, columns=columns), yourself)
     names = [label.get_text() for label in ax.get_yticklabels()]
-    assert names == ["chance (n = 9)", "your picks (n = 9)", "you, asked twice (n = 3)"]
+    with_a_person = "you and a simulated person (n = 9)"
+    assert names == ["chance (n = 9)", with_a_person, "you, asked twice (n = 3)"]
     assert [round(bar.get_width(), 1) for bar in ax.patches] == [25.0, 50.0, 66.7]
 
 

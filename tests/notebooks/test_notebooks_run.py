@@ -23,6 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from alignsd.base.paths import notebooks, root
+from alignsd.choose.deck import read_deck
 from alignsd.compare import scorecard
 from alignsd.kit.values.notebook_files import notebook_names
 from alignsd.kit.values.presets import resolve
@@ -196,6 +197,25 @@ def test_stages_hand_over_consistent_numbers(output):
     labels = [json.loads(line)["label"] for line in listing.read_text().splitlines()]
     assert picked["positives"] == labels.count("positive") > 0
     assert picked["negatives"] == labels.count("negative") > 0
+
+
+def test_the_reader_chooses_among_pictures_that_no_score_learns_from(output):
+    deck = read_deck(output / "papermill_runs/smoke/votes/choices.deck.json")
+    assert len([question for question in deck.questions if not question.repeats]) == 9
+    assert len(deck.questions) == 12
+    own = {(deck.folder / file).read_bytes() for file in deck.files()}
+    folder = stage(output, "01") / "hpd/preference_images"
+    learned_from = {path.read_bytes() for path in folder.iterdir()}
+    assert len(own) == len(deck.files()) and not own & learned_from
+
+
+def test_the_reader_s_study_has_the_pairs_of_the_simulated_study(output):
+    deck = read_deck(output / "papermill_runs/smoke/votes/study.deck.json")
+    kinds = [question.kind for question in deck.questions if not question.repeats]
+    votes = pd.read_parquet(stage(output, "07") / "votes.parquet")
+    pairs = {question.id for question in deck.questions if question.kind == "study"}
+    assert pairs - {f"{name}-again" for name in pairs} == set(votes["prompt_id"])
+    assert kinds.count("check") == 2
 
 
 def test_loss_and_arms_are_complete(output):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from alignsd.teach.tasks.task import Slip, Task
+from alignsd.teach.tasks.task import Slip, Task, numbers
 
 OVERFLOW = (
     "exp of a large number is infinite. Subtract the largest number from all numbers first: "
@@ -32,12 +32,11 @@ def luce(utilities: np.ndarray) -> np.ndarray:
 
 
 def _luce_task() -> Task:
-    cases = (
-        (np.array([0.0, 0.0]),),
-        (np.array([1.0, 2.0, 4.0]),),
-        (np.array([0.5, -1.0, 2.0, 2.0]),),
-        (np.array([1000.0, 1001.0, 999.0]),),
-    )
+    equal = numbers(0, 0)
+    three = numbers(1, 2, 4)
+    four = numbers(0.5, -1, 2, 2)
+    large = numbers(1000, 1001, 999)
+    cases = ((equal,), (three,), (four,), (large,))
     slips = (
         Slip(OVERFLOW, lambda u: np.exp(u) / np.exp(u).sum()),
         Slip(
@@ -67,16 +66,16 @@ def preference_loss(scores: np.ndarray, chosen: int, scale: float) -> float:
 
 
 def _loss_task() -> Task:
-    cases = (
-        (np.array([0.2, 0.23]), 1, 100.0),
-        (np.array([0.25, 0.25, 0.25, 0.25]), 2, 100.0),
-        (np.array([0.31, 0.27, 0.3]), 1, 30.0),
-        (np.array([9.0, 8.5]), 0, 100.0),
-    )
+    two = numbers(0.2, 0.23)
+    equal = numbers(0.25, 0.25, 0.25, 0.25)
+    three = numbers(0.31, 0.27, 0.3)
+    large = numbers(9, 8.5)
+    cases = ((two, 1, 100.0), (equal, 2, 100.0), (three, 1, 30.0), (large, 0, 100.0))
 
     def naive(scores: np.ndarray, chosen: int, scale: float) -> float:
-        shares = np.exp(scale * scores) / np.exp(scale * scores).sum()
-        return float(-np.log(shares[chosen]))
+        exponentials = np.exp(scale * scores)
+        chance = exponentials[chosen] / exponentials.sum()
+        return float(-np.log(chance))
 
     slips = (
         Slip(OVERFLOW, naive),
@@ -114,17 +113,18 @@ def _loss_task() -> Task:
 
 def hps(image: np.ndarray, text: np.ndarray) -> float:
     """Return 100 times the cosine of two vectors."""
-    squares = (image * image).sum() * (text * text).sum()
-    return float(100 * (image * text).sum() / math.sqrt(squares))
+    length = math.hypot(*image)
+    other_length = math.hypot(*text)
+    cosine = sum(image * text) / (length * other_length)
+    return float(100 * cosine)
 
 
 def _hps_task() -> Task:
-    cases = (
-        (np.array([1.0, 0.0]), np.array([0.6, 0.8])),
-        (np.array([3.0, 0.0, 4.0]), np.array([1.0, 2.0, 2.0])),
-        (np.array([0.0, 2.0]), np.array([5.0, 0.0])),
-        (np.array([0.1, -0.2, 0.3]), np.array([-0.2, 0.4, -0.6])),
-    )
+    unit = numbers(1, 0), numbers(0.6, 0.8)
+    longer = numbers(3, 0, 4), numbers(1, 2, 2)
+    at_right_angles = numbers(0, 2), numbers(5, 0)
+    opposite = numbers(0.1, -0.2, 0.3), numbers(-0.2, 0.4, -0.6)
+    cases = (unit, longer, at_right_angles, opposite)
     slips = (
         Slip(
             "The vectors need not have length 1. Divide by the two lengths.",
@@ -159,42 +159,47 @@ def _hps_task() -> Task:
 def selection_rule(scores: np.ndarray, alpha: float) -> Picks:
     """Return the indices of the positive and of the negative, each None if there is none."""
     limit = alpha / len(scores)
-    best, worst = int(scores.argmax()), int(scores.argmin())
-    return (
-        best if luce(scores)[best] > limit else None,
-        worst if luce(-scores)[worst] > limit else None,
-    )
+    return _clear(scores, limit), _clear(-scores, limit)
+
+
+def _clear(scores: np.ndarray, limit: float) -> int | None:
+    """Return the index of the largest softmax, or None unless the softmax is above a limit."""
+    largest = int(scores.argmax())
+    softmax = luce(scores)
+    return largest if softmax[largest] > limit else None
 
 
 def _rule_task() -> Task:
-    cases = (
-        (np.array([20.0, 21.0, 25.0, 16.0]), 2.0),
-        (np.array([20.0, 20.5, 24.0, 20.2]), 2.0),
-        (np.array([20.0, 17.0, 20.5, 20.2, 20.1]), 2.0),
-        (np.array([20.0, 20.3, 20.1, 20.2]), 2.0),
-        (np.array([20.0, 20.4, 20.1, 19.9]), 1.2),
-        (np.array([20.0, 20.0, 20.0, 20.0]), 2.0),
-        (np.array([0.0, 0.0, -900.0, -901.0]), 2.0),  # two images at exactly alpha / n
-    )
+    both = numbers(20, 21, 25, 16)
+    one_is_best = numbers(20, 20.5, 24, 20.2)
+    one_is_worst = numbers(20, 17, 20.5, 20.2, 20.1)
+    close = numbers(20, 20.3, 20.1, 20.2)
+    equal = numbers(20, 20, 20, 20)
+    at_the_limit = numbers(0, 0, -900, -901)  # the first two have a softmax of alpha / n
+    at_two = [(scores, 2.0) for scores in (both, one_is_best, one_is_worst, close, equal)]
+    cases = (*at_two, (numbers(20, 20.4, 20.1, 19.9), 1.2), (at_the_limit, 2.0))
 
-    def one_limit(limit: float, scores: np.ndarray) -> Picks:
-        return selection_rule(scores, limit * len(scores))
+    def one_limit(scores: np.ndarray, limit: float) -> Picks:
+        return _clear(scores, limit), _clear(-scores, limit)
 
     def not_strict(scores: np.ndarray, alpha: float) -> Picks:
-        return selection_rule(scores, alpha * (1 - 1e-12))
+        slightly_less = alpha * (1 - 1e-12)
+        return selection_rule(scores, slightly_less)
 
     def without_softmax_of_minus(scores: np.ndarray, alpha: float) -> Picks:
-        share = luce(scores)
+        best, _ = selection_rule(scores, alpha)
         worst = int(scores.argmin())
-        return selection_rule(scores, alpha)[0], worst if share[worst] > alpha / len(
-            share
-        ) else None
+        softmax = luce(scores)
+        is_above = softmax[worst] > alpha / len(scores)
+        return best, worst if is_above else None
 
     def naive(scores: np.ndarray, alpha: float) -> Picks:
         best, worst = selection_rule(scores, alpha)
-        best_is_finite = np.isfinite(np.exp(scores)).all()
-        worst_is_finite = np.isfinite(np.exp(-scores)).all()
-        return best if best_is_finite else None, worst if worst_is_finite else None
+        if np.exp(scores).max() == np.inf:
+            best = None
+        if np.exp(-scores).max() == np.inf:
+            worst = None
+        return best, worst
 
     slips = (
         Slip(
@@ -209,7 +214,7 @@ def _rule_task() -> Task:
         Slip(
             "The threshold is alpha / n. Your function compares with alpha, which no softmax "
             "exceeds.",
-            lambda scores, alpha: one_limit(alpha, scores),
+            one_limit,
         ),
         Slip(
             "The threshold is alpha / n. Your function compares with 1 / n.",
@@ -240,16 +245,16 @@ def _rule_task() -> Task:
 
 def majority(votes: np.ndarray, voters: np.ndarray) -> float:
     """Return the share of prompts of which more than half of the votes are for adapted."""
-    return float((2 * votes > voters).mean())
+    is_won = 2 * votes > voters
+    return float(is_won.mean())
 
 
 def _majority_task() -> Task:
-    cases = (
-        (np.array([12, 15, 3]), np.array([20, 20, 20])),
-        (np.array([3, 2, 1, 5]), np.array([5, 3, 1, 20])),
-        (np.array([0, 0]), np.array([7, 9])),
-        (np.array([10, 11, 9, 10]), np.array([20, 20, 20, 20])),
-    )
+    clear = numbers(12, 15, 3), numbers(20, 20, 20)
+    of_different_sizes = numbers(3, 2, 1, 5), numbers(5, 3, 1, 20)
+    nothing_won = numbers(0, 0), numbers(7, 9)
+    ties = numbers(10, 11, 9, 10), numbers(20, 20, 20, 20)
+    cases = (clear, of_different_sizes, nothing_won, ties)
     slips = (
         Slip(
             "A tie is not won. More than half of the votes must be for the adapted model.",

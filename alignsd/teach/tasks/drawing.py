@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from alignsd.teach.tasks.task import Slip, Task
+from alignsd.teach.tasks.task import Slip, Task, numbers
 
 
 def tasks() -> dict[str, Task]:
@@ -12,18 +12,16 @@ def tasks() -> dict[str, Task]:
 
 def guidance(negative: np.ndarray, positive: np.ndarray, scale: float) -> np.ndarray:
     """Return the prediction with guidance, of the predictions' shape."""
-    return (1 - scale) * negative + scale * positive
+    part_of_negative = (1 - scale) * negative
+    part_of_positive = scale * positive
+    return part_of_negative + part_of_positive
 
 
 def _guidance_task() -> Task:
-    first = np.array([[0.5, -1.0], [2.0, 0.25]])
-    second = np.array([[1.0, 1.0], [-1.0, 0.5]])
-    cases = (
-        (first, second, 7.5),
-        (np.array([0.0, 1.0, -2.0]), np.array([0.5, 0.5, 0.5]), 2.0),
-        (first, second, 0.0),
-        (first, second, 1.0),
-    )
+    first = numbers(0.5, -1, 2, 0.25).reshape(2, 2)
+    second = numbers(1, 1, -1, 0.5).reshape(2, 2)
+    line = numbers(0, 1, -2), numbers(0.5, 0.5, 0.5), 2.0
+    cases = ((first, second, 7.5), line, (first, second, 0.0), (first, second, 1.0))
     slips = (
         Slip(
             "The two predictions stand the wrong way round: start at the negative prompt's "
@@ -63,16 +61,17 @@ def _guidance_task() -> Task:
 
 def snr_weight(snr: np.ndarray, gamma: float) -> np.ndarray:
     """Return the min-SNR weight of each time step, ``(n,)``."""
-    return np.where(snr < gamma, 1.0, gamma / snr)
+    weight = gamma / snr
+    weight[snr < gamma] = 1
+    return weight
 
 
 def _weight_task() -> Task:
-    cases = (
-        (np.array([0.1, 1.0, 4.0, 20.0]), 5.0),
-        (np.array([0.5, 2.0, 3.0]), 1.0),
-        (np.array([100.0, 1e4]), 5.0),
-        (np.array([1e-8, 5.0, 5.1]), 5.0),
-    )
+    both_sides = numbers(0.1, 1, 4, 20)
+    low = numbers(0.5, 2, 3)
+    little_noise = numbers(100, 10_000)
+    at_gamma = numbers(1e-8, 5, 5.1)
+    cases = ((both_sides, 5.0), (low, 1.0), (little_noise, 5.0), (at_gamma, 5.0))
     slips = (
         Slip(
             "This is the clamped ratio. The weight is the clamped ratio divided by the ratio.",
@@ -109,20 +108,21 @@ def _weight_task() -> Task:
 
 def lora(W: np.ndarray, A: np.ndarray, B: np.ndarray, scale: float) -> np.ndarray:
     """Return the adapted weights, ``(o, i)``."""
-    return W + scale * np.einsum("or,ri->oi", B, A)
+    change = np.einsum("or,ri->oi", B, A)
+    return W + scale * change
 
 
 def _lora_task() -> Task:
     rng = np.random.default_rng(0)
-    square = rng.normal(size=(3, 2, 2)).round(2)
 
     def drawn(o: int, i: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        shapes = ((o, i), (r, i), (o, r))
-        W, A, B = (rng.normal(size=shape).round(2) for shape in shapes)
-        return W, A, B
+        W = rng.normal(size=(o, i))
+        A = rng.normal(size=(r, i))
+        B = rng.normal(size=(o, r))
+        return W.round(2), A.round(2), B.round(2)
 
     cases = (
-        (*square, 0.5),
+        (*drawn(2, 2, 2), 0.5),
         (*drawn(3, 2, 1), 1.0),
         (*drawn(2, 4, 2), 2.0),
         (*drawn(3, 2, 1), 0.0),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from alignsd.teach.tasks.task import Slip, Task
+from alignsd.teach.tasks.task import Slip, Task, numbers
 
 Array = np.ndarray
 Z = 1.959964  # 95 % of a normal distribution lie within so many standard deviations
@@ -17,35 +17,39 @@ def tasks() -> dict[str, Task]:
 
 def _root(covariance: np.ndarray) -> np.ndarray:
     """Return the symmetric square root of a covariance matrix."""
-    left, values, _ = np.linalg.svd(covariance)
-    return left * np.sqrt(values) @ left.T
+    decomposed = np.linalg.svd(covariance)
+    vectors = decomposed.U
+    roots = np.sqrt(decomposed.S)
+    return vectors * roots @ vectors.T
 
 
 def fid(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> float:
     """Return the Fréchet distance of two normal distributions."""
     # trace((C1 C2)^(1/2)) is the sum of the singular values of C1^(1/2) C2^(1/2).
-    cross = float(np.linalg.norm(_root(cov1) @ _root(cov2), ord="nuc"))
+    product = _root(cov1) @ _root(cov2)
+    cross = float(np.linalg.norm(product, ord="nuc"))
     return _without_root(mean1, cov1, mean2, cov2) - 2 * cross
 
 
 def _fid_task() -> Task:
-    turned = np.array([[2.0, 0.8], [0.8, 1.0]])
-    other = np.array([[1.0, -0.5], [-0.5, 3.0]])
-    zero, two = np.zeros(2), np.array([1.0, 2.0])
-    cases = (
-        (zero, turned, two, other),
-        (zero, np.diag([4.0, 1.0]), np.array([3.0, 4.0]), np.diag([1.0, 9.0])),
-        (two, turned, two, turned),
-        (two, np.ones((2, 2)), zero, np.eye(2)),
-    )
+    turned = numbers(2, 0.8, 0.8, 1).reshape(2, 2)
+    other = numbers(1, -0.5, -0.5, 3).reshape(2, 2)
+    zero = numbers(0, 0)
+    two = numbers(1, 2)
+    along_the_axes = zero, np.diag([4.0, 1]), numbers(3, 4), np.diag([1.0, 9])
+    same = two, turned, two, turned
+    flat = two, np.ones((2, 2)), zero, np.eye(2)  # one direction has no variance
+    cases = ((zero, turned, two, other), along_the_axes, same, flat)
 
     def root_of_entries(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> float:
-        root = np.sqrt(cov1 @ cov2)
-        return _without_root(mean1, cov1, mean2, cov2) - 2 * float(np.trace(root))
+        product = cov1 @ cov2
+        trace = np.sqrt(np.diag(product)).sum()
+        return _without_root(mean1, cov1, mean2, cov2) - 2 * float(trace)
 
     def product_of_entries(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> float:
-        root = np.sqrt(cov1 * cov2)
-        return _without_root(mean1, cov1, mean2, cov2) - 2 * float(np.trace(root))
+        product = cov1 * cov2
+        trace = np.sqrt(np.diag(product)).sum()
+        return _without_root(mean1, cov1, mean2, cov2) - 2 * float(trace)
 
     slips = (
         Slip(
@@ -88,15 +92,21 @@ def _fid_task() -> Task:
 
 def _without_root(mean1: Array, cov1: Array, mean2: Array, cov2: Array) -> float:
     """Return the distance without the last term, that of the matrices' root."""
-    return float(((mean1 - mean2) ** 2).sum() + np.trace(cov1 + cov2))
+    shift = math.dist(mean1, mean2)
+    both = np.trace(cov1 + cov2)
+    return shift**2 + float(both)
 
 
 def wilson(successes: int, n: int, z: float = Z) -> tuple[float, float]:
     """Return Wilson's interval: the shares p with |successes / n - p| = z sqrt(p (1 - p) / n)."""
     # (n + z^2) p^2 - (2 successes + z^2) p + successes^2 / n = 0
-    a, b, c = n + z * z, -(2 * successes + z * z), successes * successes / n
+    a = n + z * z
+    b = 2 * successes + z * z
+    c = successes**2 / n
     reach = math.sqrt(b * b - 4 * a * c)
-    return (-b - reach) / (2 * a), (-b + reach) / (2 * a)
+    low = (b - reach) / (2 * a)
+    high = (b + reach) / (2 * a)
+    return low, high
 
 
 def _wilson_task() -> Task:
@@ -104,7 +114,8 @@ def _wilson_task() -> Task:
 
     def normal(successes: int, n: int) -> tuple[float, float]:
         share = successes / n
-        half = Z * math.sqrt(share * (1 - share) / n)
+        variance = share * (1 - share) / n
+        half = Z * math.sqrt(variance)
         return share - half, share + half
 
     def clipped(successes: int, n: int) -> tuple[float, float]:
@@ -114,7 +125,8 @@ def _wilson_task() -> Task:
     def around_the_share(successes: int, n: int) -> tuple[float, float]:
         low, high = wilson(successes, n)
         half = (high - low) / 2
-        return successes / n - half, successes / n + half
+        share = successes / n
+        return share - half, share + half
 
     def in_percent(successes: int, n: int) -> tuple[float, float]:
         low, high = wilson(successes, n)

@@ -58,20 +58,30 @@ class Outcome:
     fault: str = ""
 
 
+def numbers(*values: float) -> np.ndarray:
+    """Return numbers as an array ``(n,)`` of floats."""
+    return np.array(values, dtype=float)
+
+
 def outcome(function: Answer, inputs: Inputs) -> Outcome:
     """Return what a function does with a copy of some inputs; the function may raise anything."""
+    given = deepcopy(inputs)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            return Outcome(function(*deepcopy(inputs)))
+            value = function(*given)
         except (Exception, SystemExit) as error:
-            return Outcome(None, f"{type(error).__name__}: {error}")
+            kind = type(error).__name__
+            return Outcome(None, f"{kind}: {error}")
+    return Outcome(value)
 
 
 def is_same(task: Task, one: Outcome, other: Outcome) -> bool:
     """Return whether two outcomes are the same up to rounding; errors count by their kind."""
     if one.fault or other.fault:
-        return one.fault.partition(":")[0] == other.fault.partition(":")[0]
+        kind, _, _ = one.fault.partition(":")
+        other_kind, _, _ = other.fault.partition(":")
+        return kind == other_kind
     return _is_same_value(task, one.value, other.value)
 
 
@@ -79,10 +89,11 @@ def _is_same_value(task: Task, one: Any, other: Any) -> bool:
     """Compare numbers, arrays, None, and tuples of these; NaN equals NaN."""
     if one is None or other is None:
         return one is other
-    if isinstance(one, tuple) and any(part is None or np.ndim(part) for part in one):
+    if isinstance(one, tuple):
         return _is_same_tuple(task, one, other)
     try:
-        first, second = np.asarray(one), np.asarray(other)
+        first = np.asarray(one)
+        second = np.asarray(other)
         if first.shape != second.shape:
             return False
         near = np.isclose(first, second, task.relative, task.absolute, equal_nan=True)
@@ -92,7 +103,9 @@ def _is_same_value(task: Task, one: Any, other: Any) -> bool:
 
 
 def _is_same_tuple(task: Task, one: tuple[Any, ...], other: Any) -> bool:
-    """Compare part by part; the other may be a list."""
-    if not isinstance(other, (tuple, list)) or len(one) != len(other):
+    """Compare part by part; the other may be a list or an array."""
+    is_sequence = isinstance(other, (tuple, list, np.ndarray))
+    if not is_sequence or np.shape(other)[:1] != (len(one),):
         return False
-    return all(_is_same_value(task, *parts) for parts in zip(one, other, strict=True))
+    pairs = zip(one, other, strict=True)
+    return all(_is_same_value(task, *pair) for pair in pairs)
