@@ -228,7 +228,8 @@ def your_picks(
         chances: a question's id -> ``(n,)``; a question without chances has no shares.
         columns: questions side by side.
     """
-    frame_legend(fig, YOUR_FRAME, extra="% of simulated people who would pick the picture")
+    shares = "% of simulated people who would pick the picture" if chances else ""
+    frame_legend(fig, YOUR_FRAME, extra=shares)
     picked = _last_picks(votes)
     questions = [question for question in deck.questions if not question.repeats]
     rows = -(-len(questions) // columns)

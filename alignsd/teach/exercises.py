@@ -64,7 +64,7 @@ def check(name: str, answer: object) -> Verdict:
         return Verdict(WRONG, f'give check the function itself: exercises.check("{name}", {name})')
     outcomes = [outcome(answer, inputs) for inputs in task.cases]
     if all(_is_nothing(found) for found in outcomes):
-        return Verdict(NOT_TRIED, "replace `return None` in the cell above by code of yours.")
+        return Verdict(NOT_TRIED, "replace `return None` in this cell by code of yours.")
     for inputs, found in zip(task.cases, outcomes, strict=True):
         expected = outcome(task.reference, inputs)
         if not is_same(task, expected, found):
