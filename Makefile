@@ -20,15 +20,14 @@ help:  ## show this list
 demo: $(INSTALLED)  ## reproduce the paper in miniature: all notebooks, then the scorecard
 	@$(RUN) run --preset mini
 
-# What it says next is printed again after each call, since a finished run takes no time.
 class: $(INSTALLED)  ## make the stages of preset class once, so that students can start in any notebook
 	@$(RUN) run --preset class
 	@echo
 	@echo "Next:"
-	@echo "  make lab ARGS=\"--preset class\"      opens working copies for preset class in JupyterLab"
+	@echo "  make lab ARGS=\"--preset class\"              opens working copies for preset class"
 	@echo "  tar -czf class.tar.gz papermill_runs/class   packs the run for other machines"
-	@echo "  tar -xzf class.tar.gz                unpacks it, in the folder of a clone of the same version"
-	@echo "docs/teaching.md has the plan of a two-hour class."
+	@echo "  tar -xzf class.tar.gz                        unpacks the run in another clone of this version"
+	@echo "docs/teaching.md has a plan for two hours, and one for half a day."
 
 test: $(INSTALLED) browser  ## style, types, unit tests, notebook rules, and all notebooks with the fewest steps
 	@$(VENV)/bin/ruff check .
