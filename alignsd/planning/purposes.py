@@ -8,9 +8,9 @@ PURPOSES = {
     "01_collect_preferences": (
         "Turn a Discord channel in which people choose among pictures into the paper's data set."
     ),
-    "02_train_hps": ("Teach CLIP which of several images of one prompt a person will choose."),
+    "02_train_hps": ("Teach CLIP which of several pictures of one prompt a person will choose."),
     "03_score_diffusiondb": (
-        "Give every image of a large corpus of generated images its Human Preference Score."
+        "Give every picture of a large corpus of generated pictures its Human Preference Score."
     ),
     "04_select_images": (
         "Pick from the scored corpus what people would clearly prefer "
