@@ -264,6 +264,10 @@ def scored_choices(
         scores_of_choice = scores[scores["id"] == choice["id"]].sort_values("index")
         words = _score_lines(scores_of_choice, names)
         _pictures_of_choice(panel, choice, folder, words)
+    prompts = "; ".join(shortened(prompt, 90) for prompt in choices["prompt"])
+    listed = ", ".join(names)
+    description = f"Pictures of {len(choices)} choices with {listed} below. Prompts: {prompts}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -336,6 +340,12 @@ def choice_at_scale(view: ScaleView, scale: float, choice: str = "1") -> Figure:
     left.suptitle(shortened(row["prompt"], 60), fontsize=8.5, parse_math=False)
     _softmax_bars(left.add_subplot(grid[1, :]), chances(cosines, scale), chosen)
     _loss_by_scale(right.subplots(), cosines, chosen, scale, view.loss)
+    numbers = [f"picture {number}" for number in range(1, len(cosines) + 1)]
+    shares = alt.listed(numbers, chances(cosines, scale), digits=2)
+    loss = choice_loss(cosines, chosen, scale)
+    description = f"One choice at scale {scale:g}. Softmax: {shares}. The person chose picture "
+    description += f"{chosen + 1}; the loss is {loss:.2f} nats."
+    alt.describe(fig, description)
     return fig
 
 
@@ -386,4 +396,7 @@ def own_accuracy(ax: Axes, accuracy: pd.DataFrame) -> Axes:
     n = int(upwards["n"].max())
     ax.set(xlabel=f"your choices predicted right, % (n = {n:,}, 95 % interval)", xlim=(0, 115))
     ax.grid(axis="y", visible=False)
+    percents = alt.listed(accuracy["predictor"], 100 * accuracy["value"])
+    description = f"Bars: percent of your {n:,} choices that each predictor names: {percents}."
+    alt.describe(ax, description)
     return ax

@@ -127,6 +127,11 @@ def lettered(
         ax.set_title(letter)
         if with_scores:
             ax.set_xlabel(f"HPS {row['hps']:.2f}", fontsize=LABEL)
+    letters = ", ".join(LETTERS[: len(rows)])
+    description = f"Pictures {letters} of the prompt {rows[0]['prompt']}."
+    if with_scores:
+        description += f" HPS: {alt.listed(LETTERS[: len(rows)], [row['hps'] for row in rows], 2)}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -157,6 +162,9 @@ def strip(
         ax.set_xlabel(NUMBER_BELOW[column].format(row[column]), fontsize=LABEL)
     for ax in axes[len(rows) :]:
         ax.set_axis_off()
+    numbers = ", ".join(NUMBER_BELOW[column].format(row[column]) for row in rows)
+    description = f"{len(rows)} pictures in order, with a number below each: {numbers}."
+    alt.describe(fig, description)
     return fig
 
 
@@ -277,6 +285,10 @@ def rule_at(
     lower = fig.add_subplot(grid[1, :])
     _softmax_against_threshold(lower, ranked, alpha)
     lower.set_xlabel(shortened(prompt, 90), fontsize=9, parse_math=False)
+    scores = ", ".join(f"{image['hps']:.2f}" for image in ranked)
+    description = f"Pictures of {prompt} from low to high HPS: {scores}. At alpha {alpha:g} all "
+    description += f"prompts give {_count_roles(selected)}."
+    alt.describe(fig, description)
     return fig
 
 
