@@ -170,6 +170,7 @@ class Explorer:
             name: readable(control.label) or name for name, control in self._controls.items()
         }
         self.drawn = 0
+        self._words = ""
         self._first = self._picture({name: control.value for name, control in controls.items()})
 
     def __repr__(self) -> str:
@@ -182,8 +183,9 @@ class Explorer:
     def _still(self) -> str:
         """Return the figure at the first values as HTML, with a line of text."""
         said = html.escape(repr(self))
+        seen = html.escape(self._words or repr(self))
         coded = base64.b64encode(self._first).decode()
-        picture = f'<img src="data:image/png;base64,{coded}" alt="{said}" style="max-width: 100%">'
+        picture = f'<img src="data:image/png;base64,{coded}" alt="{seen}" style="max-width: 100%">'
         return f'<div class="{NO_FORMULAS}">{picture}<p>{said}</p></div>'
 
     def _shown(self) -> "DOMWidget":
@@ -200,6 +202,7 @@ class Explorer:
             figure = _figure(self._draw(**values))
             file = io.BytesIO()
             figure.savefig(file, format="png", dpi=figure.dpi)
+            self._words = str(figure.get_label())  # what the figure shows, for who cannot see
         finally:
             for number in set(plt.get_fignums()) - before:
                 plt.close(number)
