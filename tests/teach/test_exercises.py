@@ -21,6 +21,7 @@ from alignsd.miniature import people
 from alignsd.models import stable_diffusion
 from alignsd.reward import hps as package_hps
 from alignsd.select import rule
+from alignsd.select import sharpness as package_sharpness
 from alignsd.teach import exercises
 from alignsd.teach.tasks import choosing, drawing, measuring
 
@@ -83,6 +84,12 @@ def majority(votes, voters):
     return (votes > voters / 2).mean()
 
 
+def sharpness(picture):
+    numbers = picture.astype(int)
+    across, down = np.diff(numbers, axis=1), np.diff(numbers, axis=0)
+    return max(abs(across).max(), abs(down).max())
+
+
 ANSWERS = {
     answer.__name__: answer
     for answer in (
@@ -96,6 +103,7 @@ ANSWERS = {
         fid,
         wilson,
         majority,
+        sharpness,
     )
 }
 
@@ -357,3 +365,8 @@ def test_every_hint_is_a_sentence():
     for task in TASKS.values():
         for hint in [task.hint, *(slip.hint for slip in task.slips)]:
             assert re.search(r"[.]$", hint), hint
+
+
+@pytest.mark.parametrize("inputs", cases("sharpness"))
+def test_sharpness_is_that_of_the_blur_test(inputs):
+    assert reference("sharpness", *inputs) == package_sharpness.greatest_difference(*inputs)

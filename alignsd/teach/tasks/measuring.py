@@ -1,4 +1,4 @@
-"""Tasks about measuring: the Fréchet distance, and the interval of a share."""
+"""Tasks about measuring: the Fréchet distance, the interval of a share, and sharpness."""
 
 import math
 
@@ -12,7 +12,7 @@ Z = 1.959964  # 95 % of a normal distribution lie within so many standard deviat
 
 def tasks() -> dict[str, Task]:
     """Return the tasks by name."""
-    return {"fid": _fid_task(), "wilson": _wilson_task()}
+    return {"fid": _fid_task(), "wilson": _wilson_task(), "sharpness": _sharpness_task()}
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -163,3 +163,50 @@ def _wilson_task() -> Task:
         "(1 + z^2 / n), with z = 1.96."
     )
     return Task(wilson, cases, slips, hint, relative=1e-3, absolute=1e-4)
+
+
+def sharpness(picture: Array) -> float:
+    """Return the greatest difference of two neighbouring pixels, in any colour."""
+    pixels = picture.astype(float)
+    across = abs(pixels[:, 1:] - pixels[:, :-1])
+    down = abs(pixels[1:] - pixels[:-1])
+    return float(max(across.max(), down.max()))
+
+
+def _sharpness_task() -> Task:
+    grey = np.full((3, 4, 3), 100, np.uint8)
+    brighter, darker, lower, coloured = grey.copy(), grey.copy(), grey.copy(), grey.copy()
+    brighter[:, 2:] = 112
+    darker[:, 2:] = 30
+    lower[1:] = 180
+    coloured[1, 1, 2] = 255  # in one colour alone, which the mean of the colours hides
+    cases = ((brighter,), (darker,), (lower,), (coloured,), (grey,))
+    slips = (
+        Slip(
+            "The type uint8 knows no numbers below 0: 100 - 112 becomes 244. "
+            "Turn the picture into another type first, such as picture.astype(int).",
+            lambda picture: float(
+                max(np.diff(picture, axis=1).max(), np.diff(picture, axis=0).max())
+            ),
+        ),
+        Slip(
+            "Neighbours lie side by side and one above the other: compare both.",
+            lambda picture: float(abs(np.diff(picture.astype(int), axis=1)).max()),
+        ),
+        Slip(
+            "A pixel can be darker than its left or upper neighbour: take the difference "
+            "without its sign.",
+            _with_sign,
+        ),
+        Slip(
+            "Compare each colour by itself. The mean of the colours hides a difference.",
+            lambda picture: sharpness(picture.mean(axis=2, keepdims=True)),
+        ),
+    )
+    hint = "Take all differences of neighbours, to the right and down, in each colour."
+    return Task(sharpness, cases, slips, hint)
+
+
+def _with_sign(picture: Array) -> float:
+    pixels = picture.astype(int)
+    return float(max(np.diff(pixels, axis=1).max(), np.diff(pixels, axis=0).max()))
