@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from types import ModuleType
@@ -61,6 +62,15 @@ def test_formulas_are_mathml_and_not_source(site):
     html = (site / "papermill_runs/mini/04_select_images.html").read_text()
     assert "<math" in html and "<mfrac>" in html
     assert "\\frac" not in html
+
+
+def test_each_command_of_a_formula_is_known(site):
+    """A command that the converter does not know stands in the formula as a word."""
+    unknown = []
+    for page in site.rglob("*.html"):
+        formulas = re.findall(r"<math.*?</math>", page.read_text(encoding="utf-8"), re.DOTALL)
+        unknown += [word for formula in formulas for word in re.findall(r"\\\w+", formula)]
+    assert unknown == []
 
 
 def test_a_broken_link_is_found(tmp_path):
