@@ -132,7 +132,7 @@ def test_a_dragged_slider_ends_with_the_picture_of_its_last_value(panel):
     for _ in range(12):
         handle.press("ArrowRight")
     until_new(panel, before, "a picture of another seed")
-    jupyterlab.until(lambda: "Drawn in" in remark(panel), "the last picture", BUSY)
+    jupyterlab.until(lambda: "Drawn in" in remark(panel), "the last picture", PATIENCE)
     after = picture(panel)
     handle.press("ArrowLeft")
     until_new(panel, after, "a picture of the seed before")
@@ -162,7 +162,7 @@ def test_an_example_becomes_the_prompt(panel):
 
 def test_no_model_no_picture_and_no_red_output(window, panel):
     panel.locator("input[type=checkbox]").first.uncheck()
-    jupyterlab.until(lambda: "Choose" in remark(panel), "a remark on the models", BUSY)
+    jupyterlab.until(lambda: "Choose" in remark(panel), "a remark on the models", PATIENCE)
     assert window.warnings() == []
 
 
@@ -178,7 +178,7 @@ def test_pictures_of_the_reader_are_ranked_and_bad_files_are_told(window, tmp_pa
     with window.page.expect_file_chooser() as asked:
         scorer.locator("button").first.click()
     asked.value.set_files(sorted(tmp_path.iterdir()))
-    jupyterlab.until(lambda: scorer.locator("figure").count() == 2, "a ranking", BUSY)
+    jupyterlab.until(lambda: scorer.locator("figure").count() == 2, "a ranking", PATIENCE)
     told = scorer.locator("li").all_inner_texts()
     assert len(told) == 3
     assert any("cut.png is not ranked: damaged picture" in line for line in told)
