@@ -14,9 +14,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported
 import hypothesis
 import psutil
 import pytest
+from cases import CASES
 
-# Generated inputs: the same ones in every run, and CASES times as many in a longer run by hand.
-CASES = int(os.environ.get("CASES", "1"))
 hypothesis.settings.register_profile(
     "kit",
     max_examples=50 * CASES,

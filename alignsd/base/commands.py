@@ -18,7 +18,7 @@ from alignsd.base.folders import repository
 # Set by the command `alignsd` for the command's process and for kernels that the command starts.
 READER_FOLDER = "ALIGNSD_READER_FOLDER"
 SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "rate", "lab")
-TARGETS = ("help", "demo", "test", "browser", "lab", "figures", "clean")
+TARGETS = ("help", "demo", "class", "test", "browser", "lab", "figures", "site", "clean")
 TERMINAL = "in a terminal (File, New, Terminal): "
 
 # What may not stand before a command's name, as in alignsd/base/paths.py, -m pip and remake.

@@ -88,7 +88,10 @@ def track(
 
 def _is_notebook() -> bool:
     """Return whether a kernel runs this code for a person: no runner reads the progress."""
-    return "ipykernel" in sys.modules and FILE not in os.environ
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    if kernel is None or FILE in os.environ:
+        return False
+    return bool(kernel.IPKernelApp.initialized())
 
 
 class Bar(tqdm):

@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import CASES
+from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,7 +123,8 @@ def test_no_bar_of_the_kit_goes_past_this_one():
 
 def test_a_notebook_shows_a_bar_among_its_prints_and_not_in_red(monkeypatch, capsys):
     monkeypatch.delenv(FILE, raising=False)
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    kernel = SimpleNamespace(IPKernelApp=SimpleNamespace(initialized=lambda: True))
+    monkeypatch.setitem(sys.modules, "ipykernel.kernelapp", kernel)
     monkeypatch.setattr(progress, "DELAY", 0)
     for _ in track(range(3), what="drawing", unit="image"):
         pass
@@ -131,7 +133,7 @@ def test_a_notebook_shows_a_bar_among_its_prints_and_not_in_red(monkeypatch, cap
 
 
 def test_a_terminal_s_bar_leaves_what_is_printed_alone(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel.kernelapp", raising=False)
     monkeypatch.setattr(progress, "DELAY", 0)
     for _ in track(range(3), what="drawing", unit="image"):
         pass

@@ -53,6 +53,8 @@ class Server:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Ctrl-C works also where the tests were started in the background.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         self.printed = self._read_until("Ctrl-C ends the page")
         self.port = int(re.search(r"http://[^/]+:(\d+)/", self.printed)[1])

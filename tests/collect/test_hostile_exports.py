@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import CASES
+from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_dialects import FOUR, say

@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CASES
+from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt

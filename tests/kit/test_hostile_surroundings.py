@@ -5,7 +5,7 @@ import string
 from itertools import pairwise
 
 import pytest
-from conftest import CASES
+from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

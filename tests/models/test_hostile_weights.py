@@ -4,7 +4,7 @@ import io
 
 import pytest
 import torch
-from conftest import CASES
+from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from conftest import CASES
+from cases import CASES
 from safetensors.torch import load_file
 
 from alignsd.kit.values.notebook_files import notebook_names
