@@ -5,8 +5,6 @@ import shutil
 
 import pytest
 
-from alignsd.base.paths import root
-
 jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
 
 NOTEBOOK = "chooser.ipynb"
@@ -27,34 +25,15 @@ TELL = "print('picked', chooser.session.folded()['picked'].tolist())"
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser, reason = jupyterlab.launch(playwright)
-        if browser is None:
-            pytest.skip(reason)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def window(browser, tmp_path_factory):
+def window(browser, repository):
     """A window on JupyterLab with a notebook whose second cell shows a chooser."""
-    if shutil.which("git") is None or not (root() / ".git").exists():
-        pytest.skip("not a clone")
-    folder = tmp_path_factory.mktemp("chooser")
-    repository, home = folder / "repository", folder / "home"
-    for new in (repository, home):
-        new.mkdir()
-    jupyterlab.clone(root(), repository)
     (repository / NOTEBOOK).write_text(json.dumps(notebook(MAKE, "chooser", TELL)))
+    home = repository.parent / "home"
     with jupyterlab.serving(repository, home) as server:
         window = jupyterlab.Window(browser, server)
         window.start()
         window.open(NOTEBOOK)
         yield window
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """A class in JupyterLab: preset class by one word, and widgets in a notebook opened again."""
 
 import json
-import shutil
 
 import pytest
 from nbformat import write
 from nbformat.v4 import new_code_cell, new_notebook
 
-from alignsd.base.paths import root
 from alignsd.kit.values.presets import resolve
 
 jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
@@ -31,37 +29,19 @@ print(columns)"""
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser, reason = jupyterlab.launch(playwright)
-        if browser is None:
-            pytest.skip(reason)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def window(browser, tmp_path_factory):
+def window(browser, repository):
     """A window on JupyterLab, started for preset class; two short notebooks lie there."""
-    if shutil.which("git") is None or not (root() / ".git").exists():
-        pytest.skip("not a clone")
-    folder = tmp_path_factory.mktemp("class")
-    repository, home = folder / "repository", folder / "home"
-    for new in (repository, home):
-        new.mkdir()
-    jupyterlab.clone(root(), repository)
     (repository / "lab").mkdir()
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     for name, code in (("slider", SLIDER), ("begin", BEGIN)):
         notebook = new_notebook(cells=[new_code_cell(code)], metadata={"kernelspec": kernel})
         write(notebook, repository / f"lab/{name}.ipynb")
-    with jupyterlab.serving(repository, home, ["--preset", "class"]) as server:
+    with jupyterlab.serving(
+        repository, repository.parent / "home", ["--preset", "class"]
+    ) as server:
         window = jupyterlab.Window(browser, server)
         window.start()
         yield window
-    shutil.rmtree(folder)
 
 
 def text_of(window) -> str:

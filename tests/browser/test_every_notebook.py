@@ -4,11 +4,9 @@ Preset smoke takes the fewest steps. The notebooks run as a reader runs them, wi
 """
 
 import json
-import shutil
 
 import pytest
 
-from alignsd.base.paths import root
 from alignsd.kit.values.notebook_files import notebook_names
 
 jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
@@ -27,31 +25,12 @@ CUT_OFF = """front => {
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser, reason = jupyterlab.launch(playwright)
-        if browser is None:
-            pytest.skip(reason)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def window(browser, tmp_path_factory):
-    if shutil.which("git") is None or not (root() / ".git").exists():
-        pytest.skip("not a clone")
-    folder = tmp_path_factory.mktemp("every")
-    repository, home = folder / "repository", folder / "home"
-    for new in (repository, home):
-        new.mkdir()
-    jupyterlab.clone(root(), repository)
+def window(browser, repository):
+    home = repository.parent / "home"
     with jupyterlab.serving(repository, home, PRESET) as server:
         window = jupyterlab.Window(browser, server)
         window.start()
         yield window
-    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("name", notebook_names())

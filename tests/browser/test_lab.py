@@ -3,14 +3,12 @@
 import json
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from alignsd.base.paths import root
 from alignsd.kit.values.notebook_files import notebook_names
 
 jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
@@ -19,32 +17,13 @@ START = "lab/00_start_here.ipynb"
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser, reason = jupyterlab.launch(playwright)
-        if browser is None:
-            pytest.skip(reason)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def window(browser, tmp_path_factory):
+def window(browser, repository):
     """A window on JupyterLab, which shows the first notebook."""
-    if shutil.which("git") is None or not (root() / ".git").exists():
-        pytest.skip("not a clone")
-    folder = tmp_path_factory.mktemp("lab")
-    repository, home = folder / "repository", folder / "home"
-    for new in (repository, home):
-        new.mkdir()
-    jupyterlab.clone(root(), repository)
+    home = repository.parent / "home"
     with jupyterlab.serving(repository, home) as server:
         window = jupyterlab.Window(browser, server)
         window.start()
         yield window
-    shutil.rmtree(folder)
 
 
 def alignsd(window, *arguments: str) -> subprocess.CompletedProcess:

@@ -6,14 +6,12 @@ The studio has the committed weights of the miniature and no adapter, so no note
 import base64
 import json
 import re
-import shutil
 import time
 
 import numpy as np
 import pytest
 
 from alignsd.base.images import save_png
-from alignsd.base.paths import root
 
 jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
 
@@ -44,28 +42,10 @@ SCORER = ".jp-NotebookPanel:not(.lm-mod-hidden) .alignsd-score-your-own"
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser, reason = jupyterlab.launch(playwright)
-        if browser is None:
-            pytest.skip(reason)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def window(browser, tmp_path_factory):
+def window(browser, repository):
     """A window on JupyterLab with a notebook that shows the playground and the ranking."""
-    if shutil.which("git") is None or not (root() / ".git").exists():
-        pytest.skip("not a clone")
-    folder = tmp_path_factory.mktemp("playground")
-    repository, home = folder / "repository", folder / "home"
-    for new in (repository, home):
-        new.mkdir()
-    jupyterlab.clone(root(), repository)
     (repository / NOTEBOOK).write_text(json.dumps(notebook(MAKE, SHOW, OWN)))
+    home = repository.parent / "home"
     with jupyterlab.serving(repository, home) as server:
         window = jupyterlab.Window(browser, server)
         window.start()
@@ -74,7 +54,6 @@ def window(browser, tmp_path_factory):
         assert window.warnings() == []
         window.page.locator(PANEL).locator("img").wait_for()
         yield window
-    shutil.rmtree(folder)
 
 
 def notebook(*sources: str) -> dict:

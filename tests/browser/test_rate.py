@@ -15,18 +15,6 @@ TITLE = "Which picture is better?"
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser, reason = jupyterlab.launch(playwright)
-        if browser is None:
-            pytest.skip(reason)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def rating():
     """The module of tests/choose that starts ``alignsd rate``."""
     sys.path.insert(0, str(root() / "tests/choose"))

@@ -1,12 +1,9 @@
 """A lesson in JupyterLab: guess by mouse, move a slider, solve an exercise, come back later."""
 
-import shutil
 import time
 
 import nbformat
 import pytest
-
-from alignsd.base.paths import root
 
 jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
 
@@ -39,27 +36,9 @@ RIGHT = "chances = np.exp(utilities - utilities.max())\n    return chances / cha
 
 
 @pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser, reason = jupyterlab.launch(playwright)
-        if browser is None:
-            pytest.skip(reason)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def window(browser, tmp_path_factory):
+def window(browser, repository):
     """A window on the lesson, of which all cells were run."""
-    if shutil.which("git") is None or not (root() / ".git").exists():
-        pytest.skip("not a clone")
-    folder = tmp_path_factory.mktemp("lesson")
-    repository, home = folder / "repository", folder / "home"
-    for new in (repository, home):
-        new.mkdir()
-    jupyterlab.clone(root(), repository)
+    home = repository.parent / "home"
     with jupyterlab.serving(repository, home) as server:
         window = jupyterlab.Window(browser, server)
         window.start()
@@ -67,7 +46,6 @@ def window(browser, tmp_path_factory):
         window.open(LESSON)
         window.run_all()
         yield window
-    shutil.rmtree(folder)
 
 
 def write_lesson(repository) -> None:
