@@ -65,7 +65,7 @@ def test_every_import_is_declared():
     providers = metadata.packages_distributions()
     declared = {canonicalize_name(r.name) for r in DIRECT}
     tests = list((root() / "tests").rglob("*.py"))
-    ours = {"alignsd", *(path.stem for path in tests)}
+    ours = {"alignsd", *(path.stem for path in tests), *(path.parent.name for path in tests)}
     for path in [*(root() / "alignsd").rglob("*.py"), *tests]:
         for module in _imports(path) - ours - set(sys.stdlib_module_names):
             distributions = {canonicalize_name(d) for d in providers.get(module, [])}
