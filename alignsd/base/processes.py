@@ -197,9 +197,10 @@ def _join() -> None:
 
     if group.is_initialized():
         return
+    backend = _backend()
     meeting = group.PrefixStore(os.environ.get(MEETING, "alignsd"), store())
     group.init_process_group(
-        _backend(), store=meeting, rank=number(), world_size=count(), timeout=PATIENCE
+        backend, store=meeting, rank=number(), world_size=count(), timeout=PATIENCE
     )
     atexit.register(group.destroy_process_group)
 
@@ -208,9 +209,10 @@ def _backend() -> str:
     """Return gloo, with NCCL beside it for GPUs where each process has a GPU of its own."""
     import torch
 
-    if torch.cuda.is_available() and torch.cuda.device_count() >= local_count():
-        return "cpu:gloo,cuda:nccl"
-    return "gloo"
+    if not torch.cuda.is_available() or torch.cuda.device_count() < local_count():
+        return "gloo"
+    torch.cuda.set_device(local_number())  # where NCCL works
+    return "cpu:gloo,cuda:nccl"
 
 
 def _lost(error: Exception) -> Problem:
