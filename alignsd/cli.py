@@ -1,6 +1,5 @@
 """The command ``alignsd``: run the notebooks, clean up, show the scorecard, collect choices."""
 
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from alignsd.base import commands
+from alignsd.base import commands, processes
 from alignsd.base.errors import Problem, Stopped
 from alignsd.base.paths import checked_run, figures_dir, run_dir, shown
 from alignsd.base.progress import clock, work_file
@@ -20,6 +19,7 @@ from alignsd.kit.surroundings import print_any_character, require_docstrings
 from alignsd.kit.values import parameters
 from alignsd.kit.values.presets import default_run, resolve
 from alignsd.running import runner
+from alignsd.running.company import Company, how_to_go_on, joined
 from alignsd.running.forecast import EarlierRun, Forecast
 from alignsd.running.signals import Interrupted, handled, interrupt
 from alignsd.running.status_line import StatusLine
@@ -92,15 +92,38 @@ def run(
         force=force,
         parent=parent or "",
     )
-    plan = prepare(request)
-    if dry_run:
-        _show(plan)
-        return
-    with _only_writer(plan):
-        todo = [task.name[:2] for task in plan.tasks if task.todo]
-        if todo:
-            _look_ahead(plan, todo)
-        _carry_out(plan)
+    with joined() as company:
+        plan = company.first_says("plan", lambda: prepare(request))
+        if dry_run:
+            if company.is_first:
+                _show(plan)
+            return
+        if company.is_first:
+            with _only_writer(plan):
+                _begin(plan)
+                _carry_out(plan, company)
+        else:
+            _follow(plan, company)
+    if company.is_first:
+        _tell_results(run_name)
+
+
+def _begin(plan: Plan) -> None:
+    """Look ahead, if there is anything to do."""
+    todo = [task.name[:2] for task in plan.tasks if task.todo]
+    if todo:
+        _look_ahead(plan, todo)
+
+
+def _follow(plan: Plan, company: Company) -> None:
+    """Carry out a plan beside the first process, which prints and writes."""
+    for task in plan.tasks:
+        if task.todo:
+            runner.carry_out(task, company)
+
+
+def _tell_results(run_name: str) -> None:
+    """Say where a run's results are, and print the scorecard."""
     print(f"\nExecuted notebooks: {shown(run_dir(run_name))}")
     print(f"Figures: {shown(figures_dir(run_name))}")
     if (run_dir(run_name) / "scorecard.json").exists():
@@ -344,13 +367,13 @@ def main() -> None:
         sys.exit(1)
     except Interrupted as end:
         with suppress(OSError):  # the terminal may be gone
-            print(_how_to_go_on(end, sys.argv[1:]), file=sys.stderr)
+            if processes.is_first():  # Ctrl-C comes to all processes of a launch
+                print(_how_to_go_on(end, sys.argv[1:]), file=sys.stderr)
         sys.exit(end.exit_code)
 
 
 def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
-    again = [argument for argument in arguments if argument != "--force"]  # would start anew
-    return f"Stopped by {end.name}. To go on: {shlex.join(['alignsd', *again])}"
+    return f"Stopped by {end.name}. To go on: {how_to_go_on(arguments)}"
 
 
 def _look_ahead(plan: Plan, todo: Sequence[str]) -> None:
@@ -373,7 +396,7 @@ def _only_writer(plan: Plan) -> Iterator[None]:
         yield
 
 
-def _carry_out(plan: Plan) -> None:
+def _carry_out(plan: Plan, company: Company) -> None:
     """Carry out a plan and print how far the run is."""
     names = [task.name for task in plan.tasks]
     todo = [task.name for task in plan.tasks if task.todo]
@@ -389,7 +412,7 @@ def _carry_out(plan: Plan) -> None:
             status.skip(task.name, task.reason)
             continue
         with status.running(task.name):
-            runner.carry_out(task)
+            runner.carry_out(task, company)
     print(f"all done in {clock(time.monotonic() - started)}")
 
 

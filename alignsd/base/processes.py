@@ -36,6 +36,7 @@ MEETING = "ALIGNSD_MEETING"
 # closes its connections, so that the others need not wait so long.
 PATIENCE = timedelta(days=14)
 ARRIVAL = timedelta(minutes=30)  # for all processes to start the same notebook
+LOST = "Another process of this run was lost."
 BUCKET = 32 * 2**20  # bytes that are added up at once; larger tensors make a bucket of their own
 
 
@@ -67,8 +68,8 @@ def is_first() -> bool:
 
 
 def named(process: int) -> str:
-    """Return a process's name for messages: ``"process 1 of 0 to 3"``."""
-    return f"process {process} of 0 to {count() - 1}"
+    """Return a process's name for messages: ``"process 1 (of 0 to 3)"``."""
+    return f"process {process} (of 0 to {count() - 1})"
 
 
 def share(items: Sequence[T]) -> list[T]:
@@ -218,7 +219,7 @@ def _backend() -> str:
 def _lost(error: Exception) -> Problem:
     lines = str(error).strip().splitlines()
     return Problem(
-        "Another process of this run was lost.",
+        LOST,
         expected=f"{count()} processes at work",
         found=f"{named(number())}, on {socket.gethostname()}, heard: {lines[0][:200]}",
         cause="the other process failed, was killed, or its machine or network failed; "

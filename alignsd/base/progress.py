@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from alignsd.base import processes
 from alignsd.base.paths import run_dir
 
 FILE = "ALIGNSD_PROGRESS"  # environment variable: file in which a kernel tells its progress
@@ -68,7 +69,7 @@ def track(
         unit: the thing that is counted, such as ``"image"``; bytes, ``"B"``, are written as 1.2k,
             3.4M.
         initial: units that were done before.
-        silent: show no bar and write no file.
+        silent: show no bar and write no file. Of several processes, the first alone shows bars.
     """
     in_notebook = _is_notebook()
     live = in_notebook or (sys.stderr is not None and sys.stderr.isatty())
@@ -81,7 +82,7 @@ def track(
         unit_scale=unit == BYTES,
         delay=DELAY,
         mininterval=0.5 if live else 5.0,
-        disable=silent,
+        disable=silent or not processes.is_first(),
         file=sys.stdout if in_notebook else None,  # a notebook shows the errors' stream in red
     )
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from alignsd.base import processes
 from alignsd.base.atomic import replacing, write_json
 from alignsd.base.paths import figures_dir
 from alignsd.base.plotting.light_png import lighter_png
@@ -139,7 +140,8 @@ def save(
 ) -> Path:
     """Write the PNG, the PDF and the JSON of a figure, and return the path of the PNG.
 
-    Each file is either whole or absent. Equal figures give equal files.
+    Each file is either whole or absent. Equal figures give equal files. Of several processes, the
+    first writes.
 
     Args:
         fig: the figure.
@@ -148,6 +150,8 @@ def save(
         data: name -> table, array, list or number; everything that is plotted.
         made_from: from ``origin``; goes into the JSON with the data and the alternative text.
     """
+    if not processes.is_first():
+        return folder / f"{name}.png"
     picture = lighter_png(_drawn(fig, "png", NO_PNG_TEXTS))
     _write(folder / f"{name}.png", picture)
     _write(folder / f"{name}.pdf", _drawn(fig, "pdf", NO_PDF_TEXTS))

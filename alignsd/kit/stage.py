@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignsd.base import commands
+from alignsd.base import commands, processes
 from alignsd.base.atomic import made, replacing, sweep, write_json
 from alignsd.base.errors import Problem
 from alignsd.base.paths import shown, stage_dir, user_path
@@ -53,7 +53,7 @@ class Stage:
         settings: the values of the parameters cell.
         needs: the stages that the notebook reads from.
         live: the notebook's variables, to notice a value that is changed after ``begin``.
-        lock: the hold on the stage's folder, until ``finish``.
+        lock: the hold on the stage's folder, until ``finish``; None in all processes but the first.
         inputs: digits of the stages and outside files that the stage is made from.
         rechecked: parameters that may change before the stage is finished, see ``begin``.
         started: when the stage was begun, in seconds of a clock that never goes back.
@@ -179,6 +179,12 @@ class Stage:
                 earlier stages are compared here already.
         """
         own = self.path(name)
+        if processes.is_first():
+            self._copy_of_an_ancestor(own, name, fits)
+        processes.wait()
+        return own
+
+    def _copy_of_an_ancestor(self, own: Path, name: str, fits: Callable[[Path], bool]) -> None:
         for ancestor in lineage.lineage(self.run)[1:]:
             if own.exists():
                 break
@@ -187,7 +193,6 @@ class Stage:
             if file.is_file() and self._made_from_thesame(folder, ancestor) and fits(file):
                 with replacing(own) as part:
                     shutil.copyfile(file, part)
-        return own
 
     def _made_from_thesame(self, folder: Path, run: str) -> bool:
         """Return whether a folder was made from the stages and outside files of this stage."""
@@ -234,9 +239,11 @@ class Stage:
     def finish(self, metrics: Mapping[str, Any]) -> None:
         """Write ``metrics.json``, which makes the stage finished, and give back the hold.
 
+        Of several processes the first writes, once all processes are here.
+
         Args:
             metrics: the results. ``seconds`` since ``begin`` and ``peak_memory_mib`` of the process
-                are added.
+                are added; of several processes, the largest peak.
 
         Raises:
             Problem: if a parameter was changed after ``begin``, or a result is not a finite number,
@@ -244,9 +251,12 @@ class Stage:
         """
         self._refuse_changed_values()
         seconds = round(time.monotonic() - self.started, 1)
-        measured = {SECONDS: seconds, PEAK_MEMORY: peak_memory_mib()}
-        write_json(self.folder / DIGESTS, table_digests(self.folder))
-        write_json(self.folder / METRICS, {**metrics, **measured})
+        peak = max(processes.gathered([peak_memory_mib()]))
+        measured = {SECONDS: seconds, PEAK_MEMORY: peak}
+        if processes.is_first():
+            write_json(self.folder / DIGESTS, table_digests(self.folder))
+            write_json(self.folder / METRICS, {**metrics, **measured})
+        processes.wait()
         if self.lock:
             self.lock.release()
         if _is_interactive():
@@ -279,7 +289,8 @@ def begin(
 
     A stage that was made with other values is neither refused nor overwritten: the notebook becomes
     a variation, a separate run that reads the earlier stages of ``run``, and a sentence says so.
-    Under ``alignsd run`` a notebook never becomes a variation: other values are refused.
+    Under ``alignsd run`` a notebook never becomes a variation: other values are refused. Where
+    several processes run the notebook, the first opens the stage while the others wait.
 
     Where a person sits at the notebook and the run belongs to another preset than ``mini``, the
     parameters that still have the notebook's own default get the preset's values. ``run = "class"``
@@ -307,13 +318,15 @@ def begin(
         settings |= values
     run = _run_to_use(name, settings)
     folder = stage_dir(run, name)
-    writer = f"alignsd run --run {run}" if os.environ.get(HEADLESS) else "a notebook in JupyterLab"
-    lock = locks.hold(locks.stage_lock(run, name), f"{writer}, notebook {name[:2]}")
+    lock = _lock(run, name) if processes.is_first() else None
     with ExitStack() as given_back_on_failure:
-        given_back_on_failure.enter_context(lock)
-        sweep(folder)  # temporary files of a process that was killed
+        if lock is not None:
+            given_back_on_failure.enter_context(lock)
+            sweep(folder)  # temporary files of a process that was killed
         inputs = {need: _checked_state(run, need, name) for need in needs} | own_inputs(settings)
-        _write_config(folder, configuration(name, settings, inputs), rechecked)
+        if lock is not None:
+            _write_config(folder, configuration(name, settings, inputs), rechecked)
+        processes.wait()
         given_back_on_failure.pop_all()
     return Stage(
         name=name,
@@ -326,6 +339,12 @@ def begin(
         inputs=inputs,
         rechecked=tuple(rechecked),
     )
+
+
+def _lock(run: str, name: str) -> locks.Lock:
+    """Return the hold on a stage's folder, which tells other writers who holds the folder."""
+    writer = f"alignsd run --run {run}" if os.environ.get(HEADLESS) else "a notebook in JupyterLab"
+    return locks.hold(locks.stage_lock(run, name), f"{writer}, notebook {name[:2]}")
 
 
 def _is_interactive() -> bool:

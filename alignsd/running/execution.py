@@ -32,6 +32,7 @@ def execute(
     target: Path,
     parameters: Mapping[str, Any],
     environment: Mapping[str, str] | None = None,
+    failed: Path | None = None,
 ) -> None:
     """Execute the notebook ``source`` and write the executed copy to ``target``.
 
@@ -42,17 +43,18 @@ def execute(
         target: the executed copy, written whole or not at all.
         parameters: values for a cell after the parameters cell; no cell is added if there are none.
         environment: environment variables for the kernel, beside this program's variables.
+        failed: where the copy so far is kept if the notebook does not reach the end; None is
+            ``<name>.failed.ipynb`` beside ``target``.
 
     Raises:
-        Stopped: if a cell raises or the kernel dies. The copy so far is kept as
-            ``<name>.failed.ipynb`` beside ``target``.
+        Stopped: if a cell raises or the kernel dies. The copy so far is kept in ``failed``.
         Problem: if the kernel cannot start, or a file cannot be read or written.
         Interrupted: if Ctrl-C, SIGTERM or SIGHUP asked the program to end.
     """
     notebook = read_notebook(source)
     require_loopback()
     unfinished = target.with_name(f".{target.stem}.running.{os.getpid()}.part.ipynb")
-    failed = target.with_suffix(".failed.ipynb")
+    failed = failed or target.with_suffix(".failed.ipynb")
     try:
         made(target.parent)
         with temporary_folder() as folder:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from alignsd.base import processes
 from alignsd.base.atomic import remove_folder, sweep, write_json
 from alignsd.base.errors import Problem
 from alignsd.base.paths import figures_dir, run_dir, shown, stage_dir
@@ -16,6 +17,7 @@ from alignsd.kit.records import read_record, record_path
 from alignsd.kit.stage import HEADLESS
 from alignsd.kit.stage_record import input_state, read_metrics
 from alignsd.kit.values.notebook_files import notebook_path
+from alignsd.running.company import Company
 from alignsd.running.tasks import Plan, Task, chosen
 
 
@@ -27,10 +29,15 @@ def note(plan: Plan) -> None:
     variations.note_run(plan.run, plan.preset, plan.parent, plan.settings)
 
 
-def carry_out(task: Task) -> dict[str, Any]:
-    """Run a notebook and return the record of the execution.
+def carry_out(task: Task, company: Company) -> None:
+    """Run a notebook; the record and the executed copy lie in the run's folder afterwards.
 
-    The record and the executed copy lie in the run's folder afterwards.
+    Where several runners execute the notebook, the first makes room and writes. The executed copies
+    of the others are not kept.
+
+    Args:
+        task: the notebook and the values of the notebook's parameters.
+        company: the runners that execute the notebook together.
 
     Raises:
         Stopped: if the notebook did not reach the end; the copy so far is kept as
@@ -39,18 +46,24 @@ def carry_out(task: Task) -> dict[str, Any]:
             in the run or in the notebook's stage.
         Interrupted: if a signal asked the program to end.
     """
-    with locks.hold(locks.run_lock(task.run), f"alignsd run --run {task.run}"):
-        return _carry_out(task)
+    if company.is_first:
+        with locks.hold(locks.run_lock(task.run), f"alignsd run --run {task.run}"):
+            _carry_out(task, company)
+    else:
+        company.meet(f"begin {task.name}")
+        _execute_beside(task, company)
+        company.meet(f"end {task.name}")
 
 
-def _carry_out(task: Task) -> dict[str, Any]:
+def _carry_out(task: Task, company: Company) -> None:
     _make_room(task)
+    company.meet(f"begin {task.name}")
     started = datetime.now(UTC)
     clock = time.monotonic()
     package = package_sha256()  # before the notebook runs: the package may be edited meanwhile
     bars = work_file(task.run)
     bars.unlink(missing_ok=True)
-    _execute(task, bars)
+    _execute(task, bars, company)
     result = stage_dir(task.run, task.name) / "metrics.json"
     if not result.exists():
         raise Problem(
@@ -77,7 +90,9 @@ def _carry_out(task: Task) -> dict[str, Any]:
     }
     bars.unlink(missing_ok=True)
     write_json(record_path(task.run, task.name), record)
-    return record
+    for copy in run_dir(task.run).glob(f"{task.name}.process*.failed.ipynb"):
+        copy.unlink(missing_ok=True)
+    company.meet(f"end {task.name}")
 
 
 def _make_room(task: Task) -> None:
@@ -98,22 +113,42 @@ def _make_room(task: Task) -> None:
         sweep(figures_dir(task.run))
 
 
-def _execute(task: Task, bars: Path) -> None:
+def _execute(task: Task, bars: Path, company: Company) -> None:
     """Execute a task's notebook; the kernel writes the progress of its bars into ``bars``."""
     from alignsd.running.execution import execute  # takes seconds: not for a plan
 
     source = notebook_path(task.name)
-    changed = {}
-    for name, value in task.values.items():
-        if value != task.offered[name].default:
-            changed[name] = value
-    environment = {FILE: str(bars), HEADLESS: "1"}
+    environment = {FILE: str(bars), HEADLESS: "1"} | company.kernel_variables(task.name)
     try:
-        execute(source, run_dir(task.run) / source.name, changed, environment)
+        execute(source, run_dir(task.run) / source.name, _changed(task), environment)
     except BaseException:
         # A killed kernel leaves temporary files.
         sweep(stage_dir(task.run, task.name))
         raise
+
+
+def _execute_beside(task: Task, company: Company) -> None:
+    """Execute a task's notebook beside the first process, which keeps the executed copy.
+
+    A copy that shows an error of this process is kept, too.
+    """
+    from alignsd.running.execution import execute  # takes seconds: not for a plan
+    from alignsd.running.kernels.environment import temporary_folder
+
+    source = notebook_path(task.name)
+    environment = {HEADLESS: "1"} | company.kernel_variables(task.name)
+    failed = run_dir(task.run) / f"{task.name}.process{processes.number()}.failed.ipynb"
+    with temporary_folder() as folder:
+        execute(source, folder / source.name, _changed(task), environment, failed)
+
+
+def _changed(task: Task) -> dict[str, Any]:
+    """Return the values of a task that are not the notebook's own."""
+    changed = {}
+    for name, value in task.values.items():
+        if value != task.offered[name].default:
+            changed[name] = value
+    return changed
 
 
 def leave(task: Task) -> None:

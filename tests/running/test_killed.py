@@ -40,11 +40,12 @@ COMMAND = "import sys; from alignsd.cli import main; sys.argv[0] = 'alignsd'; ma
 ONE = """
 import sys
 from alignsd.running import runner, tasks
+from alignsd.running.company import Company
 plan = tasks.prepare(tasks.Request("smoke", sys.argv[1], only=[sys.argv[2]]))
 runner.note(plan)
 (task,) = plan.tasks
 if task.todo:
-    runner.carry_out(task)
+    runner.carry_out(task, Company())
 """
 
 

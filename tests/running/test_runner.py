@@ -7,6 +7,7 @@ from alignsd.kit import provenance, stage
 from alignsd.kit.provenance import source_sha256
 from alignsd.kit.records import expected_seconds, read_record
 from alignsd.running import runner, tasks
+from alignsd.running.company import Company
 from alignsd.running.tasks import Request, prepare
 
 BEGIN = "from alignsd.kit.stage import begin\n"
@@ -33,7 +34,7 @@ def run(**options) -> list[str]:
     planned = plan(**options)
     for task in planned:
         if task.todo:
-            runner.carry_out(task)
+            runner.carry_out(task, Company())
         else:
             runner.leave(task)
     return [task.name for task in planned if task.todo]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,12 +16,14 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from alignsd.base import processes
 from alignsd.running.kernels.endings import KILL, Ending, memory_kills, not_started
 from alignsd.running.kernels.environment import kernel_environment
 from alignsd.running.kernels.launcher import PARENT
 from alignsd.running.signals import Interrupted
 
 GRACE = 5.0  # seconds for a kernel that was asked to end
+REPETITION = 2.0  # seconds in which a launcher repeats a signal that came from the terminal
 
 
 class Kernel:
@@ -44,6 +47,7 @@ class Kernel:
         self.process: subprocess.Popen | None = None
         self.cell = 0
         self.stopped_by = 0
+        self._stopped_at = 0.0
         self._kills_before = memory_kills()
 
     def on_cell_start(self, cell: nbformat.NotebookNode, cell_index: int) -> None:
@@ -56,9 +60,16 @@ class Kernel:
     def stop(self, number: int, frame: object = None) -> None:
         """Handle a signal: interrupt the cell, and kill the kernel if that does not help.
 
-        An interrupted cell deletes temporary files. A second signal kills the kernel at once.
+        An interrupted cell deletes temporary files. A second signal kills the kernel at once. Where
+        a launcher started this program, Ctrl-C comes twice: from the terminal, and from the
+        launcher. The second is a repetition.
         """
+        now = time.monotonic()
+        is_repeated = processes.count() > 1 and now - self._stopped_at < REPETITION
+        if self.stopped_by and is_repeated:
+            return
         impatient = bool(self.stopped_by)
+        self._stopped_at = now
         self.stopped_by = number
         if impatient:
             self._send(KILL)
