@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from alignsd.base.paths import root
+REPOSITORY = Path(__file__).parents[1]
 
 SECONDS = 240  # after this time a launch counts as hanging
 
@@ -46,16 +46,10 @@ def finished(
     command: list[str], folder: Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Return a command's end; a command that hangs is killed with all its processes."""
-    paths = [str(root()), os.environ.get("PYTHONPATH", "")]
-    variables = {
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=os.environ | variables | environment,
+        env=variables_of() | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -68,3 +62,14 @@ def finished(
         process.wait()
         raise
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def variables_of() -> dict[str, str]:
+    """Return the environment of a launch: this package, one thread per process, no GPU."""
+    paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
+    own = {
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    return os.environ | own
