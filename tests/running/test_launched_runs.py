@@ -73,14 +73,14 @@ def test_a_run_of_two_processes_then_a_failure_then_one_process(two):
     (two / "fails").touch()
     end = launched(RUN, two)
     assert end.returncode != 0
-    assert "01_first  done in" in end.stdout, end.stdout + end.stderr
+    assert "01_first   done in" in end.stdout, end.stdout + end.stderr
     assert squares(two, "01_first") == [0, 1, 4, 9, 16]
     run = two / "papermill_runs/mini"
     written = {"01_first.ipynb", "01_first.json", "02_second.process1.failed.ipynb", "run.json"}
     assert written <= set(names(run)), "the executed copy, the record, the failed copy"
     assert not list(run.rglob("*.part*"))
-    assert end.stdout.count("01_first  done in") == 1, "the first process alone prints"
-    assert "ValueError in cell 5: a picture that only this process has" in end.stderr
+    assert end.stdout.count("01_first   done in") == 1, "the first process alone prints"
+    assert "ValueError in cell 4: a picture that only this process has" in end.stderr
     assert "process 1 (of 0 to 1)" in end.stderr and "so this process ends, too" in end.stderr
     assert "on one process: " in end.stderr
 
