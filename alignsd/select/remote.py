@@ -24,19 +24,8 @@ ENDINGS_KEPT = 64  # parts whose ending stays in memory for the next reader
 AT_A_TIME = 16  # requests for sizes that are under way together
 SILENCE = 60.0  # seconds without a byte before a connection counts as broken
 # Where file systems keep what changes with a file's content, the surest first.
-TAGS = (
-    "ETag",
-    "etag",
-    "generation",
-    "blob_id",
-    "md5Hash",
-    "Content-MD5",
-    "LastModified",
-    "Last-Modified",
-    "last_modified",
-    "mtime",
-    "created",
-)
+CONTENT_TAGS = ("ETag", "etag", "generation", "blob_id", "md5Hash", "Content-MD5")
+TIMES = ("LastModified", "Last-Modified", "last_modified", "mtime", "created")
 # The package behind a scheme, where fsspec does not bring its own.
 PACKAGES = {
     "s3": "s3fs",
@@ -249,12 +238,19 @@ def _no_package(url: str, error: ImportError) -> Problem:
     )
 
 
-def version_of(info: Mapping[str, Any]) -> Version | None:
-    """Return the version in what fsspec tells of a file; None if the size is not told."""
+def version_of(
+    info: Mapping[str, Any], tags: Sequence[str] = (*CONTENT_TAGS, *TIMES)
+) -> Version | None:
+    """Return the version in what fsspec tells of a file; None if the size is not told.
+
+    Args:
+        info: what fsspec tells.
+        tags: the keys that can hold a tag, the surest first.
+    """
     size = info.get("size")
     if not isinstance(size, int):
         return None
-    tag = next((str(info[key]) for key in TAGS if info.get(key)), "")
+    tag = next((str(info[key]) for key in tags if info.get(key)), "")
     return Version(size, tag)
 
 
@@ -325,7 +321,8 @@ class RemoteFolder:
             for info in infos:
                 path = info["name"]
                 if info.get("type") != "directory" and path.lower().endswith(".zip"):
-                    yield RemotePart(self, path, version_of(info))
+                    # Listings and files spell times in different ways, and contents alike.
+                    yield RemotePart(self, path, version_of(info, CONTENT_TAGS))
 
     def versions(self, parts: Mapping[str, "RemotePart"]) -> dict[str, Version]:
         """Return the version of each part, and hold every later reader to these versions.
