@@ -266,13 +266,20 @@ def _announce(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo]) -> N
 
     A member's bytes end where the next member begins, or the zip's directory.
     """
-    if not isinstance(archive.fp, RangeReader):
+    reader = _reader(archive)
+    if reader is None:
         return
     starts = sorted({info.header_offset for info in archive.infolist()} | {archive.start_dir})
     end_of = dict(zip(starts, starts[1:], strict=False))
     wanted = [info.header_offset for info in members if info.file_size <= MAX_BYTES]
     spans = [(start, end_of.get(start)) for start in wanted]
-    archive.fp.plan((start, end) for start, end in spans if end is not None)
+    reader.plan((start, end) for start, end in spans if end is not None)
+
+
+def _reader(archive: zipfile.ZipFile) -> RangeReader | None:
+    """Return the reader of a remote part; None of a part on the disk."""
+    file: object = archive.fp
+    return file if isinstance(file, RangeReader) else None
 
 
 def _what_is_wrong(path: Path, error: Exception) -> tuple[str, str]:
@@ -468,10 +475,9 @@ def read_members(path: Part, members: list[str]) -> Iterator[np.ndarray | BadIma
         for info in archive.infolist():
             if "\0" not in info.orig_filename:
                 first.setdefault(info.filename, info)
-        infos = [first.get(member) for member in members]
-        _announce(archive, [info for info in infos if info is not None])
-        for member, info in zip(members, infos, strict=True):
-            yield _read_member(archive, info, member)
+        _announce(archive, [first[member] for member in members if member in first])
+        for member in members:
+            yield _read_member(archive, first.get(member), member)
         _require_unchanged(path)
 
 
@@ -561,7 +567,7 @@ def _chosen(archive: zipfile.ZipFile, images: Iterable[str]) -> list[zipfile.Zip
         if not info.filename.endswith("/") and not _is_foreign(info):
             member_of.setdefault(_encodable(_image_name(info)), info)
     chosen = [member_of[image] for image in images if image in member_of]
-    if isinstance(archive.fp, RangeReader):
+    if _reader(archive) is not None:
         chosen.sort(key=lambda info: info.header_offset)
     return chosen
 

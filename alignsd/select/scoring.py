@@ -205,9 +205,10 @@ def recall_parts(record: Path) -> Corpus:
         found = f"a {type(noted).__name__} without such keys"
     except Problem as problem:
         found = problem.found
-    parts = noted.get("parts") if isinstance(noted, dict) else None
+    keys = noted if isinstance(noted, dict) else {}
+    parts = keys.get("parts")
     if isinstance(parts, str) and is_url(parts):
-        versions = remote.recalled(noted.get("versions"))
+        versions = remote.recalled(keys.get("versions"))
         if versions is not None:
             return remote.remote_folder(parts, versions, resume=resume_command(record))
     elif isinstance(parts, str) and parts:
