@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 from alignsd.base.atomic import replacing, write_json
 from alignsd.base.errors import Problem, check_seed
 from alignsd.base.images import BadImage
-from alignsd.base.processes import first_does, share, wait
+from alignsd.base.processes import first_does, is_first, share, wait
 from alignsd.base.reading import read_json
 from alignsd.kit.tables import TABLES, command_for, write_table
 from alignsd.miniature import world
@@ -206,7 +206,8 @@ def _refuse_other(folder: Path, made_from: dict[str, Any]) -> None:
             cause="a parameter of the corpus was changed",
             fix=f"alignsd clean --run NAME --from {TABLES['scores'].stage[:2]}",
         )
-    write_json(record, made_from)
+    if is_first():
+        write_json(record, made_from)
 
 
 def _metadata(recipe: CorpusRecipe, drawing: "Drawing") -> pd.DataFrame:
