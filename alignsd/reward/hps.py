@@ -205,12 +205,14 @@ def train_hps(
 
     def loss_of_step(model: CLIP, step: int) -> Iterator[Tensor]:
         index = batch_indices(len(rows), recipe.batch, step, recipe.seed)
-        own = share(list(zip(index, _mirrored(recipe, step), strict=True)))
-        if own:
-            batch = [rows[i] for i, _ in own]
-            images = _images(reader, folder, batch, [mirrored for _, mirrored in own])
-            loss = _loss_of_choices(model, clip, batch, images)
-            yield loss * (len(own) / recipe.batch)  # the mean over all choices of the step
+        batch = share([rows[i] for i in index])
+        if not batch:
+            return
+        is_mirrored = share(_mirrored(recipe, step))
+        images = _images(reader, folder, batch, is_mirrored)
+        loss = _loss_of_choices(model, clip, batch, images)
+        part = len(batch) / recipe.batch
+        yield loss * part  # the mean over all choices of the step
 
     if steps:
         with torch.no_grad():
@@ -343,7 +345,10 @@ def _embedded_texts(clip: Clip, texts: list[str]) -> np.ndarray:
     """Return the embeddings of texts, ``(n, d)``. Several processes divide the distinct texts."""
     distinct = list(dict.fromkeys(texts))
     starts = share(range(0, len(distinct), AT_ONCE))
-    batches = [embed_texts(clip, distinct[start : start + AT_ONCE]) for start in starts]
+    batches = []
+    for start in starts:
+        few = distinct[start : start + AT_ONCE]
+        batches.append(embed_texts(clip, few))
     embeddings = np.concatenate(gathered(batches))
     row_of_text = {text: row for row, text in enumerate(distinct)}
     return embeddings[[row_of_text[text] for text in texts]]
