@@ -12,6 +12,7 @@ import pandas as pd
 from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import BadImage
+from alignsd.base.processes import share, wait
 from alignsd.base.progress import track
 from alignsd.base.reading import listed, read_json
 from alignsd.kit.schemas import TABLES
@@ -137,6 +138,7 @@ def score_parts(
     """Score every part that has no table yet, and return all rows, in the order of the parts.
 
     Each part's table is written when the part is done, so a stopped run goes on with the next part.
+    Several processes divide the parts, and all return when all parts are scored.
 
     Args:
         folder: copy of DiffusionDB, see ``diffusiondb.find_parts``.
@@ -147,10 +149,11 @@ def score_parts(
         Problem: if a part cannot be read.
     """
     parts = find_parts(folder)
-    for name, path in track(parts.items(), what="scoring", unit="part"):
+    for name, path in track(share(list(parts.items())), what="scoring", unit="part"):
         table = out / f"{name}.parquet"
         if not table.exists():
             write_table(table, score_part(path, clip, blur_rule, batch))
+    wait()
     return read_scores(out, list(parts))
 
 
