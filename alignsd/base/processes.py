@@ -8,7 +8,7 @@ nothing here imports torch.
 import atexit
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -109,6 +109,21 @@ def gathered(values: Sequence[T]) -> list[T]:
     for first, one in enumerate(shares):
         everything[first :: count()] = one
     return everything
+
+
+def first_does(work: Callable[[], T]) -> T:
+    """Let the first process work while the others wait; every process returns what work returned.
+
+    All processes must call the function. The work must not exchange anything itself.
+
+    Args:
+        work: such as writing a file that all processes read. What work returns is pickled.
+
+    Raises:
+        Problem: if a process was lost.
+    """
+    (done,) = gathered([each() for each in share([work])])
+    return done
 
 
 def wait() -> None:
