@@ -93,7 +93,8 @@ def run(
         parent=parent or "",
     )
     with joined() as company:
-        plan = company.first_says("plan", lambda: prepare(request))
+        plan = prepare(request)
+        company.meet("planned")  # before the first process changes what the others look at
         if dry_run:
             if company.is_first:
                 _show(plan)

@@ -7,7 +7,6 @@ group: they leave each other short texts in the launch's table.
 
 import json
 import os
-import pickle
 import re
 import shlex
 import signal
@@ -15,17 +14,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from alignsd.base import processes
 from alignsd.base.commands import pasteable
 from alignsd.base.errors import Problem, Stopped
 from alignsd.running.signals import Interrupted
-
-T = TypeVar("T")
 
 LOOK = 0.1  # seconds between two looks at the table, where a runner waits for the others
 BEAT = 2.0  # seconds between two signs of life
@@ -77,23 +74,6 @@ class Company:
         """Give signs of life from now on, and watch the others."""
         if self._table is not None:
             self._watch.start()
-
-    def first_says(self, key: str, make: Callable[[], T]) -> T:
-        """Return what the first process makes; the other processes wait for the value.
-
-        Args:
-            key: names the value; used once in a launch.
-            make: makes the value, which is pickled.
-        """
-        if self._table is None:
-            return make()
-        if self.is_first:
-            value = make()
-            self._table.set(key, pickle.dumps(value))
-            return value
-        while not self._table.check([key]):
-            time.sleep(LOOK)
-        return pickle.loads(self._table.get(key))
 
     def meet(self, key: str) -> None:
         """Wait until all runners are here.
