@@ -169,8 +169,8 @@ def load_clip(
         precision: see ``Clip``; None for ``registry.scoring_precision``.
 
     Raises:
-        Problem: if the model, the fit or the precision is unknown, or the weights can be neither found nor
-            fetched, do not fit the model, or are not finite numbers.
+        Problem: if the model, the fit or the precision is unknown, or the weights can be neither
+            found nor fetched, do not fit the model, or are not finite numbers.
     """
     name, _, file_of_name = name.partition("=")
     file = weights

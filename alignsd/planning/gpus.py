@@ -67,7 +67,8 @@ def report(values: Values, parts: int, rates: Rates, simulation: Simulation) -> 
 
 
 def _draw(simulated: pd.DataFrame, path: Path) -> None:
-    with plt.rc_context(style.LOOK), replacing(path) as unfinished:
+    with plt.rc_context(), replacing(path) as unfinished:
+        plt.style.use(style.LOOK)
         fig = speed_up(Figure((9, 3.4)), simulated)
         fig.savefig(unfinished, format="png", metadata={"Software": None})
 
