@@ -22,7 +22,7 @@ from alignsd.collect.exports import export_files
 from alignsd.compare.prompts import read_prompts
 from alignsd.compare.reference import pictures_in
 from alignsd.compare.user_study import Chances
-from alignsd.kit.tables import read_table
+from alignsd.kit.tables import read_table, resume_command
 from alignsd.miniature.conversations import Server
 from alignsd.miniature.corpus import CorpusRecipe, write_corpus
 from alignsd.miniature.people import luce as luce  # the rule by which simulated people choose
@@ -95,11 +95,12 @@ def parts(
     model: str,
     drawing: "Drawing",
     device: str = "auto",
-) -> Path:
+) -> diffusiondb.Corpus:
     """Return the folder of DiffusionDB parts that a parameter ``parts`` names.
 
     Args:
-        source: a folder, or ``"miniature"``: draw a corpus into ``own``.
+        source: a folder, a URL that fsspec can read, or ``"miniature"``: draw a corpus into
+            ``own``.
         own: where the miniature writes.
         recipe: what the simulated users ask for.
         model: the Stable Diffusion that draws the corpus, see ``stable_diffusion.load_pipeline``.
@@ -107,10 +108,11 @@ def parts(
         device: ``"auto"`` or a torch device.
 
     Raises:
-        Problem: if the folder does not exist, or ``own`` holds a corpus of another recipe.
+        Problem: if the folder does not exist, if the URL cannot be read with the packages at hand,
+            or if ``own`` holds a corpus of another recipe.
     """
     if source != "miniature":
-        return diffusiondb.parts_folder(source)
+        return diffusiondb.parts_folder(source, resume_command(own))
     write_corpus(own, recipe, model, drawing, device)
     return own
 

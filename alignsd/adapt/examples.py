@@ -14,6 +14,7 @@ from alignsd.base.atomic import replacing
 from alignsd.base.errors import Problem, check_seed
 from alignsd.base.images import MAX_PIXELS, read_image
 from alignsd.base.paths import shown
+from alignsd.base.processes import share, wait
 from alignsd.base.progress import track
 from alignsd.models.files.weights import is_finite
 
@@ -82,7 +83,7 @@ def encode_examples(
     """Encode the pictures once, and keep mean and spread of the latents.
 
     Each training step can then draw new latents from mean and spread. Files of latents that an
-    earlier call left in ``store`` are read, not made again.
+    earlier call left in ``store`` are read, not made again. Several processes divide the files.
 
     Args:
         pipeline: with the autoencoder that encodes; the latents get this autoencoder's precision.
@@ -110,11 +111,14 @@ def encode_examples(
     # Deviation: the official code draws a new crop in every epoch. With one crop per picture the
     # latents can be kept.
     store.mkdir(parents=True, exist_ok=True)
-    files = []
-    with track(total=len(table), what="encoding pictures", unit="picture") as bar:
-        for start in range(0, len(table), PER_FILE):
-            pictures = table.iloc[start : start + PER_FILE]
-            path = store / f"{start // PER_FILE:05d}.npy"
+    pictures_of_file = {
+        store / f"{start // PER_FILE:05d}.npy": table.iloc[start : start + PER_FILE]
+        for start in range(0, len(table), PER_FILE)
+    }
+    own = share(list(pictures_of_file.items()))
+    total = sum(len(pictures) for _, pictures in own)
+    with track(total=total, what="encoding pictures", unit="picture") as bar:
+        for path, pictures in own:
             if not path.exists():
                 starts = range(0, len(pictures), batch)
                 moments = [
@@ -122,8 +126,9 @@ def encode_examples(
                 ]
                 with replacing(path) as unfinished:
                     np.save(unfinished, np.concatenate(moments))
-            files.append(read_latents(path, len(pictures)))
             bar.update(len(pictures))
+    wait()
+    files = [read_latents(path, len(pictures)) for path, pictures in pictures_of_file.items()]
     negative = (table["label"] == "negative").to_numpy()
     return Examples(files, np.arange(len(table)), table["text"].tolist(), negative)
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from alignsd.adapt.examples import Examples
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import save_png
+from alignsd.base.processes import first_does, is_first, share, wait
 from alignsd.base.reading import is_text
 from alignsd.models.lora.files import save_lora
 from alignsd.models.registry import training_precision
@@ -253,8 +254,9 @@ def finetune(
 
     def loss_of_step(unet: UNet2DConditionModel, step: int) -> Iterator[Tensor]:
         batch = draw_batch(examples, recipe, step, scaling, all_times)
-        for index in torch.arange(recipe.batch).split(recipe.micro_batch):
-            few = batch.take(index)
+        own = share(range(recipe.batch))
+        for start in range(0, len(own), recipe.micro_batch):
+            few = batch.take(torch.tensor(own[start : start + recipe.micro_batch]))
             states = texts.states(few.captions)
             losses = diffusion_loss(unet, few, states, noise_schedule, recipe.snr_gamma)
             yield losses.sum() / recipe.batch
@@ -341,7 +343,7 @@ def adapt(
     add_lora(pipeline.unet, recipe.rank, recipe.seed)
     for step, loss in finetune(pipeline, examples, recipe, checkpointing):
         yield step, loss, pipeline
-    save_lora(pipeline.unet, folder, {**asdict(recipe), **about})
+    first_does(lambda: save_lora(pipeline.unet, folder, {**asdict(recipe), **about}))
 
 
 def try_rank(
@@ -372,7 +374,8 @@ def sample(
 ) -> list[dict[str, Any]]:
     """Draw a few images in the middle of a training, for the strip of samples.
 
-    Existing images are kept: a resumed training repeats earlier steps with later weights.
+    Existing images are kept: a resumed training repeats earlier steps with later weights. Of
+    several processes the first draws, since the images make up one batch.
 
     Args:
         pipeline: whose UNet is trained.
@@ -385,10 +388,11 @@ def sample(
         ``step``, ``index`` (id of the job), ``prompt`` and ``file`` of each image.
     """
     files = [f"{job.id}-{step:06d}.png" for job in jobs]
-    if not all((folder / file).exists() for file in files):
+    if is_first() and not all((folder / file).exists() for file in files):
         drawn = generate(pipeline, jobs, drawing)
         for file, (_, image) in zip(files, drawn, strict=True):
             save_png(folder / file, image)
+    wait()
     return [
         dict(step=step, index=job.id, prompt=job.prompt, file=file)
         for job, file in zip(jobs, files, strict=True)

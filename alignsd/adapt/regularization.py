@@ -15,6 +15,7 @@ import pandas as pd
 from alignsd.adapt.webshards import finite_number
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import BadImage, read_image
+from alignsd.base.processes import count, gathered, share
 from alignsd.base.progress import track
 from alignsd.models.aesthetic import Aesthetic, load_aesthetic
 from alignsd.models.clip import Clip, embed_images, load_clip
@@ -137,15 +138,21 @@ class _Line:
 
 
 def _judged(folder: Path, wanted: Wanted) -> Iterator[_Line]:
-    """Yield every line, good or left out. Pictures are read ``wanted.batch`` at a time."""
+    """Yield every line, good or left out.
+
+    Pictures are read ``wanted.batch`` at a time, by each of several processes.
+    """
     lines = (_Line(row or {}, reason) for row, reason in usable_rows(folder, check_images=False))
     with ThreadPoolExecutor(max_workers=4) as reader:
         while True:
-            batch = list(islice(lines, wanted.batch))
-            if not batch:
+            batches = [list(islice(lines, wanted.batch)) for _ in range(count())]
+            if not batches[0]:
                 return
-            _judge(batch, folder, wanted, reader)
-            yield from batch
+            own = share(batches)
+            for batch in own:
+                _judge(batch, folder, wanted, reader)
+            for batch in gathered(own):
+                yield from batch
 
 
 def _judge(batch: list[_Line], folder: Path, wanted: Wanted, reader: ThreadPoolExecutor) -> None:

@@ -24,6 +24,7 @@ from alignsd.base.atomic import replacing, write_json
 from alignsd.base.errors import Problem
 from alignsd.base.images import MAX_BYTES
 from alignsd.base.paths import shown
+from alignsd.base.processes import first_does, gathered, share
 from alignsd.base.progress import track
 from alignsd.base.reading import (
     is_foreign_member,
@@ -88,7 +89,7 @@ def unpack_shards(source: Path, out: Path) -> Counter[str]:
     """Write the pictures of all shards and, last, their captions and ratings.
 
     A folder that was unpacked before is left alone. Pictures are not opened here: a damaged picture
-    is found when the picture is read.
+    is found when the picture is read. Several processes divide the shards.
 
     Args:
         source: folder with ``*.tar``.
@@ -105,18 +106,31 @@ def unpack_shards(source: Path, out: Path) -> Counter[str]:
         return _counts_of(out)
     shards = listed(source, ".tar")
     _refuse_twins(shards)
+    own = track(share(shards), what="unpacking", unit="shard")
     lines: list[str] = []
     counts: Counter[str] = Counter()
-    for shard in track(shards, what="unpacking", unit="shard"):
-        counts.update(_dead_links(shard))
-        for sample in _samples(shard, counts):
-            line = _write_sample(shard, sample, out, counts)
-            if line is not None:
-                lines.append(line)
+    for lines_of_shard, counts_of_shard in gathered([_unpack(shard, out) for shard in own]):
+        lines += lines_of_shard
+        counts.update(counts_of_shard)
+    first_does(lambda: _write_metadata(out, lines, counts))
+    return counts
+
+
+def _unpack(shard: Path, out: Path) -> tuple[list[str], Counter[str]]:
+    """Write the pictures of a shard, and return their lines of metadata and the counts."""
+    lines = []
+    counts = _dead_links(shard)
+    for sample in _samples(shard, counts):
+        line = _write_sample(shard, sample, out, counts)
+        if line is not None:
+            lines.append(line)
+    return lines, counts
+
+
+def _write_metadata(out: Path, lines: list[str], counts: Counter[str]) -> None:
     write_json(out / COUNTS, counts)
     with replacing(out / METADATA) as unfinished:
         unfinished.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    return counts
 
 
 def _counts_of(out: Path) -> Counter[str]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from alignsd.base import processes
 from alignsd.base.errors import Problem
 from alignsd.base.paths import shown
 
@@ -18,7 +19,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, quota used up, fil
 REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_SPACE = ("No space left on device", "Disk quota exceeded", "There is not enough space")
 
-# Names of temporary files: .<name>.<process id>.part<suffix>
+# Names of temporary files: .<name>.<process id>.part<suffix>. Where several processes share the
+# work, perhaps on several machines with the same ids, the process's number stands before the id.
 TEMPORARY = re.compile(r"\..*\.(\d+)\.part(\.[^/]*)?", re.DOTALL)
 
 
@@ -227,7 +229,8 @@ def temporary(path: Path) -> Path:
     # A long name leaves no room for the process id, so the hash replaces the name.
     name = path.stem.encode("utf-8", "surrogatepass")
     stem = path.stem if len(name) < 100 else hashlib.sha256(name).hexdigest()[:16]
-    return path.with_name(f".{stem}.{os.getpid()}.part{path.suffix}")
+    writer = f"{processes.number()}.{os.getpid()}" if processes.count() > 1 else f"{os.getpid()}"
+    return path.with_name(f".{stem}.{writer}.part{path.suffix}")
 
 
 def write_json(path: Path | str, value: Any) -> None:

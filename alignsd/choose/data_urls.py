@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from alignsd.base.images import read_image
-from alignsd.base.light_png import lighter_png
+from alignsd.base.plotting.light_png import lighter_png
 from alignsd.base.reading import read_bytes
 
 LARGEST_FILE = 2**20  # bytes of a picture's file that is handed over unchanged

@@ -19,6 +19,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, save_jpeg
 from alignsd.base.intervals import wilson
 from alignsd.base.paths import shown
+from alignsd.base.processes import first_does, gathered, share
 from alignsd.base.progress import track
 from alignsd.base.reading import is_text, read_json
 from alignsd.collect import hpd_v2
@@ -39,7 +40,8 @@ def write_pictures(
     """Copy each choice's pictures to ``preference_images/`` as JPEG (quality 95, 4:4:4).
 
     A choice's ``id`` is the position in ``choices``. If a picture of a choice cannot be read, the
-    whole choice is left out: we would not know what the person chose among.
+    whole choice is left out: we would not know what the person chose among. Several processes
+    divide the choices.
 
     Args:
         choices: from ``channel.parse``.
@@ -50,34 +52,39 @@ def write_pictures(
         The choices with HPD's six keys as columns; their origin ``id``, ``message_id``,
         ``file_names``; and what was left out (reason -> count).
     """
-    rows = []
-    origin = []
-    left: Counter[str] = Counter()
-    has_name = name_finder(names)
+
+    # One process alone reads the key that hides the users, or makes the key.
+    users = first_does(lambda: [choice.user for choice in choices])
 
     def copy(number: int) -> str | None:
         return _copy_pictures(number, choices[number], folder)
 
+    own = share(range(len(choices)))
     with ThreadPoolExecutor(max_workers=8) as pool:  # decoding releases the interpreter lock
-        reasons = pool.map(copy, range(len(choices)))
-        bar = track(reasons, total=len(choices), what="copying pictures", unit="choice")
-        for number, reason in enumerate(bar):
-            if reason:
-                left[reason] += 1
-                continue
-            choice = choices[number]
-            count = len(choice.files)
-            rows.append(
-                {
-                    "human_preference": choice.chosen,
-                    "prompt": choice.prompt,
-                    "id": number,
-                    "file_path": [image_path(number, index) for index in range(count)],
-                    "user_hash": choice.user,
-                    "contain_name": has_name(choice.prompt),
-                }
-            )
-            origin.append((number, choice.message_id, [file.name for file in choice.files]))
+        copied = pool.map(copy, own)
+        bar = track(copied, total=len(own), what="copying pictures", unit="choice")
+        reasons = gathered(list(bar))
+    rows = []
+    origin = []
+    left: Counter[str] = Counter()
+    has_name = name_finder(names)
+    for number, reason in enumerate(reasons):
+        if reason:
+            left[reason] += 1
+            continue
+        choice = choices[number]
+        count = len(choice.files)
+        rows.append(
+            {
+                "human_preference": choice.chosen,
+                "prompt": choice.prompt,
+                "id": number,
+                "file_path": [image_path(number, index) for index in range(count)],
+                "user_hash": users[number],
+                "contain_name": has_name(choice.prompt),
+            }
+        )
+        origin.append((number, choice.message_id, [file.name for file in choice.files]))
     return pd.DataFrame(rows, columns=list(KEYS)), pd.DataFrame(origin, columns=ORIGIN), left
 
 

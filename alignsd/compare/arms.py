@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from alignsd.base.colours import BLUE, GREEN, GREY, ORANGE
+from alignsd.base.plotting.colours import BLUE, GREEN, GREY, ORANGE
 
 
 @dataclass(frozen=True)

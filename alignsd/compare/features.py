@@ -1,7 +1,7 @@
 """The features of pictures, which FID compares, from the layers of a network."""
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -11,13 +11,13 @@ from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from alignsd.base import processes
 from alignsd.base.downloads import FAILED, told
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import check_pixels
 from alignsd.models.registry import torch_device
 
 
-@torch.no_grad()
 def picture_features(
     network: nn.Module,
     pictures: Iterable[np.ndarray],
@@ -25,6 +25,8 @@ def picture_features(
     device: str = "auto",
 ) -> np.ndarray:
     """Return the features ``(n, d)`` of pictures, float64, in the order of the pictures.
+
+    Several processes divide the batches; each process reads all pictures.
 
     Args:
         network: turns pictures ``(n, 3, h, w)`` uint8 into features ``(n, d)``.
@@ -40,14 +42,34 @@ def picture_features(
         Problem: if the network takes no pictures of this size, or ``batch`` is below 1.
     """
     at_least(1, batch=batch)
+    own = _own_batches(iter(pictures), batch)
+    features = processes.gathered([features_of(network, held, batch, device) for held in own])
+    return np.concatenate(features) if features else np.empty((0, 0))
+
+
+def _own_batches(pictures: Iterator[np.ndarray], batch: int) -> Iterator[list[np.ndarray]]:
+    """Yield this process's share of the batches."""
+    for turn in cycle(range(processes.count())):
+        held = list(islice(pictures, batch))
+        if not held:
+            return
+        if turn == processes.number():
+            yield held
+
+
+@torch.no_grad()
+def features_of(
+    network: nn.Module,
+    pictures: Sequence[np.ndarray],
+    batch: int = 128,
+    device: str = "auto",
+) -> np.ndarray:
+    """Return the features of pictures as ``picture_features`` does, all in this process."""
     target = torch_device(device)
     network = network.to(target).eval()
-    waiting = iter(pictures)
     features: list[np.ndarray] = []
-    held = list(islice(waiting, batch))
-    while held:
-        features += _features_of_batch(network, held, target)
-        held = list(islice(waiting, batch))
+    for start in range(0, len(pictures), batch):
+        features += _features_of_batch(network, pictures[start : start + batch], target)
     return np.stack(features) if features else np.empty((0, 0))
 
 

@@ -12,6 +12,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.intervals import percentiles
+from alignsd.base.processes import gathered, share
 from alignsd.base.progress import track
 from alignsd.compare.arms import ORIGINAL
 from alignsd.compare.measurement import COLUMNS, Measurement
@@ -97,6 +98,7 @@ def resampled(
 
     Each resample draws ids once for all arms, and reference pictures. Two arms share the prompt
     and the seed behind an id, so the interval of the arms' difference leaves the shared part out.
+    Several processes divide the resamples.
 
     Args:
         arms: arm -> features ``(d,)`` of each image, indexed by id. Arms may lack ids.
@@ -112,12 +114,17 @@ def resampled(
     ids = pd.Index(sorted(all_ids))
     positions = {arm: ids.get_indexer(series.index) for arm, series in arms.items()}
     same_for_ids = np.full(len(ids), 1 / len(ids))
-    same_for_reference = np.full(len(reference), 1 / len(reference))
+    m = len(reference)
+    same_for_reference = np.full(m, 1 / m)
     rng = np.random.default_rng(seed)
-    rows = []
-    for _ in track(range(resamples), what="bootstrap of FID", unit="resample"):
-        counts_of_ids = rng.multinomial(len(ids), same_for_ids)
-        counts_of_reference = rng.multinomial(len(reference), same_for_reference)
+    drawn = [
+        (rng.multinomial(len(ids), same_for_ids), rng.multinomial(m, same_for_reference))
+        for _ in range(resamples)
+    ]
+    own = []
+    for counts_of_ids, counts_of_reference in track(
+        share(drawn), what="bootstrap of FID", unit="resample"
+    ):
         mean, covariance = moments(reference, counts_of_reference)
         root = square_root(covariance)
         distances = {}
@@ -125,8 +132,8 @@ def resampled(
             counts = counts_of_ids[positions[arm]]
             if counts.sum() >= FEWEST:
                 distances[arm] = distance_of_moments(moments(features[arm], counts), mean, root)
-        rows.append(distances)
-    return pd.DataFrame(rows, columns=list(arms), dtype=float)
+        own.append(distances)
+    return pd.DataFrame(gathered(own), columns=list(arms), dtype=float)
 
 
 def centred_interval(value: float, draws: np.ndarray) -> tuple[float, float]:

@@ -9,9 +9,17 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import save_png
+from alignsd.base.processes import wait
 from alignsd.base.reading import is_text
 from alignsd.compare.arms import ARMS, Arm, named
-from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
+from alignsd.models.stable_diffusion import (
+    Drawing,
+    Job,
+    generate,
+    image_seed,
+    left_to_others,
+    load_pipeline,
+)
 
 
 def plan(
@@ -122,6 +130,8 @@ def draw(
 ) -> None:
     """Draw the images of a plan that do not exist yet, and save them as PNG below ``folder``.
 
+    Several processes divide the batches, and all return when all images are drawn.
+
     Args:
         table: rows of ``plan``.
         model: the Stable Diffusion model, for ``load_pipeline``.
@@ -136,12 +146,14 @@ def draw(
     adapter_of_row = table["arm"].map(lambda name: named(name).adapter)
     for adapter, rows in table.groupby(adapter_of_row):
         jobs = [Job(row.file, row.prompt, row.seed, row.negative) for row in rows.itertuples()]
-        done = {job.id for job in jobs if (folder / job.id).is_file()}
+        finished = {job.id for job in jobs if (folder / job.id).is_file()}
+        done = finished | left_to_others(jobs, drawing)
         if len(done) == len(jobs):
             continue  # so that no model is loaded for nothing
         pipeline = load_pipeline(model, device, adapters[adapter])
         for job, image in generate(pipeline, jobs, drawing, done):
             save_png(folder / job.id, image)
+    wait()
 
 
 def at_scales(

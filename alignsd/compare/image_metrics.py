@@ -13,9 +13,10 @@ from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import BadImage, read_image
 from alignsd.base.judge import Judge
 from alignsd.base.paths import shown
+from alignsd.base.processes import gathered, share
 from alignsd.base.progress import track
 from alignsd.compare.arms import ORIGINAL
-from alignsd.compare.features import picture_features
+from alignsd.compare.features import features_of
 from alignsd.kit.schemas import TABLES
 from alignsd.kit.tables import checked_table, command_for
 from alignsd.models.aesthetic import Aesthetic
@@ -84,6 +85,8 @@ def measure(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure every image against what was asked for: the original arm's prompt of the same id.
 
+    Several processes divide the batches.
+
     Args:
         images: a row per image, ``arm, id, prompt, file``.
         folder: where ``file`` begins.
@@ -103,22 +106,35 @@ def measure(
     at_least(1, batch=batch)
     checked_table(images, "images", folder.parent / "images.parquet", NEEDED)
     asked = images["id"].map(_asked_for(images, folder))
+    own = _read(images.assign(asked=asked), folder, batch)
     metrics, features = [], []
-    for rows, pictures in _read(images.assign(asked=asked), folder, batch):
-        is_good = rows["status"] == GOOD
-        good = rows[is_good]
-        try:
-            computed = picture_features(scorers.network, pictures, device=scorers.device)
-            scored = _scored(good, pictures, scorers)
-        except Problem as problem:
-            raise _naming_the_file(problem, good, pictures, folder) from problem
-        features.append(good[["arm", "id"]].assign(features=list(computed)))
-        metrics.append(rows.loc[~is_good, ["arm", "id", "status"]])
-        metrics.append(scored)
+    for of_bad, of_good, computed in gathered(
+        [_measured(rows, pictures, scorers, folder) for rows, pictures in own]
+    ):
+        metrics += [of_bad, of_good]
+        features.append(computed)
     keys = ["arm", "id"]
     table = images[keys].merge(pd.concat(metrics), on=keys, validate="one_to_one")
     _refuse_arms_without_pictures(table, folder)
     return table, pd.concat(features, ignore_index=True)
+
+
+def _measured(
+    rows: pd.DataFrame,
+    pictures: Sequence[np.ndarray],
+    scorers: Scorers,
+    folder: Path,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return ``arm, id, status`` of bad images, and metrics and features of good images."""
+    is_good = rows["status"] == GOOD
+    good = rows[is_good]
+    try:
+        computed = features_of(scorers.network, pictures, device=scorers.device)
+        scored = _scored(good, pictures, scorers)
+    except Problem as problem:
+        raise _naming_the_file(problem, good, pictures, folder) from problem
+    features = good[["arm", "id"]].assign(features=list(computed))
+    return rows.loc[~is_good, ["arm", "id", "status"]], scored, features
 
 
 def left_out(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +170,7 @@ def _read(
     folder: Path,
     batch: int,
 ) -> Iterator[tuple[pd.DataFrame, list[np.ndarray]]]:
-    """Yield batches of rows with their ``status``, and the pictures of the good rows."""
+    """Yield this process's batches of rows, with ``status``, and the pictures of the good rows."""
 
     def picture_or_reason(file: str) -> np.ndarray | str:
         try:
@@ -163,7 +179,8 @@ def _read(
             return error.reason
 
     with ThreadPoolExecutor(max_workers=4) as readers:
-        for start in track(range(0, len(images), batch), what="measuring images", unit="batch"):
+        starts = share(range(0, len(images), batch))
+        for start in track(starts, what="measuring images", unit="batch"):
             rows = images.iloc[start : start + batch]
             statuses, pictures = [], []
             for result in readers.map(picture_or_reason, rows["file"]):

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from alignsd.base.colours import BLUE, GREY, ORANGE
 from alignsd.base.images import BadImage
 from alignsd.base.intervals import wilson
+from alignsd.base.plotting.colours import BLUE, GREY, ORANGE
 from alignsd.choose.deck import Deck
 from alignsd.collect.choices import Choice
 from alignsd.collect.discord import Message, message_of

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from alignsd import paper
-from alignsd.base.colours import BLUE, GREEN, GREY, ORANGE
+from alignsd.base.plotting.colours import BLUE, GREEN, GREY, ORANGE
 from alignsd.compare.arms import CONTROL, ORIGINAL, PAPERS, TABLE_4, Arm, named
 from alignsd.figures import alt
 from alignsd.figures.intervals import percent

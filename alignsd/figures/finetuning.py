@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alignsd.base.colours import BLUE, GREY, VERMILLION
+from alignsd.base.plotting.colours import BLUE, GREY, VERMILLION
 from alignsd.compare.arms import CONTROL, PAPERS
 from alignsd.figures import alt
 from alignsd.figures.pictures import (

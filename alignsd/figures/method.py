@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 
-from alignsd.base.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 from alignsd.base.errors import Problem
+from alignsd.base.plotting.colours import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 from alignsd.figures import alt
 from alignsd.figures.style import DARK_GREY, Look
 from alignsd.figures.text import drawable, shortened

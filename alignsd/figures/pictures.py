@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch
 
-from alignsd.base.colours import BLUE, VERMILLION
 from alignsd.base.images import BadImage, read_image
+from alignsd.base.plotting.colours import BLUE, VERMILLION
 from alignsd.figures import alt
 from alignsd.figures.style import Look
 from alignsd.figures.text import shortened

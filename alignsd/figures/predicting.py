@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import NullLocator
 
-from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
+from alignsd.base.plotting.colours import BLACK, BLUE, GREY, VERMILLION
 from alignsd.figures import alt
 from alignsd.figures.intervals import percent
 from alignsd.figures.pictures import CHOSEN_FRAME, LABEL, frame_legend, say, show_file

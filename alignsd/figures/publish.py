@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from alignsd.base.atomic import replacing, write_json
-from alignsd.base.light_png import lighter_png
 from alignsd.base.paths import figures_dir
+from alignsd.base.plotting.light_png import lighter_png
 from alignsd.figures.alt import alternative_text
 from alignsd.figures.style import DARK_GREY
 from alignsd.figures.text import drawable

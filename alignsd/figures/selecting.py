@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
+from alignsd.base.plotting.colours import BLACK, BLUE, GREY, VERMILLION
 from alignsd.figures import alt
 from alignsd.figures.intervals import percent
 from alignsd.figures.pictures import (

@@ -1,4 +1,7 @@
-"""The look of every figure and table: colours, font, sizes. ``base.colours`` holds the palette."""
+"""The look of every figure and table: colours, font, sizes.
+
+``base.plotting.colours`` holds the palette.
+"""
 
 from typing import Any
 
@@ -6,7 +9,7 @@ import pandas as pd
 from IPython.core.getipython import get_ipython
 from matplotlib import pyplot as plt
 
-from alignsd.base.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
+from alignsd.base.plotting.colours import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION
 from alignsd.figures import alt
 from alignsd.teach.live import is_live
 

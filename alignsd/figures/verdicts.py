@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from alignsd.base.colours import GREEN, GREY, ORANGE, VERMILLION
+from alignsd.base.plotting.colours import GREEN, GREY, ORANGE, VERMILLION
 from alignsd.compare.claims import OWN
 from alignsd.compare.scorecard import (
     DIRECTION_ONLY,

@@ -21,6 +21,7 @@ from alignsd.base.paths import SHIPPED, shown, user_path
 from alignsd.base.reading import is_foreign
 from alignsd.kit.values.notebook_files import read_cells
 from alignsd.kit.values.parameters import Value
+from alignsd.kit.values.urls import is_remote, is_url, local_path
 
 LOCATION = ("run", "device")  # parameters that say where a stage runs, not what the stage makes
 MINIATURE = "miniature/"  # begins the value of a parameter that names a shipped model
@@ -79,7 +80,9 @@ def outside_inputs(settings: Mapping[str, Value]) -> list[OutsideInput]:
 
     The digits of a shipped model and of a file change with the content. The digits of a folder
     change with the names and sizes of the files: to read a million pictures would take hours.
-    Hidden files, files of an operating system and ``user.key`` do not count.
+    A URL has no digits here, since no server is asked: the settings keep the URL, and the stage
+    that reads from the URL records the versions of the files. Hidden files, files of an
+    operating system and ``user.key`` do not count.
 
     Args:
         settings: the values of a notebook's parameters.
@@ -103,7 +106,12 @@ def own_inputs(settings: Mapping[str, Value]) -> dict[str, str]:
 
 def _outside_input(name: str, value: str) -> OutsideInput | None:
     shipped = value.startswith(MINIATURE)
-    path = SHIPPED / value.removeprefix(MINIATURE) if shipped else user_path(value)
+    if shipped:
+        path = SHIPPED / value.removeprefix(MINIATURE)
+    elif is_remote(value):
+        return None
+    else:
+        path = local_path(value) if is_url(value) else user_path(value)
     if os.path.isfile(path):
         return OutsideInput(Kind.FILE, name, _digits([_content(path, name)]))
     if not os.path.isdir(path):

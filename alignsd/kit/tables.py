@@ -121,15 +121,23 @@ def command_for(stage: str, where: Path | str) -> str:
         stage: the notebook's name.
         where: a file or folder of the run; the run's name is read from this path.
     """
-    number = stage[:2]
+    return f"{resume_command(where)} --force {stage[:2]}"
+
+
+def resume_command(where: Path | str) -> str:
+    """Return the command that goes on with a run.
+
+    Args:
+        where: a file or folder of the run; the run's name is read from this path.
+    """
     try:
         run = Path(where).resolve().relative_to(runs().resolve()).parts[0]
     except (OSError, ValueError, IndexError, RuntimeError, Problem):
-        return f"alignsd run --run NAME --force {number}"
+        return "alignsd run --run NAME"
     try:
-        return f"alignsd run --preset {preset_of(run)} --run {run} --force {number}"
+        return f"alignsd run --preset {preset_of(run)} --run {run}"
     except Problem:
-        return f"alignsd run --run {run} --force {number}"
+        return f"alignsd run --run {run}"
 
 
 @dataclass(frozen=True)

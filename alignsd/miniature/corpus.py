@@ -17,6 +17,7 @@ from PIL import Image, ImageFilter
 from alignsd.base.atomic import replacing, write_json
 from alignsd.base.errors import Problem, check_seed
 from alignsd.base.images import BadImage
+from alignsd.base.processes import first_does, is_first, share, wait
 from alignsd.base.reading import read_json
 from alignsd.kit.tables import TABLES, command_for, write_table
 from alignsd.miniature import world
@@ -153,7 +154,8 @@ def write_corpus(
     """Draw a corpus with the base model, and write it with the layout of DiffusionDB 2M.
 
     Existing parts are kept, so a stopped run goes on with the next part. Each picture has a seed,
-    which follows from the recipe's seed, the prompt and the sample's number.
+    which follows from the recipe's seed, the prompt and the sample's number. Several processes
+    divide the parts, and all return when all parts are there.
 
     Args:
         folder: gets ``images/part-000001.zip``, ... and ``metadata.parquet``.
@@ -177,7 +179,7 @@ def write_corpus(
     _refuse_other(folder, made_from)
     metadata = _metadata(recipe, drawing)
     zips = {part: folder / "images" / f"{part_name(part)}.zip" for part in metadata["part_id"]}
-    missing = [part for part, path in zips.items() if not path.exists()]
+    missing = [part for part in share(list(zips)) if not zips[part].exists()]
     if missing:
         from alignsd.models.stable_diffusion import load_pipeline
 
@@ -185,9 +187,10 @@ def write_corpus(
         for part in missing:
             rows = metadata[metadata["part_id"] == part]
             write_part(zips[part], rows, _drawn(pipeline, rows, drawing))
+    wait()
     height, width = _first_picture(zips[1]).shape[:2]
     metadata = metadata.assign(width=width, height=height).astype(METADATA)[list(METADATA)]
-    write_table(folder / "metadata.parquet", metadata)
+    first_does(lambda: write_table(folder / "metadata.parquet", metadata))
     return metadata
 
 
@@ -203,7 +206,8 @@ def _refuse_other(folder: Path, made_from: dict[str, Any]) -> None:
             cause="a parameter of the corpus was changed",
             fix=f"alignsd clean --run NAME --from {TABLES['scores'].stage[:2]}",
         )
-    write_json(record, made_from)
+    if is_first():
+        write_json(record, made_from)
 
 
 def _metadata(recipe: CorpusRecipe, drawing: "Drawing") -> pd.DataFrame:

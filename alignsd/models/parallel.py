@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from alignsd.base import processes
 from alignsd.models.registry import torch_device
 
 # Computations at once. Between torch's calls, computations wait for Python's lock. So on eight
@@ -15,8 +16,14 @@ END = object()
 
 
 def lanes(device: torch.device) -> int:
-    """Return how many computations to run at once: one on a GPU, up to 4 on a CPU, one per core."""
-    return min(MOST, torch.get_num_threads()) if device.type == "cpu" else 1
+    """Return how many computations to run at once: one on a GPU, up to 4 on a CPU, one per core.
+
+    Where several processes share the work, each process runs one computation: two threads must not
+    exchange values with the other processes at the same time.
+    """
+    if device.type != "cpu" or processes.count() > 1:
+        return 1
+    return min(MOST, torch.get_num_threads())
 
 
 def together(

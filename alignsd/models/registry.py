@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from alignsd.base import processes
 from alignsd.base.errors import Problem
 from alignsd.base.paths import SHIPPED, user_path
 from alignsd.models.files.wording import short
@@ -52,6 +53,9 @@ def _exists(path: Path) -> bool:
 def torch_device(device: str | torch.device) -> torch.device:
     """Return the device of a name: ``"auto"`` is the GPU, or the CPU of a machine without GPU.
 
+    Where several processes share the work, ``"auto"`` and ``"cuda"`` are the process's own GPU.
+    Processes share GPUs where a machine has more processes than GPUs.
+
     Args:
         device: ``"auto"``, one of torch's names, or a device, which is returned unchanged.
 
@@ -61,11 +65,18 @@ def torch_device(device: str | torch.device) -> torch.device:
     """
     if isinstance(device, torch.device):
         return device
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return _own_gpu()
     if device != "auto":
         return _named_device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _own_gpu() -> torch.device:
+    """Return the GPU of this process; the present GPU where one process does all the work."""
+    if processes.count() == 1:
+        return torch.device("cuda")
+    return torch.device("cuda", processes.local_number() % torch.cuda.device_count())
 
 
 def _named_device(name: str) -> torch.device:

@@ -12,6 +12,7 @@ import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from alignsd.base.errors import Problem, at_least, check_seed
+from alignsd.base.processes import share
 from alignsd.base.progress import track
 from alignsd.models.lora.files import load_lora
 from alignsd.models.parallel import lanes, together
@@ -144,8 +145,7 @@ def generate(
     Yields:
         ``(job, image)``, the image ``(height, width, 3)`` uint8.
     """
-    size = drawing.batch
-    all_batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+    all_batches = _in_batches(jobs, drawing)
     embeddings = _text_embeddings(pipeline, all_batches)
     # Counted from all batches: pixels may depend on how many cores a lane has.
     count = min(lanes(pipeline.device), len(all_batches))
@@ -163,6 +163,24 @@ def generate(
                 if job.id not in done:
                     yield job, image
             bar.update(len(drawn))
+
+
+def left_to_others(jobs: Sequence[Job], drawing: Drawing) -> set[str]:
+    """Return the ids of the jobs that other processes draw; ``generate`` takes them as ``done``.
+
+    Each process draws a share of the batches of all jobs, so a picture does not depend on the
+    number of processes. With one process nothing is left to others.
+
+    Args:
+        jobs, drawing: as for ``generate``.
+    """
+    own = {job.id for batch in share(_in_batches(jobs, drawing)) for job in batch}
+    return {job.id for job in jobs} - own
+
+
+def _in_batches(jobs: Sequence[Job], drawing: Drawing) -> list[Sequence[Job]]:
+    size = drawing.batch
+    return [jobs[start : start + size] for start in range(0, len(jobs), size)]
 
 
 def draw_batches(

@@ -3,6 +3,9 @@
 Everything random about step ``s`` follows from ``(seed, s)``. So a training that was stopped and
 resumed takes the same batches and the same noise, and ends with the same weights, as a training
 that was never stopped.
+
+Several processes train one model together (see ``base.processes``): each computes the losses of
+its share of a step's batch, and all take the same step.
 """
 
 import math
@@ -14,10 +17,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
+from alignsd.base import processes
 from alignsd.base.errors import Problem, at_least
 from alignsd.models.checkpoints import Pace, restore, save
 
@@ -152,34 +155,36 @@ def train(
     loss_of_step: Callable[[Model, int], Loss],
     optimization: Optimization,
     checkpointing: Checkpointing | None = None,
-    accelerator: Accelerator | None = None,
 ) -> Iterator[tuple[int, float]]:
-    """Train a model in place, and yield ``(step, loss)`` after each step.
+    """Train a model in place, where the model lies, and yield ``(step, loss)`` after each step.
 
     The caller decides what to show. A resumed training first yields the losses of the steps before
     the checkpoint. So the caller always sees the whole curve.
+
+    Where several processes train together, the sum of their losses is the loss. All processes begin
+    with the same weights and take the same steps. The first process writes the checkpoints; all
+    processes resume from them, also where a launch has another number of processes. A buffer that
+    changes, such as batch normalization's, keeps to the process's own share.
 
     Args:
         model: only parameters with ``requires_grad`` are trained. Checkpoints hold these parameters
             and the buffers.
         loss_of_step: ``(model, step) -> scalar loss``. For batches that do not fit the memory at
-            once: an iterator of scalars that add up to the loss. All randomness must follow from
+            once: an iterator of scalars that add up to the loss. Where several processes train
+            together: the loss of the process's share, divided by the size of the whole batch; an
+            iterator without a scalar where the share is empty. All randomness must follow from
             ``step``.
         optimization: how the weights are trained.
         checkpointing: None writes no checkpoint, and always starts at the first step.
-        accelerator: device, precision and processes; None trains where the model lies.
 
     Raises:
-        Problem: if the loss is no longer a finite number; or if the checkpoint is damaged, of
-            another model, or made from something else.
+        Problem: if the loss is no longer a finite number; if the checkpoint is damaged, of another
+            model, or made from something else; or if a process was lost.
     """
-    accelerator = accelerator or Accelerator(device_placement=False)
     optimizer = optimizer_for(model, optimization.learning_rate, optimization.weight_decay)
     trainable = _trainable(model)
-    changing = _changing(model)
-    model, optimizer = accelerator.prepare(model, optimizer)
     average = EMAModel(trainable, decay=optimization.ema) if optimization.ema else None
-    writer = _Writer(checkpointing, changing, optimizer, average)
+    writer = _Writer(checkpointing, _changing(model), optimizer, average)
     losses = writer.losses_so_far(optimization.steps)
     yield from enumerate(list(losses))
     model.train()
@@ -187,17 +192,16 @@ def train(
         _set_learning_rate(optimizer, optimization, step)
         optimizer.zero_grad()
         loss = loss_of_step(model, step)
-        parts = _back_propagated(loss, accelerator, step, optimization.learning_rate)
-        losses.append(sum(parts))
-        accelerator.clip_grad_norm_(trainable, optimization.max_norm)
+        own_loss = sum(_back_propagated(loss, step, optimization.learning_rate))
+        losses.append(_added_up(own_loss, trainable))
+        nn.utils.clip_grad_norm_(trainable, optimization.max_norm)
         optimizer.step()
         if average:
             average.step(trainable)
         yield step, losses[-1]
         # After the yield: what the caller made of this step, such as a sample, exists wherever a
         # resumed training begins.
-        if accelerator.is_main_process:
-            writer.write_if_due(losses, is_last=step + 1 == optimization.steps)
+        writer.write_if_due(losses, is_last=step + 1 == optimization.steps)
     if average:
         average.copy_to(trainable)
     model.eval()
@@ -220,19 +224,31 @@ class _Writer:
         self._pace = Pace(checkpointing.clock if checkpointing else time.monotonic)
 
     def losses_so_far(self, steps: int) -> list[float]:
-        """Put the checkpoint's state in place, and return the losses of the steps so far."""
+        """Put the checkpoint's state in place, and return the losses of the steps so far.
+
+        No process writes a checkpoint before all processes have read the present checkpoint.
+        """
         if self._checkpointing is None:
             return []
+        processes.wait()
         file, made_from = self._checkpointing.file, self._checkpointing.made_from
-        return restore(file, steps, self._changing, self._optimizer, self._average, made_from)
+        losses = restore(file, steps, self._changing, self._optimizer, self._average, made_from)
+        processes.wait()
+        return losses
 
     def write_if_due(self, losses: list[float], is_last: bool) -> None:
-        """Write a checkpoint after the last step, and whenever a checkpoint is due."""
-        if self._checkpointing is None or not (is_last or self._is_due(len(losses))):
+        """Write a checkpoint after the last step, and whenever a checkpoint is due.
+
+        The first process writes. After the last step, all processes find the checkpoint.
+        """
+        if self._checkpointing is None:
             return
-        file, made_from = self._checkpointing.file, self._checkpointing.made_from
-        with self._pace.writing():
-            save(file, losses, self._changing, self._optimizer, self._average, made_from)
+        if processes.is_first() and (is_last or self._is_due(len(losses))):
+            file, made_from = self._checkpointing.file, self._checkpointing.made_from
+            with self._pace.writing():
+                save(file, losses, self._changing, self._optimizer, self._average, made_from)
+        if is_last:
+            processes.wait()
 
     def _is_due(self, steps: int) -> bool:
         every = self._checkpointing.every if self._checkpointing else None
@@ -266,9 +282,7 @@ def _changing(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _back_propagated(
-    loss: Loss, accelerator: Accelerator, step: int, learning_rate: float
-) -> Iterator[float]:
+def _back_propagated(loss: Loss, step: int, learning_rate: float) -> Iterator[float]:
     """Add the gradient of each part of a step's loss, and yield the value of each part.
 
     Only the graph of one part at a time is in memory.
@@ -282,5 +296,26 @@ def _back_propagated(
                 cause=f"most often too high a learning rate (now {learning_rate})",
                 fix="lower learning_rate and run the stage again",
             )
-        accelerator.backward(part)
+        part.backward()
         yield part.item()
+
+
+def _added_up(loss: float, trainable: list[nn.Parameter]) -> float:
+    """Replace the gradients by their sums over the processes, and return the sum of the losses.
+
+    A parameter without a gradient in any process keeps no gradient: the optimizer leaves the
+    parameter alone.
+    """
+    if processes.count() == 1:
+        return loss
+    has_gradient = [float(parameter.grad is not None) for parameter in trainable]
+    sums = torch.tensor([loss, *has_gradient], dtype=torch.float64)
+    processes.add_up([sums])
+    gradients = []
+    for parameter, users in zip(trainable, sums[1:].tolist(), strict=True):
+        if users and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        if users and parameter.grad is not None:
+            gradients.append(parameter.grad)
+    processes.add_up(gradients)
+    return sums[0].item()

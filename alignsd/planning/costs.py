@@ -17,7 +17,8 @@ from alignsd.base.errors import Problem
 from alignsd.base.reading import read_json
 from alignsd.kit.values.parameters import text, whole
 from alignsd.planning import throughput
-from alignsd.planning.space import parts_at, parts_to_score, space
+from alignsd.planning.space import parts_at as parts_at
+from alignsd.planning.space import parts_to_fetch, parts_to_score, space
 from alignsd.planning.throughput import BATCHES, FIXED_BATCHES
 from alignsd.planning.work import Values, count_work, estimate, total_hours
 from alignsd.planning.work import is_full_size as is_full_size
@@ -47,7 +48,7 @@ def report(values: Values, parts: int, measured: pd.DataFrame, notebooks: Collec
         if number in notebooks:
             lines.append(f"{number} leaves {gib:,.1f} GiB")
     if "03" in notebooks:
-        missing = max(0, parts - parts_at(text(values["03"], "parts")))
+        missing = parts_to_fetch(text(values["03"], "parts"), parts)
         gib = missing * PART_GIB["large"]
         lines.append(f"to fetch: {missing:,} parts of DiffusionDB, {gib:,.1f} GiB")
     return "\n".join(lines)

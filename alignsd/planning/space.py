@@ -11,8 +11,10 @@ from alignsd.base.paths import stage_dir, user_path
 from alignsd.base.reading import listed
 from alignsd.kit.values.notebook_files import notebook_path
 from alignsd.kit.values.parameters import text
+from alignsd.kit.values.urls import is_remote
 from alignsd.planning.work import Values, drawn_images, encoded_images, selected_images
-from alignsd.select.diffusiondb import find_parts
+from alignsd.select.diffusiondb import find_parts, parts_folder
+from alignsd.select.remote import remote_folder
 
 GIB = 2**30  # bytes
 PICTURE_GIB = 3 * 512**2 / GIB  # a PNG of 512 pixels takes at most about this
@@ -80,10 +82,25 @@ def held(folder: Path) -> float:
 
 
 def parts_at(folder: str) -> int:
-    """Return how many parts of DiffusionDB lie in a folder; 0 if there is no such folder."""
+    """Return how many parts of DiffusionDB lie in a folder or at a URL.
+
+    Return 0 if there is no such folder. A server is asked once, without a second try.
+    """
     with suppress(Problem):
-        return len(find_parts(user_path(folder)))
+        if is_remote(folder):
+            return len(find_parts(remote_folder(folder, pauses=())))
+        return len(find_parts(parts_folder(folder)))
     return 0
+
+
+def parts_to_fetch(folder: str, parts: int) -> int:
+    """Return how many of so many parts the disk must still take.
+
+    Parts at a URL are read where they lie, and need no disk.
+    """
+    if is_remote(folder):
+        return 0
+    return max(0, parts - parts_at(folder))
 
 
 def parts_to_score(values: Values) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from alignsd.base.colours import BLACK, VERMILLION
+from alignsd.base.plotting.colours import BLACK, VERMILLION
 from alignsd.figures import alt
 from alignsd.figures.pictures import FLAWED_FRAME, frame_legend, show
 from alignsd.figures.style import DARK_GREY

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from alignsd.base.colours import BLACK, BLUE, GREY, VERMILLION
+from alignsd.base.plotting.colours import BLACK, BLUE, GREY, VERMILLION
 from alignsd.figures import alt
 from alignsd.figures.pictures import show
 from alignsd.figures.style import Look

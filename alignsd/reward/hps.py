@@ -22,6 +22,7 @@ from torch import Tensor
 
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import read_image
+from alignsd.base.processes import first_does, gathered, share
 from alignsd.base.progress import track
 from alignsd.models.clip import Clip, embed_images, embed_texts, preprocess
 from alignsd.models.files.weights import write_tensors
@@ -31,6 +32,7 @@ from alignsd.reward.pictures import READERS, images_of
 
 MOST_EPOCHS = 100_000
 MAX_LOGIT_SCALE = math.log(100)
+AT_ONCE = 256  # images, or texts, that are embedded at once
 Choice = Mapping[Hashable, Any]  # a row of the table of choices
 
 
@@ -201,11 +203,16 @@ def train_hps(
         )
     reader = ThreadPoolExecutor(max_workers=READERS)  # decoding releases the interpreter lock
 
-    def loss_of_step(model: CLIP, step: int) -> Tensor:
+    def loss_of_step(model: CLIP, step: int) -> Iterator[Tensor]:
         index = batch_indices(len(rows), recipe.batch, step, recipe.seed)
-        batch = [rows[i] for i in index]
-        images = _images(reader, folder, batch, recipe, step)
-        return _loss_of_choices(model, clip, batch, images)
+        batch = share([rows[i] for i in index])
+        if not batch:
+            return
+        is_mirrored = share(_mirrored(recipe, step))
+        images = _images(reader, folder, batch, is_mirrored)
+        loss = _loss_of_choices(model, clip, batch, images)
+        part = len(batch) / recipe.batch
+        yield loss * part  # the mean over all choices of the step
 
     if steps:
         with torch.no_grad():
@@ -215,21 +222,24 @@ def train_hps(
         yield from train(clip.model, loss_of_step, optimization, checkpointing)
 
 
+def _mirrored(recipe: HpsRecipe, step: int) -> list[bool]:
+    """Return which choices of a step are mirrored, ``(batch,)``: a coin decides."""
+    if not recipe.mirror:
+        return [False] * recipe.batch
+    coin = np.random.default_rng((recipe.seed, step))
+    return (coin.random(recipe.batch) < 0.5).tolist()
+
+
 def _images(
     reader: ThreadPoolExecutor,
     folder: Path,
     choices: Sequence[Choice],
-    recipe: HpsRecipe,
-    step: int,
+    mirrored_choices: Sequence[bool],
 ) -> list[np.ndarray]:
     """Return the images of all choices, one choice after the other, some choices mirrored."""
     paths = [folder / path for choice in choices for path in choice["file_path"]]
     images = reader.map(read_image, paths)
-    if not recipe.mirror:
-        return list(images)
-    coin = np.random.default_rng((recipe.seed, step))
-    is_tossed = coin.random(len(choices)) < 0.5
-    is_mirrored = np.repeat(is_tossed, [len(choice["file_path"]) for choice in choices])
+    is_mirrored = np.repeat(mirrored_choices, [len(choice["file_path"]) for choice in choices])
     return [
         image[:, ::-1] if mirrored else image
         for image, mirrored in zip(images, is_mirrored, strict=True)
@@ -301,11 +311,11 @@ def made_from(
 
 def save_hps(clip: Clip, path: Path) -> None:
     """Write the fine-tuned weights as safetensors; equal weights give equal bytes."""
-    write_tensors(path, clip.model.state_dict())
+    first_does(lambda: write_tensors(path, clip.model.state_dict()))
 
 
 def score_choices(clip: Clip, choices: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Score every image of every choice.
+    """Score every image of every choice. Several processes divide the images.
 
     Args:
         clip: from ``load_clip`` or ``other_scores.load_scorer``.
@@ -317,15 +327,28 @@ def score_choices(clip: Clip, choices: pd.DataFrame, folder: Path) -> pd.DataFra
         ``score`` (``clip.scale`` x cosine), and ``embedding`` (unit vector).
     """
     images = images_of(choices)
-    starts = range(0, len(images), 256)
+    starts = share(range(0, len(images), AT_ONCE))
     batches = []
     with ThreadPoolExecutor(max_workers=READERS) as reader:
         for start in track(starts, what="embedding images", unit="batch"):
-            paths = images["file_path"].iloc[start : start + 256]
+            paths = images["file_path"].iloc[start : start + AT_ONCE]
             pictures = reader.map(lambda path: read_image(folder / path), paths)
             batches.append(embed_images(clip, list(pictures)))
-    embeddings = np.concatenate(batches)
-    texts = embed_texts(clip, images["prompt"].tolist())
+    embeddings = np.concatenate(gathered(batches))
+    texts = _embedded_texts(clip, images["prompt"].tolist())
     images["score"] = clip.scale / 100 * hps(embeddings, texts)
     scores = images[["id", "index", "preferred", "score"]]
     return scores.assign(embedding=list(embeddings))
+
+
+def _embedded_texts(clip: Clip, texts: list[str]) -> np.ndarray:
+    """Return the embeddings of texts, ``(n, d)``. Several processes divide the distinct texts."""
+    distinct = list(dict.fromkeys(texts))
+    starts = share(range(0, len(distinct), AT_ONCE))
+    batches = []
+    for start in starts:
+        few = distinct[start : start + AT_ONCE]
+        batches.append(embed_texts(clip, few))
+    embeddings = np.concatenate(gathered(batches))
+    row_of_text = {text: row for row, text in enumerate(distinct)}
+    return embeddings[[row_of_text[text] for text in texts]]

@@ -17,8 +17,8 @@ import nbformat
 
 from alignsd.base.errors import Problem
 from alignsd.base.folders import home
-from alignsd.base.light_png import lighter_png
 from alignsd.base.paths import notebooks, output, root, shown
+from alignsd.base.plotting.light_png import lighter_png
 from alignsd.running.links import linked
 from alignsd.running.notebook_io import read_notebook, unwritable, write_notebook
 

@@ -7,6 +7,8 @@ guidance, "st": steps, "sa": sampler}``. Nothing is unpacked to disk.
 
 What cannot be used inside a part becomes a row with a status, so that the fault is counted. A part
 that cannot be used at all is a Problem.
+
+The parts lie in a folder (``Path``) or at a URL (``remote.RemoteFolder``), and are read alike.
 """
 
 import lzma
@@ -16,7 +18,7 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
@@ -33,6 +35,9 @@ from alignsd.base.paths import user_path
 from alignsd.base.reading import is_foreign_member, listed, mistaken_for, parse_json
 from alignsd.kit.schemas import TABLES
 from alignsd.kit.tables import command_for
+from alignsd.kit.values.urls import check_url, is_remote, is_url, local_path
+from alignsd.select.ranges import RangeReader
+from alignsd.select.remote import RESUME, RemoteFolder, RemotePart, remote_folder
 
 PART = re.compile(r"part-[0-9]{6}")
 IMAGE_NAME = re.compile(r"[\w-][\w.-]*\.(png|webp)", re.IGNORECASE)
@@ -103,25 +108,29 @@ METADATA = {
 }
 
 
-def find_parts(folder: Path) -> dict[str, Path]:
+Corpus = Path | RemoteFolder  # a copy of DiffusionDB
+Part = Path | RemotePart  # a zip in the copy
+
+
+def find_parts(folder: Corpus) -> Mapping[str, Part]:
     """Return the parts in a copy of DiffusionDB, name to zip, in the order of their numbers.
 
     The parts may lie in ``images/``, in the two folders of DiffusionDB Large, or directly in
     ``folder``. Other files are left alone.
 
     Raises:
-        Problem: if there is no part, a folder cannot be opened, or a number stands twice.
+        Problem: if there is no part, a folder cannot be opened, a number stands twice, or a server
+            does not answer.
     """
-    subfolders = [folder / name for name in FOLDERS if os.path.isdir(folder / name)]
-    zips = [path for subfolder in subfolders for path in listed(subfolder, ".zip")]
-    paths = [path for path in zips if PART.fullmatch(path.stem)]
+    paths = [path for path in _zips(folder) if PART.fullmatch(path.stem)]
     paths.sort(key=lambda path: path.stem)
     if not paths:
         raise Problem(
             "There are no DiffusionDB parts.",
-            expected=f"part-000001.zip, ... in {folder} or its images/",
+            expected=f"part-000001.zip, ... in {_named(folder)} or its images/",
             found="no such file",
-            cause="a misspelt folder, or the parts were unpacked",
+            cause="a misspelt folder, parts that were unpacked, "
+            "or a web server that shows no list of files",
             fix="give the folder that holds images/ as the parameter `parts`; keep the zips packed",
         )
     parts = {path.stem: path for path in paths}
@@ -130,15 +139,35 @@ def find_parts(folder: Path) -> dict[str, Path]:
     return parts
 
 
-def _refuse_twins(folder: Path, paths: list[Path], parts: dict[str, Path]) -> NoReturn:
+def _zips(folder: Corpus) -> list[Part]:
+    """Return the zip files of a copy of DiffusionDB, the files that are no parts included."""
+    if isinstance(folder, RemoteFolder):
+        return list(folder.zips(FOLDERS))
+    subfolders = [folder / name for name in FOLDERS if os.path.isdir(folder / name)]
+    return [path for subfolder in subfolders for path in listed(subfolder, ".zip")]
+
+
+def _named(folder: Corpus) -> str:
+    return folder.name if isinstance(folder, RemoteFolder) else str(folder)
+
+
+def _place(path: Part, folder: Corpus) -> tuple[str, str]:
+    """Return a part's path below the folder, and the folder that holds the part."""
+    if isinstance(path, RemotePart):
+        return path.below, path.inside
+    assert isinstance(folder, Path)
+    return path.relative_to(folder).as_posix(), str(path.parent)
+
+
+def _refuse_twins(folder: Corpus, paths: list[Part], parts: Mapping[str, Part]) -> NoReturn:
     """Raise the Problem of parts that share a number."""
     twins = [path for path in paths if parts[path.stem] != path]
-    one = twins[0]
-    other = parts[one.stem]
-    names = ", ".join(path.relative_to(folder).as_posix() for path in (one, other))
+    one, one_folder = _place(twins[0], folder)
+    other, other_folder = _place(parts[twins[0].stem], folder)
+    names = f"{one}, {other}"
     expected = "each part number once"
     found = f"{len(paths)} files for {len(parts)} numbers, such as {names}"
-    if one.parent == other.parent:
+    if one_folder == other_folder:
         raise Problem(
             "A part of DiffusionDB is there twice.",
             expected=expected,
@@ -155,20 +184,26 @@ def _refuse_twins(folder: Path, paths: list[Path], parts: dict[str, Path]) -> No
     )
 
 
-def parts_folder(name: str) -> Path:
-    """Return the folder of parts that a parameter ``parts`` names.
+def parts_folder(name: str, resume: str = RESUME) -> Corpus:
+    """Return the copy of DiffusionDB that a parameter ``parts`` names.
 
     Args:
-        name: a path, relative to the repository or absolute.
+        name: a path, relative to the repository or absolute, or any URL that fsspec can read.
+        resume: the command that goes on with the run, for messages.
 
     Raises:
-        Problem: if there is no such folder.
+        Problem: if there is no such folder, or if the URL holds a password or a query, or cannot be
+            read with the packages at hand. The server is not asked yet.
     """
-    folder = user_path(name)
+    if is_url(name):
+        check_url(name, "parameter parts")
+    if is_remote(name):
+        return remote_folder(name, resume=resume)
+    folder = local_path(name) if is_url(name) else user_path(name)
     if not os.path.isdir(folder):  # False, too, for a name that no folder can have
         raise Problem(
             "The folder of DiffusionDB parts does not exist.",
-            expected="a folder, or miniature",
+            expected="a folder, a URL, or miniature",
             found=f"a file, {name!r}" if os.path.isfile(folder) else repr(name[:200]),
             cause="a misspelt path, or a path that is not relative to the repository",
             fix="--set parts=FOLDER",
@@ -177,12 +212,32 @@ def parts_folder(name: str) -> Path:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _opened(part: Part) -> Iterator[zipfile.ZipFile]:
     """Open a part.
 
     Raises:
-        Problem: if the part is missing or not a whole zip file.
+        Problem: if the part is missing or not a whole zip file, if a server does not answer, or if
+            the part was changed on the server.
     """
+    if isinstance(part, Path):
+        with _opened_here(part) as archive:
+            yield archive
+        return
+    with part.folder.opened(part) as reader:
+        try:
+            archive = zipfile.ZipFile(reader)
+        except UNREADABLE as error:
+            reader.seek(0)
+            mistake = mistaken_for(reader.read(64))
+            found, cause = mistake or (told(error), "an upload that was cut off, or damaged bytes")
+            raise _not_a_zip(part, found, cause, f"upload {part.name} again") from error
+        with archive:
+            yield archive
+
+
+@contextmanager
+def _opened_here(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a part on the disk."""
     try:
         if not os.path.exists(path):
             raise FileNotFoundError("no such file")
@@ -191,15 +246,40 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         archive = zipfile.ZipFile(path)
     except UNREADABLE as error:
         found, cause = _what_is_wrong(path, error)
-        raise Problem(
-            f"{path.name} cannot be opened.",
-            expected="a zip file",
-            found=found,
-            cause=cause,
-            fix=f"download {path.name} again, or move it away",
-        ) from error
+        raise _not_a_zip(path, found, cause, f"download {path.name} again") from error
     with archive:
         yield archive
+
+
+def _not_a_zip(part: Part, found: str, cause: str, again: str) -> Problem:
+    return Problem(
+        f"{part.name} cannot be opened.",
+        expected="a zip file",
+        found=found,
+        cause=cause,
+        fix=f"{again}, or move it away",
+    )
+
+
+def _announce(archive: zipfile.ZipFile, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Tell the reader of a remote part which members will be read next, in this order.
+
+    A member's bytes end where the next member begins, or the zip's directory.
+    """
+    reader = _reader(archive)
+    if reader is None:
+        return
+    starts = sorted({info.header_offset for info in archive.infolist()} | {archive.start_dir})
+    end_of = dict(zip(starts, starts[1:], strict=False))
+    wanted = [info.header_offset for info in members if info.file_size <= MAX_BYTES]
+    spans = [(start, end_of.get(start)) for start in wanted]
+    reader.plan((start, end) for start, end in spans if end is not None)
+
+
+def _reader(archive: zipfile.ZipFile) -> RangeReader | None:
+    """Return the reader of a remote part; None of a part on the disk."""
+    file: object = archive.fp
+    return file if isinstance(file, RangeReader) else None
 
 
 def _what_is_wrong(path: Path, error: Exception) -> tuple[str, str]:
@@ -219,8 +299,11 @@ def _what_is_wrong(path: Path, error: Exception) -> tuple[str, str]:
     return mistaken_for(start) or cut_off
 
 
-def list_part(path: Path) -> pd.DataFrame:
+def list_part(path: Part) -> pd.DataFrame:
     """Return what a part holds, without decoding images.
+
+    Args:
+        path: the zip, from ``find_parts`` or on the disk.
 
     Returns:
         One row per image, entry or foreign file, in the order of the zip: ``part``, ``image`` (file
@@ -271,7 +354,7 @@ def _is_foreign(info: zipfile.ZipInfo) -> bool:
     return not info.filename or "\0" in info.orig_filename or is_foreign_member(info.filename)
 
 
-def _json_member(members: list[zipfile.ZipInfo], path: Path) -> zipfile.ZipInfo | None:
+def _json_member(members: list[zipfile.ZipInfo], path: Part) -> zipfile.ZipInfo | None:
     """Return the member that describes the images.
 
     Of several such members, the member in the fewest folders is taken, then the first.
@@ -282,7 +365,7 @@ def _json_member(members: list[zipfile.ZipInfo], path: Path) -> zipfile.ZipInfo 
 
 
 def _entries(
-    archive: zipfile.ZipFile, described: zipfile.ZipInfo | None, path: Path
+    archive: zipfile.ZipFile, described: zipfile.ZipInfo | None, path: Part
 ) -> dict[str, Any]:
     """Return the part's JSON, image name -> entry.
 
@@ -299,12 +382,16 @@ def _entries(
         cause = "another file under this name"
     else:
         try:
-            entries = parse_json(_unpacked(archive, described), wanted)
-            found = f"a {type(entries).__name__}"
-        except Problem as problem:
-            found, cause = problem.found, problem.cause
+            _announce(archive, [described])
+            content = _unpacked(archive, described)
         except UNREADABLE as error:
             found = f"{type(error).__name__}: {told(error)}"
+        else:
+            try:
+                entries = parse_json(content, wanted)
+                found = f"a {type(entries).__name__}"
+            except Problem as problem:
+                found, cause = problem.found, problem.cause
     if not isinstance(entries, dict):
         raise Problem(
             f"{path.name} has no usable {wanted}.",
@@ -370,7 +457,7 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def read_members(path: Path, members: list[str]) -> Iterator[np.ndarray | BadImage]:
+def read_members(path: Part, members: list[str]) -> Iterator[np.ndarray | BadImage]:
     """Decode images of a part in turn, straight out of the zip.
 
     Args:
@@ -388,8 +475,20 @@ def read_members(path: Path, members: list[str]) -> Iterator[np.ndarray | BadIma
         for info in archive.infolist():
             if "\0" not in info.orig_filename:
                 first.setdefault(info.filename, info)
+        _announce(archive, [first[member] for member in members if member in first])
         for member in members:
             yield _read_member(archive, first.get(member), member)
+        _require_unchanged(path)
+
+
+def _require_unchanged(part: Part) -> None:
+    """Do nothing if a remote part is still the part that was opened.
+
+    Raises:
+        Problem: if the part was changed on the server meanwhile, or the server does not answer.
+    """
+    if isinstance(part, RemotePart):
+        part.folder.require_unchanged(part)
 
 
 def _read_member(
@@ -407,8 +506,8 @@ def _read_member(
         return BadImage(images.DAMAGED, f"{member}: {type(error).__name__}: {told(error)}")
 
 
-def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
-    """Read chosen images; each part is opened once.
+def read_pictures(folder: Corpus, rows: pd.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
+    """Read chosen images; each part is opened once, and only chosen images are fetched.
 
     Args:
         folder: copy of DiffusionDB, as for ``find_parts``.
@@ -419,10 +518,11 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
         be read are left out.
 
     Raises:
-        Problem: if a part is missing or lacks a chosen image.
+        Problem: if a part is missing or lacks a chosen image, if a part on a server was changed
+            since the scoring, or if the server does not answer.
     """
     parts = find_parts(folder)
-    again = command_for(TABLES["scores"].stage, folder)
+    again = _command_that_scores(folder)
     for part, wanted in rows.groupby("part", sort=True):
         if part not in parts:
             raise Problem(
@@ -432,21 +532,44 @@ def read_pictures(folder: Path, rows: pd.DataFrame) -> Iterator[tuple[str, np.nd
                 cause="the part was scored and then moved away",
                 fix=f"put {part}.zip back, or score anew: {again}",
             )
-        contents = list_part(parts[part])
-        member_of = contents[contents["status"] == OK].set_index("image")["member"]
-        names = [name for name in wanted["image"] if name in member_of.index]
-        if len(names) < len(wanted):
-            raise Problem(
-                f"{part}.zip is not the part that was scored.",
-                expected=f"{len(wanted)} images that have scores",
-                found=f"{len(names)} of them",
-                cause="the part was replaced",
-                fix=again,
-            )
-        pictures = read_members(parts[part], member_of.loc[names].tolist())
-        for name, picture in zip(names, pictures, strict=True):
-            if not isinstance(picture, BadImage):
-                yield name, picture
+        with _opened(parts[part]) as archive:
+            infos = _chosen(archive, wanted["image"])
+            if len(infos) < len(wanted):
+                raise Problem(
+                    f"{part}.zip is not the part that was scored.",
+                    expected=f"{len(wanted)} images that have scores",
+                    found=f"{len(infos)} of them",
+                    cause="the part was replaced",
+                    fix=again,
+                )
+            _announce(archive, infos)
+            for info in infos:
+                picture = _read_member(archive, info, info.filename)
+                if not isinstance(picture, BadImage):
+                    yield _encodable(_image_name(info)), picture
+        _require_unchanged(parts[part])
+
+
+def _command_that_scores(folder: Corpus) -> str:
+    stage = TABLES["scores"].stage
+    if isinstance(folder, RemoteFolder):
+        return f"{folder.connection.resume} --force {stage[:2]}"
+    return command_for(stage, folder)
+
+
+def _chosen(archive: zipfile.ZipFile, images: Iterable[str]) -> list[zipfile.ZipInfo]:
+    """Return the members that hold chosen images; images that are not there are left out.
+
+    The members come in the order of the images, and from a server in the order of the zip.
+    """
+    member_of: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        if not info.filename.endswith("/") and not _is_foreign(info):
+            member_of.setdefault(_encodable(_image_name(info)), info)
+    chosen = [member_of[image] for image in images if image in member_of]
+    if _reader(archive) is not None:
+        chosen.sort(key=lambda info: info.header_offset)
+    return chosen
 
 
 def read_metadata(

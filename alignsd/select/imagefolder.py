@@ -22,6 +22,7 @@ from alignsd.base.atomic import replacing
 from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image, save_png
 from alignsd.base.paths import shown
+from alignsd.base.processes import first_does, gathered, share
 from alignsd.base.progress import track
 from alignsd.base.reading import is_foreign_member, is_text, listed, read_json_lines
 
@@ -43,7 +44,7 @@ def write_imagefolder(
 
     Pictures are written one at a time and whole or not at all. Existing pictures are not read
     again, so a stopped run goes on with the next picture. ``metadata.jsonl`` comes last: a folder
-    that has a ``metadata.jsonl`` is complete.
+    that has a ``metadata.jsonl`` is complete. Several processes divide the rows.
 
     Args:
         folder: where to write; made if need be.
@@ -62,16 +63,18 @@ def write_imagefolder(
     """
     _check_names(rows["file_name"])
     _check_values(rows)
-    missing = rows[~_present(folder, rows)]
+    own = rows.iloc[share(range(len(rows)))]
+    missing = own[~_present(folder, own)]
     pictures = read(missing)
     # Deviation: the official code saves JPEG of quality 95; PNG keeps the pixels that were scored.
     for name, pixels in track(
         pictures, total=len(missing), what="writing pictures", unit="picture"
     ):
         save_png(folder / name, pixels)
+    # From here on, the pictures of all processes are there.
+    there_already = sum(gathered([len(own) - len(missing)]))
     complete = rows[_present(folder, rows)]
-    _write_lines(folder / METADATA, complete)
-    there_already = len(rows) - len(missing)
+    first_does(lambda: _write_lines(folder / METADATA, complete))
     return {
         "written": len(complete) - there_already,
         "there already": there_already,

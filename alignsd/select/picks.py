@@ -10,7 +10,7 @@ import pandas as pd
 from alignsd.base.images import read_image
 from alignsd.base.intervals import wilson
 from alignsd.base.judge import Judge
-from alignsd.select.diffusiondb import read_pictures
+from alignsd.select.diffusiondb import Corpus, read_pictures
 from alignsd.select.imagefolder import write_imagefolder
 from alignsd.select.rule import NEGATIVE, POSITIVE, SPARE
 
@@ -47,7 +47,7 @@ def picks(selected: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def write_picks(folder: Path, rows: pd.DataFrame, parts: Path) -> dict[str, int]:
+def write_picks(folder: Path, rows: pd.DataFrame, parts: Corpus) -> dict[str, int]:
     """Write the selected pictures as an imagefolder.
 
     Args:

@@ -12,11 +12,29 @@ import pandas as pd
 from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import BadImage
+from alignsd.base.processes import share, wait
 from alignsd.base.progress import track
 from alignsd.base.reading import listed, read_json
 from alignsd.kit.schemas import TABLES
-from alignsd.kit.tables import checked_table, command_for, read_table, write_table
-from alignsd.select.diffusiondb import DAMAGED, OK, PART, find_parts, list_part, read_members
+from alignsd.kit.tables import (
+    checked_table,
+    command_for,
+    read_table,
+    resume_command,
+    write_table,
+)
+from alignsd.kit.values.urls import is_url
+from alignsd.select import remote
+from alignsd.select.diffusiondb import (
+    DAMAGED,
+    OK,
+    PART,
+    Corpus,
+    Part,
+    find_parts,
+    list_part,
+    read_members,
+)
 from alignsd.select.sharpness import sharpness
 
 if TYPE_CHECKING:
@@ -27,7 +45,7 @@ COLUMNS = ("part", "image", "prompt", "hps", "sharpness", "status")
 
 
 def score_part(
-    path: Path,
+    path: Part,
     clip: "Clip",
     blur_rule: str = "both directions",
     batch: int = 64,
@@ -40,7 +58,7 @@ def score_part(
     the part again, alone or with others, gives the same table.
 
     Args:
-        path: ``part-XXXXXX.zip``.
+        path: ``part-XXXXXX.zip``, on the disk or at a URL, see ``diffusiondb.find_parts``.
         clip: the CLIP to score with; with HPS's weights, the cosine is the HPS.
         blur_rule: how sharpness is measured, see ``sharpness.sharpness``.
         batch: images at a time.
@@ -52,7 +70,8 @@ def score_part(
         ``diffusiondb``).
 
     Raises:
-        Problem: if the zip or the JSON in the zip cannot be read, or ``batch`` is below 1.
+        Problem: if the zip or the JSON in the zip cannot be read, if a server does not answer or
+            the part was changed there, or if ``batch`` is below 1.
     """
     at_least(1, batch=batch)
     # Imported here: open_clip takes seconds to load, and reading scores needs no CLIP.
@@ -94,7 +113,7 @@ def hps_of_batch(
 
 
 def _batches(
-    path: Path, members: pd.Series, batch: int
+    path: Part, members: pd.Series, batch: int
 ) -> Iterator[tuple[pd.Index, list[np.ndarray | BadImage]]]:
     """Yield the labels of the rows and the decoded images of each batch.
 
@@ -110,7 +129,7 @@ def _batches(
 
 
 def score_parts(
-    folder: Path,
+    folder: Corpus,
     out: Path,
     clip: "Clip",
     blur_rule: str = "both directions",
@@ -119,6 +138,7 @@ def score_parts(
     """Score every part that has no table yet, and return all rows, in the order of the parts.
 
     Each part's table is written when the part is done, so a stopped run goes on with the next part.
+    Several processes divide the parts, and all return when all parts are scored.
 
     Args:
         folder: copy of DiffusionDB, see ``diffusiondb.find_parts``.
@@ -129,27 +149,54 @@ def score_parts(
         Problem: if a part cannot be read.
     """
     parts = find_parts(folder)
-    for name, path in track(parts.items(), what="scoring", unit="part"):
+    for name, path in track(share(list(parts.items())), what="scoring", unit="part"):
         table = out / f"{name}.parquet"
         if not table.exists():
             write_table(table, score_part(path, clip, blur_rule, batch))
+    wait()
     return read_scores(out, list(parts))
 
 
-def remember_parts(record: Path, folder: Path) -> None:
+def remember_parts(record: Path, folder: Corpus) -> None:
     """Write down where the parts lie, so that a later stage finds the pictures.
+
+    Of parts at a URL the versions (sizes and tags) are written down too. From then on, a part that
+    was changed on the server is refused.
 
     Args:
         record: the JSON file to write.
         folder: the parts' folder; noted relative to the record if the folder lies beside or below.
+
+    Raises:
+        Problem: if a part at a URL was changed since the record was first written, or the server
+            does not answer.
     """
+    if isinstance(folder, remote.RemoteFolder):
+        _remember_versions(record, folder)
+        return
     parts, base = folder.resolve(), record.parent.resolve()
     beside = parts.is_relative_to(base)
     noted = parts.relative_to(base).as_posix() if beside else str(parts)
     write_json(record, {"parts": noted})
 
 
-def recall_parts(record: Path) -> Path:
+def _remember_versions(record: Path, folder: remote.RemoteFolder) -> None:
+    """Write down a URL and the version of each part; refuse parts that were changed since.
+
+    A stopped scoring goes on with the same record, so all tables belong to the same parts.
+    """
+    url = folder.connection.url
+    parts = remote.parts_of(find_parts(folder))
+    versions = folder.versions(parts)
+    older = read_json(record) if record.exists() else None
+    if isinstance(older, dict) and older.get("parts") == url:
+        for name, version in (remote.recalled(older.get("versions")) or {}).items():
+            if name in versions and versions[name] != version:
+                raise remote.changed(parts[name], version, versions[name])
+    write_json(record, {"parts": url, "versions": remote.noted(versions)})
+
+
+def recall_parts(record: Path) -> Corpus:
     """Return the folder that ``remember_parts`` wrote down.
 
     Raises:
@@ -158,19 +205,24 @@ def recall_parts(record: Path) -> Path:
     noted = None
     try:
         noted = read_json(record)
-        found = f"a {type(noted).__name__} without such a key"
+        found = f"a {type(noted).__name__} without such keys"
     except Problem as problem:
         found = problem.found
-    parts = noted.get("parts") if isinstance(noted, dict) else None
-    if not isinstance(parts, str) or not parts:
-        raise Problem(
-            f"{record.name} does not say where the parts lie.",
-            expected='{"parts": "a folder"}',
-            found=found,
-            cause="the file was deleted or edited by hand, or cut off by a full disk",
-            fix=command_for(STAGE, record),
-        )
-    return record.parent / parts
+    keys = noted if isinstance(noted, dict) else {}
+    parts = keys.get("parts")
+    if isinstance(parts, str) and is_url(parts):
+        versions = remote.recalled(keys.get("versions"))
+        if versions is not None:
+            return remote.remote_folder(parts, versions, resume=resume_command(record))
+    elif isinstance(parts, str) and parts:
+        return record.parent / parts
+    raise Problem(
+        f"{record.name} does not say where the parts lie.",
+        expected='{"parts": "a folder"}, or of a URL {"parts": ..., "versions": ...}',
+        found=found,
+        cause="the file was deleted or edited by hand, or cut off by a full disk",
+        fix=command_for(STAGE, record),
+    )
 
 
 def read_scores(folder: Path, names: list[str] | None = None) -> pd.DataFrame:

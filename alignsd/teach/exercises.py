@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
-from alignsd.base.colours import BLUE, GREY, VERMILLION
 from alignsd.base.errors import Problem
+from alignsd.base.plotting.colours import BLUE, GREY, VERMILLION
 from alignsd.kit.values.parameters import nearest
 from alignsd.kit.views import NO_FORMULAS
 from alignsd.teach.tasks import choosing, drawing, measuring

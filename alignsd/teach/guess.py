@@ -5,8 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from alignsd.base.colours import BLUE, ORANGE
 from alignsd.base.errors import Problem
+from alignsd.base.plotting.colours import BLUE, ORANGE
 from alignsd.kit.views import NO_FORMULAS, readable
 from alignsd.teach import live
 

@@ -65,15 +65,6 @@ def test_frozen_weights_in_bfloat16_train_matrices_in_single_precision(
     assert image.shape == (64, 64, 3) and image.std() > 0
 
 
-def test_the_training_stays_on_the_device_asked_for(pipeline, examples, monkeypatch):
-    """If it failed, ``device="cpu"`` beside a GPU would end in tensors on two devices."""
-    from accelerate import Accelerator
-
-    monkeypatch.setattr(Accelerator, "device", property(lambda self: torch.device("meta")))
-    next(lora.finetune(pipeline, examples, LORA_RECIPE))
-    assert {value.device.type for value in pipeline.unet.parameters()} == {"cpu"}
-
-
 FULL_SIZE = """
 import resource
 import numpy as np, torch

@@ -32,6 +32,23 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_processes_of_one_run_write_under_different_names(tmp_path, monkeypatch):
+    """Two machines may give their processes the same id."""
+    launch = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in launch.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RANK", "0")
+    with replacing(tmp_path / "a.json") as first:
+        monkeypatch.setenv("RANK", "1")
+        with replacing(tmp_path / "a.json") as second:
+            assert first != second
+            first.write_text("0")
+            second.write_text("1")
+            assert sweep(tmp_path) == []
+        monkeypatch.setenv("RANK", "0")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_json_takes_numpy_and_refuses_what_is_not_finite(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"n": np.int64(3), "x": np.float32(0.5), "list": np.arange(2), "ü": None})

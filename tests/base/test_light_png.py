@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from alignsd.base.light_png import UNSEEN, lighter_png
+from alignsd.base.plotting.light_png import UNSEEN, lighter_png
 
 
 def png(pixels, **keywords):

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from alignsd.base.colours import VERMILLION
 from alignsd.base.images import read_image, save_png
+from alignsd.base.plotting.colours import VERMILLION
 from alignsd.compare.arms import TABLE_4, labels
 from alignsd.figures import finetuning, pictures, publish, qualitative
 from alignsd.figures.text import shortened

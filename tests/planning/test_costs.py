@@ -2,6 +2,7 @@
 
 import json
 
+import fsspec
 import pandas as pd
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from alignsd.base.errors import Problem
 from alignsd.planning import costs, environment, throughput
 from alignsd.planning.look_ahead import look_ahead
-from alignsd.planning.space import held, parts_at, space
+from alignsd.planning.space import held, parts_at, parts_to_fetch, parts_to_score, space
 from alignsd.planning.work import count_work, estimate, total_hours
 from alignsd.running.tasks import Request, prepare
 
@@ -108,6 +109,23 @@ def test_parts_at_hand_are_counted_wherever_the_kernel_started(kit, monkeypatch)
     monkeypatch.chdir(kit / "notebooks")
     assert parts_at("data") == 2
     assert parts_at("nowhere") == 0
+
+
+def test_parts_at_a_url_are_counted_and_need_no_disk(values):
+    files = fsspec.filesystem("memory")
+    for number in (2, 3):
+        files.pipe(f"/cost-test/images/part-{number:06d}.zip", b"zip")
+    try:
+        assert parts_at("memory://cost-test") == 2
+        assert parts_at("memory://cost-test-nowhere") == 0
+        remote = values | {"03": values["03"] | {"parts": "memory://cost-test"}}
+        assert parts_to_score(remote) == 2
+        assert parts_to_fetch("memory://cost-test", 1_000) == 0
+        assert parts_to_fetch("nowhere", 1_000) == 1_000
+        measured = pd.DataFrame({"task": throughput.TASKS, "batch": 1, "seconds": 3.6, "gib": 1.0})
+        assert "to fetch: 0 parts" in costs.report(remote, 1_000, measured, ["03"])
+    finally:
+        files.rm("/cost-test", recursive=True)
 
 
 def test_a_report_tells_of_the_notebooks_asked_for(values):

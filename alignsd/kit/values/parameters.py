@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 from alignsd.base.errors import Problem
 from alignsd.base.reading import is_text
+from alignsd.kit.values.urls import check_url, is_url
 
 DIGITS_AND_COMMAS = re.compile(r"[+-]?[0-9]+(,[0-9]+)+")
 LONGEST_LITERAL = 100_000  # characters of a value of --set that is read as Python
@@ -226,6 +227,8 @@ def _number_as_text(number: float) -> str:
 
 def _check_text(parameter: Parameter, text: str, where: str) -> None:
     if is_text(text) and "\0" not in text:
+        if is_url(text):
+            check_url(text, f"parameter {parameter.name} in {where}")
         return
     raise Problem(
         f"Parameter {parameter.name} in {where} holds a character that no text file can hold.",

@@ -1,0 +1,1 @@
+"""What drawn figures share: the palette, and light PNG files."""
