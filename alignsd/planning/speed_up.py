@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
-from alignsd.base.colours import BLACK, GREY
+from alignsd.base.plotting.colours import BLACK, GREY
 from alignsd.figures import alt
 from alignsd.planning.scaling import LIMITS, totals
 
