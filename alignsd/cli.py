@@ -182,6 +182,9 @@ def cost(
             help="Parts of DiffusionDB to score; 0 counts those at hand, or else the paper's 1000.",
         ),
     ] = 0,
+    pictures: Annotated[
+        int, typer.Option(min=0, help="In place of parts: pictures to score, such as 14000000.")
+    ] = 0,
     batch: Annotated[
         int,
         typer.Option(
@@ -191,12 +194,37 @@ def cost(
     device: Annotated[
         str, typer.Option(help="A torch device; auto takes a GPU if there is one.")
     ] = "auto",
+    gpus: Annotated[
+        str, typer.Option(help="Simulate the run on so many GPUs, such as 1,2,4,8,16,32,64.")
+    ] = "",
+    rates: Annotated[
+        Path | None,
+        typer.Option(help="JSON of seconds per unit, or a cost.json; measured if not given."),
+    ] = None,
+    rate: Annotated[
+        list[str] | None, typer.Option(help="Seconds of a unit, such as embed=0.0032.")
+    ] = None,
+    price: Annotated[float, typer.Option(min=0, help="Of a GPU for an hour, any currency.")] = 0.0,
+    gpus_per_node: Annotated[int, typer.Option(min=1, help="GPUs of one machine.")] = 8,
+    cores_per_gpu: Annotated[
+        float, typer.Option(help="Cores that read pictures for each GPU.")
+    ] = 8.0,
+    network: Annotated[
+        float, typer.Option(help="GB per second into a node; inf: never limits.")
+    ] = 1.25,
+    figure: Annotated[
+        Path | None, typer.Option(help="PNG of the speed-up to write, with --gpus.")
+    ] = None,
 ) -> None:
-    """Measure this machine with full-size models of random weights; say what a preset would take.
+    """Say what a preset would take, from full-size models of random weights on this machine.
 
-    Nothing is downloaded.
+    Nothing is downloaded. With --gpus the run is simulated on several GPUs, and with --rates or
+    --rate nothing is measured.
     """
     from alignsd.planning import costs, throughput  # import torch
+    from alignsd.planning import gpus as on_gpus
+    from alignsd.planning.phases import given_rates
+    from alignsd.planning.scaling import Cluster
 
     resolved = resolve(preset, preset)
     values = {notebook[:2]: own for notebook, own in resolved.items()}
@@ -208,9 +236,18 @@ def cost(
             found=f"{values['05']['resolution']}",
             fix="alignsd cost --preset paper; README tells what mini takes",
         )
-    measured = throughput.measure(device, costs.batches(values, device, batch))
-    scored = parts or costs.parts_at(parameters.text(values["03"], "parts")) or costs.PARTS
-    print(costs.report(values, scored, measured, values))
+    scored = parts or costs.parts_of(pictures)
+    scored = scored or costs.parts_at(parameters.text(values["03"], "parts")) or costs.PARTS
+    counts = on_gpus.numbers_of_gpus(gpus)
+    known = given_rates(rates, rate or ())
+    if not known:
+        measured = throughput.measure(device, costs.batches(values, device, batch))
+        print(costs.report(values, scored, measured, values))
+        known = dict(zip(measured["task"], measured["seconds"], strict=True))
+        if not gpus:
+            return
+    cluster = Cluster(gpus_per_node, cores_per_gpu, network)
+    print(on_gpus.report(values, scored, known, on_gpus.Simulation(counts, cluster, price, figure)))
 
 
 @app.command()

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
+import torch.nn.functional as F
+from open_clip.timm_model import TimmModel
 from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
@@ -20,7 +22,7 @@ from alignsd.models.clip_pictures import check_fit, check_pictures, to_square
 from alignsd.models.clip_weights import load_weights, read_weights
 from alignsd.models.files.weights import check_finite
 from alignsd.models.files.wording import short
-from alignsd.models.registry import resolve, torch_device
+from alignsd.models.registry import checked_precision, resolve, scoring_precision, torch_device
 from alignsd.models.tower import register
 
 SWAPPED = {nn.GELU: QuickGELU, QuickGELU: nn.GELU}
@@ -37,6 +39,9 @@ class Clip:
         fit: how an image becomes a square: ``"pad"`` (the paper's training, HPS v2) or ``"crop"``
             (OpenAI, the official scoring scripts, PickScore).
         scale: factor of the cosine; 100 for the CLIP score and every HPS.
+        precision: of the image encoder's matrix products in ``embed_images``, see
+            ``registry.scoring_precision``. Texts are embedded, and models trained, in single
+            precision: each text is embedded once, for all of its images.
     """
 
     model: open_clip.CLIP
@@ -44,6 +49,7 @@ class Clip:
     device: torch.device
     fit: str = "pad"
     scale: float = 100.0
+    precision: torch.dtype = torch.float32
 
     @property
     def size(self) -> int:
@@ -67,8 +73,24 @@ def embed_images(clip: Clip, images: Sequence[np.ndarray], batch: int = 256) -> 
     embeddings = []
     for start in range(0, len(images), batch):
         pixels = preprocess(clip, images[start : start + batch])
-        embeddings.append(clip.model.encode_image(pixels, normalize=True).float().cpu())
+        embeddings.append(_encoded(clip, pixels).float().cpu())
     return _joined(embeddings)
+
+
+def _encoded(clip: Clip, pixels: Tensor) -> Tensor:
+    """Return the unit vectors of preprocessed images, ``(n, d)``.
+
+    In half precision the matrix products alone are in half precision. The sums along the residual
+    stream, the norms and the length of the embedding stay in single precision. So does the last
+    layer of an encoder of timm, whose rounding would move scores more than all other layers do.
+    """
+    if clip.precision == torch.float32:
+        return clip.model.encode_image(pixels, normalize=True)
+    visual = clip.model.visual
+    with torch.autocast(clip.device.type, clip.precision):
+        encoded = visual.trunk(pixels) if isinstance(visual, TimmModel) else visual(pixels)
+    embedded = visual.head(encoded.float()) if isinstance(visual, TimmModel) else encoded
+    return F.normalize(embedded.float(), dim=-1)
 
 
 @torch.no_grad()
@@ -126,7 +148,11 @@ def preprocess(clip: Clip, images: Sequence[np.ndarray]) -> Tensor:
 
 
 def load_clip(
-    name: str, weights: Path | str | None = None, device: str = "auto", fit: str = "pad"
+    name: str,
+    weights: Path | str | None = None,
+    device: str = "auto",
+    fit: str = "pad",
+    precision: torch.dtype | None = None,
 ) -> Clip:
     """Load a CLIP.
 
@@ -140,10 +166,11 @@ def load_clip(
             fetched from a hub.
         device: ``"auto"`` or a torch device.
         fit: see ``Clip``.
+        precision: see ``Clip``; None for ``registry.scoring_precision``.
 
     Raises:
-        Problem: if the model or the fit is unknown, or the weights can be neither found nor
-            fetched, do not fit the model, or are not finite numbers.
+        Problem: if the model, the fit or the precision is unknown, or the weights can be neither
+            found nor fetched, do not fit the model, or are not finite numbers.
     """
     name, _, file_of_name = name.partition("=")
     file = weights
@@ -151,6 +178,7 @@ def load_clip(
         file = file_of_name
     check_fit(fit)
     target, path = torch_device(device), resolve(name)
+    precision = scoring_precision(target) if precision is None else checked_precision(precision)
     state = read_weights(user_path(file)) if file is not None else None
     folder = Path(path) if _is_folder(path) else None
     if folder is not None:
@@ -170,7 +198,7 @@ def load_clip(
         raise _without_weights(name)
     else:
         check_finite(model.state_dict(), f"The CLIP {name!r}", "get its weights again")
-    return Clip(model.eval(), tokenizer, target, fit)
+    return Clip(model.eval(), tokenizer, target, fit, precision=precision)
 
 
 def _is_folder(path: str) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 WIDTHS = (3, 24, 48, 64, 96)  # channels; each stage halves the sides of a picture
@@ -33,7 +34,10 @@ class Tower(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return features ``(n, 96)`` of normalized pictures ``(n, 3, 64, 64)``."""
-        return self.neck(self.body(pictures))
+        features = self.body(pictures)
+        # Half precision in the neck would move scores more than all layers of the body together.
+        with torch.autocast(pictures.device.type, enabled=False):
+            return self.neck(features.to(self.neck[1].weight.dtype))
 
     def reset_classifier(self, num_classes: int, global_pool: str = "") -> None:
         """Do nothing: open_clip asks timm's models for bare features, and a tower has no head."""

@@ -4,6 +4,7 @@ The amounts are counted from a preset (``work``, ``space``), the times are measu
 (``throughput``).
 """
 
+import math
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def report(values: Values, parts: int, measured: pd.DataFrame, notebooks: Collec
         gib = missing * PART_GIB["large"]
         lines.append(f"to fetch: {missing:,} parts of DiffusionDB, {gib:,.1f} GiB")
     return "\n".join(lines)
+
+
+def parts_of(pictures: int) -> int:
+    """Return how many parts of DiffusionDB hold so many pictures."""
+    return math.ceil(pictures / paper.IMAGES_PER_PART)
 
 
 def batches(values: Values, device: str, batch: int = 0) -> dict[str, int]:

@@ -24,7 +24,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import read_image
 from alignsd.kit.surroundings import peak_memory_mib
 from alignsd.models.clip import Clip, embed_images, preprocess
-from alignsd.models.registry import torch_device, training_precision
+from alignsd.models.registry import scoring_precision, torch_device, training_precision
 from alignsd.reward.hps import unlock
 
 # Stable Diffusion 1.4's configuration files.
@@ -100,14 +100,24 @@ def measure(device: str, batches: Mapping[str, int], repeats: int = 3) -> pd.Dat
     """
     target = torch_device(device)
     measured = []
-    for tasks in (_file_tasks, _clip_tasks, _autoencoder_tasks, _unet_tasks, _fid_tasks):
-        for task, work in tasks(target, batches):
-            if target.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(target)
-            batch = batches.get(task, 1)
-            fastest = min(_seconds(task, batch, work, target) for _ in range(repeats))
-            measured.append((task, batch, fastest / batch, _peak(target)))
+    for task, work in all_tasks(target, batches):
+        if target.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(target)
+        batch = batches.get(task, 1)
+        fastest = min(_seconds(task, batch, work, target) for _ in range(repeats))
+        measured.append((task, batch, fastest / batch, _peak(target)))
     return pd.DataFrame(measured, columns=["task", "batch", "seconds", "gib"])
+
+
+def all_tasks(device: torch.device, batches: Mapping[str, int]) -> Tasks:
+    """Yield each task with the function that does the task once, one model in memory at a time.
+
+    Args:
+        device: where the models lie.
+        batches: as in ``measure``.
+    """
+    for tasks in (_file_tasks, _clip_tasks, _autoencoder_tasks, _unet_tasks, _fid_tasks):
+        yield from tasks(device, batches)
 
 
 def device_name(device: str) -> str:
@@ -129,7 +139,8 @@ def _file_tasks(device: torch.device, batches: Mapping[str, int]) -> Tasks:
 
 def _clip_tasks(device: torch.device, batches: Mapping[str, int]) -> Tasks:
     model = open_clip.create_model(CLIP, pretrained=None, device=device).eval()
-    clip = Clip(model, open_clip.get_tokenizer(CLIP), device)
+    tokenizer = open_clip.get_tokenizer(CLIP)
+    clip = Clip(model, tokenizer, device, precision=scoring_precision(device))
     image = np.random.default_rng(0).integers(256, size=(224, 224, 3), dtype=np.uint8)
     embedded = batches.get(EMBED, 1)
     yield EMBED, lambda: embed_images(clip, [image] * embedded, embedded)
