@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.measure import announced, options, save, spread, table
 from benchmarks.stages import STAGES, UNITS
-from benchmarks.worker import AS_KERNELS, BY_DEFAULT, Worker
+from benchmarks.worker import AS_KERNELS, BY_DEFAULT, started
 
 OTHERS = (0, 1, 4)  # busy processes beside the stage
 AIM = 0.8  # of the fair share
@@ -41,14 +41,14 @@ Paces = Mapping[tuple[str, str, int], Sequence[float]]  # setting, stage, others
 def busy_processes(count: int) -> Iterator[list[int]]:
     """Keep ``count`` processes computing, each on one thread, and yield their ids."""
     with ExitStack() as stack:
-        processes = [_started(stack) for _ in range(count)]
+        processes = [_busy(stack) for _ in range(count)]
         for process in processes:
             assert process.stdout is not None
             process.stdout.readline()  # the process computes
         yield [process.pid for process in processes]
 
 
-def _started(stack: ExitStack) -> subprocess.Popen[str]:
+def _busy(stack: ExitStack) -> subprocess.Popen[str]:
     """Start a busy process, which ends with the stack."""
     process = subprocess.Popen(
         [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True, env=os.environ | SINGLE
@@ -79,8 +79,9 @@ def measured(quick: bool, repeats: int, seconds: float) -> dict[tuple[str, str, 
         workers = {}
         for name, settings in SETTINGS.items():
             with announced(f"preparing all stages with {name}"):
-                worker = Worker("benchmarks.stages:paces", settings, quick=quick)
-            workers[name] = stack.enter_context(worker)
+                worker = started("benchmarks.stages:paces", settings, here=quick, quick=quick)
+            stack.callback(worker.close)
+            workers[name] = worker
         for repeat in range(repeats):
             order = list(workers) if repeat % 2 == 0 else list(reversed(workers))
             for others in OTHERS:

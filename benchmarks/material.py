@@ -133,17 +133,22 @@ def write_choices(folder: Path, count: int, pictures_per_choice: int = 4) -> pd.
 
 
 def write_examples(folder: Path, count: int) -> Examples:
-    """Write files of latents as the kit does, made of noise, and return the examples.
+    """Write files of latents as the kit does, made of noise, and return the examples."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(SEED)
+    for start in range(0, count, PER_FILE):
+        rows = min(PER_FILE, count - start)
+        moments = rng.random((rows, 8, 8, 8), dtype=np.float32)
+        np.save(folder / f"{start // PER_FILE:05d}.npy", moments)
+    return read_examples(folder)
+
+
+def read_examples(folder: Path) -> Examples:
+    """Return the examples that ``write_examples`` wrote into ``folder``.
 
     A quarter of the examples are negatives. The files are memory-mapped, as in a real training.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(SEED)
-    files = []
-    for start in range(0, count, PER_FILE):
-        path = folder / f"{start // PER_FILE:05d}.npy"
-        rows = min(PER_FILE, count - start)
-        np.save(path, rng.random((rows, 8, 8, 8), dtype=np.float32))
-        files.append(np.load(path, mmap_mode="r"))
+    files = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
+    count = sum(len(file) for file in files)
     texts = list(islice(cycle(prompts(min(count, DISTINCT))), count))
     return Examples(files, np.arange(count), texts, np.arange(count) % 4 == 0)

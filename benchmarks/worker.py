@@ -71,18 +71,41 @@ class Worker:
             self._process.kill()
             self._process.wait()
 
-    def __enter__(self) -> "Worker":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     def _answer(self) -> Any:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"the process of {self._work} ended without an answer")
         return json.loads(line)
+
+
+class Here:
+    """Work that this process does itself, for sizes at which settings do not matter."""
+
+    def __init__(self, work: str, **arguments: Any) -> None:
+        self._do = _prepared(work, arguments)
+
+    def __call__(self, **arguments: Any) -> Any:
+        """Do the work once, and return what the work returns."""
+        return self._do(**arguments)
+
+    def close(self) -> None:
+        """Do nothing: there is no process to end."""
+
+
+def started(
+    work: str, settings: Mapping[str, str | None], here: bool = False, **arguments: Any
+) -> Worker | Here:
+    """Prepare work in a process with these settings, or in this process if ``here``."""
+    return Here(work, **arguments) if here else Worker(work, settings, **arguments)
+
+
+def _prepared(work: str, arguments: Mapping[str, Any]) -> Work:
+    """Return the function that does the work ``"module:function"`` once."""
+    module, _, function = work.partition(":")
+    prepare = getattr(importlib.import_module(module), function)
+    do: Work = prepare(**arguments)
+    return do
 
 
 def _environment(settings: Mapping[str, str | None]) -> dict[str, str]:
@@ -105,9 +128,7 @@ def serve(work: str, arguments: str) -> None:
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what anything else prints goes to standard error
-    module, _, function = work.partition(":")
-    prepare = getattr(importlib.import_module(module), function)
-    do = prepare(**json.loads(arguments))
+    do = _prepared(work, json.loads(arguments))
     print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
         print(json.dumps(do(**json.loads(line))), file=answers, flush=True)
