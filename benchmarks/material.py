@@ -69,9 +69,8 @@ def noisy(count: int, side: int = 512) -> list[np.ndarray]:
 
 
 def prompts(count: int) -> list[str]:
-    """Return prompts of the miniature's world, all different."""
-    texts = captions(count, np.random.default_rng(SEED))
-    return [f"{text}, number {number}" for number, text in enumerate(texts)]
+    """Return prompts of the miniature's world, nearly all of them different."""
+    return captions(count, np.random.default_rng(SEED))
 
 
 def write_parts(folder: Path, size: PartSize, pictures: Sequence[np.ndarray]) -> None:

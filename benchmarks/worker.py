@@ -112,6 +112,7 @@ def _environment(settings: Mapping[str, str | None]) -> dict[str, str]:
     environment = dict(os.environ)
     modules = [str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, modules))
+    environment["TQDM_DISABLE"] = "1"  # progress bars would stand between the lines
     for name, value in settings.items():
         environment.pop(name, None)
         if value is not None:
