@@ -19,6 +19,7 @@ from benchmarks.stages import STAGES, UNITS
 from benchmarks.worker import AS_KERNELS, BY_DEFAULT, started
 
 OTHERS = (0, 1, 4)  # busy processes beside the stage
+QUICK_OTHERS = (0, 1)
 AIM = 0.8  # of the fair share
 REPEATS = 4
 SECONDS = 2.0  # of each measuring
@@ -30,10 +31,12 @@ while True:
     matrix @ matrix
 """
 SINGLE = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-SETTINGS: dict[str, dict[str, str | None]] = {
+SETTINGS = {
     "the kit's kernels": AS_KERNELS,
     "OpenMP's default": BY_DEFAULT,
 }
+QUICK_SETTINGS = {"the kit's kernels": AS_KERNELS}
+Settings = Mapping[str, Mapping[str, str | None]]
 Paces = Mapping[tuple[str, str, int], Sequence[float]]  # setting, stage, others -> units/second
 
 
@@ -68,7 +71,9 @@ def fair_share(others: int, threads: int) -> float:
     return threads / (threads + others)
 
 
-def measured(quick: bool, repeats: int, seconds: float) -> dict[tuple[str, str, int], list[float]]:
+def measured(
+    quick: bool, repeats: int, seconds: float, settings_by_name: Settings
+) -> dict[tuple[str, str, int], list[float]]:
     """Measure every stage with every setting and load.
 
     Returns:
@@ -77,14 +82,14 @@ def measured(quick: bool, repeats: int, seconds: float) -> dict[tuple[str, str, 
     paces: dict[tuple[str, str, int], list[float]] = {}
     with ExitStack() as stack:
         workers = {}
-        for name, settings in SETTINGS.items():
+        for name, settings in settings_by_name.items():
             with announced(f"preparing all stages with {name}"):
                 worker = started("benchmarks.stages:paces", settings, here=quick, quick=quick)
             stack.callback(worker.close)
             workers[name] = worker
         for repeat in range(repeats):
             order = list(workers) if repeat % 2 == 0 else list(reversed(workers))
-            for others in OTHERS:
+            for others in QUICK_OTHERS if quick else OTHERS:
                 with announced(f"repeat {repeat + 1}, {others} others"), busy_processes(others):
                     for stage in STAGES:
                         for name in order:
@@ -93,7 +98,7 @@ def measured(quick: bool, repeats: int, seconds: float) -> dict[tuple[str, str, 
     return paces
 
 
-def rows_of(paces: Paces, threads: int) -> list[dict[str, Any]]:
+def rows_of(paces: Paces, threads: int, settings: Settings) -> list[dict[str, Any]]:
     """Return a row per stage, setting and load: the pace, and its share of the fair share.
 
     Each repeat beside others is compared with the quiet measuring of the same repeat.
@@ -119,8 +124,8 @@ def rows_of(paces: Paces, threads: int) -> list[dict[str, Any]]:
             }
         )
     stages = list(STAGES)
-    settings = list(SETTINGS)
-    rows.sort(key=lambda row: (stages.index(row["stage"]), settings.index(row["setting"])))
+    names = list(settings)
+    rows.sort(key=lambda row: (stages.index(row["stage"]), names.index(row["setting"])))
     return rows
 
 
@@ -128,8 +133,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table, and write the results."""
     given = options(__doc__, arguments)
     repeats, seconds = (1, 0.05) if given.quick else (REPEATS, SECONDS)
-    paces = measured(given.quick, repeats, seconds)
-    rows = rows_of(paces, torch.get_num_threads())
+    settings = QUICK_SETTINGS if given.quick else SETTINGS
+    paces = measured(given.quick, repeats, seconds, settings)
+    rows = rows_of(paces, torch.get_num_threads(), settings)
     print(table(rows))
     save("busy", rows, given.folder, aim=AIM, repeats=repeats, seconds=seconds)
 
