@@ -88,7 +88,7 @@ def measured(
             stack.callback(worker.close)
             workers[name] = worker
         for repeat in range(repeats):
-            order = list(workers) if repeat % 2 == 0 else list(reversed(workers))
+            order = list(workers) if repeat % 2 == 0 else list(workers)[::-1]
             for others in QUICK_OTHERS if quick else OTHERS:
                 with announced(f"repeat {repeat + 1}, {others} others"), busy_processes(others):
                     for stage in STAGES:

@@ -1,7 +1,7 @@
 """Seconds against the amount of work: parts scored, choices trained on, pictures drawn.
 
 ``python -m benchmarks.cost`` times several amounts of each kind of work, fits a straight line, and
-draws both as ``results/cost.png``. The aim is a cost that is linear: twice the work, twice the time.
+draws both as ``results/cost.png``. The aim is a linear cost: each further unit costs the same.
 """
 
 import tempfile
@@ -34,16 +34,18 @@ AMOUNTS = {
 QUICK = {PARTS: (1, 2, 3), CHOICES: (5, 10, 15), PICTURES: (2, 4, 6)}
 REPEATS = 3
 PICTURES_PER_PART = 250
+QUICK_PICTURES_PER_PART = 10
 BATCH = 16  # pictures at a time in each lane; every amount is a multiple of two such batches
 Work = Callable[[int], int]
 
 
-def scoring(folder: str, amounts: Sequence[int]) -> Work:
+def scoring(folder: str, amounts: Sequence[int], quick: bool) -> Work:
     """Prepare to score so many parts."""
+    pictures_per_part = QUICK_PICTURES_PER_PART if quick else PICTURES_PER_PART
     clip = load_clip(CLIP, device="cpu")
     pictures = material.rendered(material.DISTINCT)
     for amount in amounts:
-        size = material.PartSize(amount, PICTURES_PER_PART)
+        size = material.PartSize(amount, pictures_per_part)
         material.write_parts(Path(folder) / str(amount), size, pictures)
 
     def work(amount: int) -> int:
@@ -53,7 +55,7 @@ def scoring(folder: str, amounts: Sequence[int]) -> Work:
     return work
 
 
-def training(folder: str, amounts: Sequence[int]) -> Work:
+def training(folder: str, amounts: Sequence[int], quick: bool) -> Work:
     """Prepare to train HPS on so many choices, each once."""
     choices = material.write_choices(Path(folder), max(amounts))
     clip = load_clip(CLIP, device="cpu")
@@ -67,13 +69,12 @@ def training(folder: str, amounts: Sequence[int]) -> Work:
     return work
 
 
-def drawing(folder: str, amounts: Sequence[int]) -> Work:
+def drawing(folder: str, amounts: Sequence[int], quick: bool) -> Work:
     """Prepare to draw so many pictures."""
     pipeline = load_pipeline(MODEL, "cpu")
     texts = material.prompts(max(amounts))
     jobs = [Job(str(number), text, number) for number, text in enumerate(texts)]
-    batch = min(BATCH, max(1, min(amounts) // 2))
-    how = Drawing(steps=1, guidance=1.5, batch=batch)
+    how = Drawing(steps=1, guidance=1.5, batch=1 if quick else BATCH)
 
     def work(amount: int) -> int:
         return len(list(generate(pipeline, jobs[:amount], how, silent=True)))
@@ -91,7 +92,8 @@ WORK: Mapping[str, str] = {
 def timed(kind: str, amounts: Sequence[int], repeats: int, here: bool) -> dict[int, Timing]:
     """Return the timing of each amount of one kind of work."""
     with tempfile.TemporaryDirectory(prefix="alignsd-benchmark-") as folder:
-        worker = started(WORK[kind], AS_KERNELS, here, folder=folder, amounts=list(amounts))
+        about = {"folder": folder, "amounts": list(amounts), "quick": here}
+        worker = started(WORK[kind], AS_KERNELS, here, **about)
         try:
             ways = {str(n): lambda n=n: worker(amount=n) for n in amounts}
             timings = alternating(ways, repeats)

@@ -1,7 +1,7 @@
 """A whole run of all notebooks: this checkout against a git revision, notebook by notebook.
 
-``python -m benchmarks.demo REVISION`` clones the repository at the revision into a temporary folder,
-and runs each notebook in both checkouts, one after the other. Seconds are those of the whole
+``python -m benchmarks.demo REVISION`` clones the repository at the revision into a temporary
+folder, and runs each notebook in both checkouts, one after the other. Seconds are those of the whole
 process, with the start of the kernel. At the end the verdicts of both scorecards are compared.
 The two runs of preset mini take half an hour.
 """
@@ -93,7 +93,7 @@ def compared(
     """
     rows = []
     for number, notebook in enumerate(notebooks):
-        order = list(checkouts) if number % 2 == 0 else list(reversed(checkouts))
+        order = list(checkouts) if number % 2 == 0 else list(checkouts)[::-1]
         seconds = {}
         for name in order:
             with announced(f"{notebook}, {name}"):

@@ -88,7 +88,7 @@ def alternating(
     """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(warm_up + repeats):
-        names = list(ways) if repeat % 2 == 0 else list(reversed(ways))
+        names = list(ways) if repeat % 2 == 0 else list(ways)[::-1]
         for name in names:
             taken = seconds_of(ways[name])
             if repeat >= warm_up:

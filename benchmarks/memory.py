@@ -36,6 +36,7 @@ AMOUNTS = {
 }
 QUICK = {PARTS: (1, 2), CHOICES: (5,), EXAMPLES: (20,)}
 PICTURES_PER_PART = 250
+QUICK_PICTURES_PER_PART = 10
 
 
 def memory() -> dict[str, float]:
@@ -98,14 +99,14 @@ WORK: Mapping[str, str] = {
 }
 
 
-def make(kind: str, amount: int, folder: Path) -> None:
-    """Make what is worked on: so many parts, pictures, choices or examples."""
+def make(kind: str, amount: int, folder: Path, pictures_per_part: int) -> None:
+    """Make what is worked on: so many parts, pictures in a part, choices or examples."""
     if kind == CHOICES:
         material.write_choices(folder, amount).to_json(folder / "choices.json")
     elif kind == EXAMPLES:
         material.write_examples(folder, amount)
     else:
-        parts, pictures = (amount, PICTURES_PER_PART) if kind == PARTS else (1, amount)
+        parts, pictures = (amount, pictures_per_part) if kind == PARTS else (1, amount)
         size = material.PartSize(parts, pictures)
         material.write_parts(folder, size, material.rendered(material.DISTINCT))
 
@@ -113,7 +114,8 @@ def make(kind: str, amount: int, folder: Path) -> None:
 def point(kind: str, amount: int, here: bool) -> dict[str, Any]:
     """Return the memory of one kind and amount of work."""
     with tempfile.TemporaryDirectory(prefix="alignsd-benchmark-") as folder:
-        make(kind, amount, Path(folder))
+        pictures = QUICK_PICTURES_PER_PART if here else PICTURES_PER_PART
+        make(kind, amount, Path(folder), pictures)
         steps = 1 if here else STEPS
         worker = started(WORK[kind], AS_KERNELS, here, folder=folder, steps=steps)
         try:
