@@ -1,7 +1,7 @@
 """A whole run of all notebooks: this checkout against a git revision, notebook by notebook.
 
 ``python -m benchmarks.demo REVISION`` clones the repository at the revision into a temporary
-folder, and runs each notebook in both checkouts, one after the other. Seconds are those of the whole
+folder. Each notebook runs in both checkouts, one after the other. Seconds are those of the whole
 process, with the start of the kernel. At the end the verdicts of both scorecards are compared.
 The two runs of preset mini take half an hour.
 """
