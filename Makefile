@@ -31,7 +31,7 @@ class: $(INSTALLED)  ## make the stages of preset class once, so that students c
 
 test: $(INSTALLED) browser  ## style, types, unit tests, notebook rules, and all notebooks with the fewest steps
 	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --quiet --diff alignsd tests
+	@$(VENV)/bin/ruff format --quiet --diff alignsd tests benchmarks
 	@$(VENV)/bin/python -m mypy
 	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile
 

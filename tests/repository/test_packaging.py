@@ -65,8 +65,10 @@ def test_every_import_is_declared():
     providers = metadata.packages_distributions()
     declared = {canonicalize_name(r.name) for r in DIRECT}
     tests = list((root() / "tests").rglob("*.py"))
-    ours = {"alignsd", *(path.stem for path in tests), *(path.parent.name for path in tests)}
-    for path in [*(root() / "alignsd").rglob("*.py"), *tests]:
+    benchmarks = list((root() / "benchmarks").glob("*.py"))
+    names = [name for path in tests for name in (path.stem, path.parent.name)]
+    ours = {"alignsd", "benchmarks", *names}
+    for path in [*(root() / "alignsd").rglob("*.py"), *benchmarks, *tests]:
         for module in _imports(path) - ours - set(sys.stdlib_module_names):
             distributions = {canonicalize_name(d) for d in providers.get(module, [])}
             assert distributions & declared, f"{path.name} imports {module}"

@@ -15,7 +15,8 @@ MEDIAN_OF_FOLDER = 13  # a call that draws has many options
 PARAMETERS = 7
 PACKAGE = root() / "alignsd"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-CODE = [*MODULES, *sorted((root() / "tests").rglob("*.py"))]
+BENCHMARKS = sorted((root() / "benchmarks").glob("*.py"))
+CODE = [*MODULES, *BENCHMARKS, *sorted((root() / "tests").rglob("*.py"))]
 # typer makes each parameter of a command an option of the command line.
 COMMANDS = ("cli.py", "miniature/pretraining/__main__.py")
 

@@ -56,6 +56,15 @@ def test_each_image_is_scored_against_its_own_prompt(folder, embeddings):
     assert (table["sharpness"] == 0).all() and list(table) == list(scoring.COLUMNS)
 
 
+@pytest.mark.parametrize("readers", [1, 2, 3, 5])
+def test_the_number_of_readers_does_not_change_the_table(folder, embeddings, monkeypatch, readers):
+    part = folder / "images" / "part-000001.zip"
+    expected = scoring.score_part(part, None, batch=100)
+    monkeypatch.setattr(scoring, "reader_count", lambda batch: readers)
+    for batch in (1, 4, 100):
+        pd.testing.assert_frame_equal(scoring.score_part(part, None, batch=batch), expected)
+
+
 def test_faults_are_rows_without_a_score(folder, embeddings):
     table = scoring.score_part(folder / "images" / "part-000001.zip", None).set_index("image")
     assert table.loc["x.png", "status"] == "damaged image"

@@ -1,26 +1,23 @@
-"""Measure what this machine gains by computing side by side (``models.parallel``), in two minutes.
+"""What computing side by side gains (``models.parallel``), against computing in turn on all cores.
 
-``python -m alignsd.planning.benchmark`` runs computations side by side and in turn. The two ways
-alternate, and each way is first in every other repeat, so that changes of the machine's speed
-affect both ways.
+``python -m benchmarks.lanes`` runs guided steps of the UNet, and two LoRA trainings, in both ways.
 """
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from alignsd.adapt import lora
 from alignsd.adapt.examples import Examples
 from alignsd.models.parallel import lanes, together
 from alignsd.models.stable_diffusion import load_pipeline
+from benchmarks.measure import alternating, announced, options, ratio, save, table
+from benchmarks.stages import MODEL, lora_recipe
 
-MODEL = "miniature/stable-diffusion"
 CPU = torch.device("cpu")
 IN_TURN = "in turn"
 SIDE_BY_SIDE = "side by side"
@@ -59,19 +56,7 @@ def training(batch: int = 20, steps: int = 12) -> Work:
     captions = ["a person waving"] * 64
     negative = np.arange(64) % 4 == 0
     examples = Examples([moments], np.arange(64), captions, negative)
-    recipe = lora.LoraRecipe(
-        identifier="Weird image. ",
-        identifier_alone=0.4,
-        steps=steps,
-        batch=batch,
-        micro_batch=batch,
-        learning_rate=1e-3,
-        schedule="cosine",
-        weight_decay=1e-2,
-        snr_gamma=1.0,
-        rank=16,
-        seed=0,
-    )
+    recipe = lora_recipe(steps, batch=batch, micro_batch=batch)
     pipelines = {name: load_pipeline(MODEL, "cpu") for name in ("adapted", "regularization_only")}
     for pipeline in pipelines.values():
         lora.add_lora(pipeline.unet, recipe.rank, recipe.seed)
@@ -92,40 +77,44 @@ def side_by_side(work: Work) -> Iterator[Any]:
     return together(work(), CPU, first_alone=False)
 
 
-def compare(work: Work, repeats: int) -> pd.DataFrame:
-    """Return the seconds of each repeat, ``in turn`` and ``side by side``.
-
-    The first repeat warms up and is left out.
-    """
-    ways = {IN_TURN: in_turn, SIDE_BY_SIDE: side_by_side}
-    timed = []
-    for repeat in range(repeats + 1):
-        order = list(ways) if repeat % 2 else list(reversed(ways))
-        seconds = {}
-        for way in order:
-            started = time.perf_counter()
-            _run(ways[way](work))
-            seconds[way] = time.perf_counter() - started
-        timed.append(seconds)
-    return pd.DataFrame(timed[1:])
+def compared(name: str, work: Work, repeats: int) -> list[dict[str, Any]]:
+    """Time both ways in turn, and return a row per way."""
+    ways = {
+        IN_TURN: lambda: _run(in_turn(work)),
+        SIDE_BY_SIDE: lambda: _run(side_by_side(work)),
+    }
+    timings = alternating(ways, repeats)
+    rows = []
+    for way, timing in timings.items():
+        times = ratio(timing, timings[IN_TURN])
+        rows.append(
+            {
+                "work": name,
+                "way": way,
+                "seconds": timing.median,
+                "of_in_turn": times.median,
+                "of_in_turn_least": times.least,
+                "of_in_turn_most": times.most,
+            }
+        )
+    return rows
 
 
 def _run(values: Iterator[Any]) -> None:
     deque(values, maxlen=0)  # takes all values and keeps none
 
 
-def main(repeats: int = 12) -> None:
-    """Print, for drawing and for training, the median seconds of both ways and their ratio."""
-    print(f"{torch.get_num_threads()} cores, {repeats} repeats")
-    for name, work in {"denoising": denoising(), "training": training()}.items():
-        seconds = compare(work, repeats)
-        medians = seconds.median()
-        ratio = seconds[SIDE_BY_SIDE] / seconds[IN_TURN]
-        print(
-            f"{name}: in turn on all cores {medians[IN_TURN]:.2f} s, "
-            f"side by side {medians[SIDE_BY_SIDE]:.2f} s, "
-            f"ratio {ratio.median():.2f} ({ratio.min():.2f} to {ratio.max():.2f})"
-        )
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the table, and write the results."""
+    given = options(__doc__, arguments)
+    images, batch, steps, repeats = (1, 1, 1, 1) if given.quick else (32, 20, 12, 12)
+    rows = []
+    works = {"denoising": denoising(images, steps), "LoRA training": training(batch, steps)}
+    for name, work in works.items():
+        with announced(name):
+            rows += compared(name, work, repeats)
+    print(table(rows))
+    save("lanes", rows, given.folder, repeats=repeats)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Measure how fast the kit is, and against what. README.md lists the benchmarks."""
