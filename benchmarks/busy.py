@@ -103,7 +103,7 @@ def rows_of(paces: Paces, threads: int, settings: Settings) -> list[dict[str, An
 
     Each repeat beside others is compared with the quiet measuring of the same repeat.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for (setting, stage, others), busy in paces.items():
         quiet = paces[setting, stage, 0]
         fair = fair_share(others, threads)

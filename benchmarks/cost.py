@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -145,7 +145,7 @@ def plot(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw the measured seconds and the lines, a panel per kind of work."""
     points = pd.DataFrame(rows)
     kinds = list(points["work"].unique())
-    with plt.rc_context(style.LOOK):
+    with plt.rc_context(cast(Any, style.LOOK)):
         fig, panels = plt.subplots(1, len(kinds), figsize=(3.4 * len(kinds), 3), squeeze=False)
         for ax, kind in zip(panels[0], kinds, strict=True):
             some = points[points["work"] == kind]

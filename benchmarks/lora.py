@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ from benchmarks.worker import AS_KERNELS, BY_DEFAULT, Here, Worker, started
 
 FULL_SIZE = "stable-diffusion-1.4, random weights"
 # Stable Diffusion 1's text encoder; every other setting is the library's default.
-TEXT_ENCODER = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
+TEXT_ENCODER: dict[str, Any] = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+}
 TEXT_HEADS, TOKENS = 12, 77
 KIT, OFFICIAL = "kit", "official"
 AIMS = {"cpu": 1.3, "cuda": 2.0}
@@ -86,7 +91,7 @@ def loaded(name: str) -> StableDiffusionPipeline:
     small.tokenizer.model_max_length = TOKENS
     torch.manual_seed(0)
     text = CLIPTextConfig(**TEXT_ENCODER, num_attention_heads=TEXT_HEADS)
-    pipeline = StableDiffusionPipeline(
+    components: dict[str, Any] = dict(
         vae=AutoencoderKL(**AUTOENCODER),
         text_encoder=CLIPTextModel(text),
         tokenizer=small.tokenizer,
@@ -94,8 +99,8 @@ def loaded(name: str) -> StableDiffusionPipeline:
         scheduler=small.scheduler,
         safety_checker=None,
         feature_extractor=None,
-        requires_safety_checker=False,
     )
+    pipeline = StableDiffusionPipeline(**components, requires_safety_checker=False)
     pipeline.unet.to(memory_format=torch.channels_last)
     pipeline.vae.to(memory_format=torch.channels_last)
     return pipeline.to(torch_device("auto"))
@@ -185,7 +190,7 @@ def compared(name: str, size: Size, here: bool) -> list[dict[str, Any]]:
                 workers |= dict.fromkeys(ways, worker)
             encoding = workers[KIT](way=KIT)["encoding"]
             timings = alternating(
-                {way: lambda way=way: workers[way](way=way) for way in (KIT, OFFICIAL)},
+                {way: partial(workers[way], way=way) for way in (KIT, OFFICIAL)},
                 size.repeats,
                 warm_up=0,
             )
