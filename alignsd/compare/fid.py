@@ -28,7 +28,9 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     and b. torchmetrics computes the distance. Equal sets have the distance 0. The distance grows as
     the sets shrink, so compare only distances of equal n.
     """
-    metric = FrechetInceptionDistance(feature=_Computed(a.shape[1]))
+    # Each of several processes holds all features. Synchronized, each feature would count twice.
+    network = _Computed(a.shape[1])
+    metric = FrechetInceptionDistance(feature=network, sync_on_compute=False)
     metric.update(torch.from_numpy(np.asarray(b, dtype=np.float64)), real=True)
     metric.update(torch.from_numpy(np.asarray(a, dtype=np.float64)), real=False)
     return max(0.0, float(metric.compute()))
