@@ -10,7 +10,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.reading import read_json
 from alignsd.kit.values.parameters import whole
 from alignsd.planning import throughput
-from alignsd.planning.scaling import Alone, Divided, Phase, Training
+from alignsd.planning.scaling import Divided, OnCores, Phase, Training
 from alignsd.planning.throughput import TASKS
 from alignsd.planning.work import Values, count_work, drawn_images
 from alignsd.select.fetch import PART_GIB
@@ -64,12 +64,12 @@ def phases(values: Values, parts: int, rates: Rates) -> list[Phase]:
         _hps_training(values, counts["02", throughput.TRAIN_CLIP], known),
         _shared("02 test", tested, gpu=seconds("02", throughput.EMBED)),
         _scoring(values, parts, known),
-        Alone("04 select", seconds("04", throughput.READ)),
+        OnCores("04 select", math.ceil(counts["04", throughput.READ]), known[throughput.READ]),
         _shared("05 latents", files, gpu=encoding, core=seconds("05", throughput.READ)),
         _lora_trainings(values, known),
         _shared("06 draw", math.ceil(drawn / batch), gpu=drawn * of_a_drawing),
         _shared("07 measure", math.ceil(drawn / MEASURED_AT_A_TIME), gpu=drawn * of_a_measured),
-        Alone("07 FID", seconds("07", throughput.FRECHET)),
+        OnCores("07 FID", math.ceil(counts["07", throughput.FRECHET]), known[throughput.FRECHET]),
     ]
     return [phase for phase in made if _is_known(phase)]
 
@@ -106,7 +106,7 @@ def _scoring(values: Values, parts: int, known: Rates) -> Divided:
 
 
 def _is_known(phase: Phase) -> bool:
-    seconds = [phase.core] if isinstance(phase, Alone) else [phase.gpu]
+    seconds = [phase.core] if isinstance(phase, OnCores) else [phase.gpu]
     if isinstance(phase, Divided):
         seconds.append(phase.core)
     return all(math.isfinite(value) for value in seconds)

@@ -185,23 +185,29 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Alone:
-    """Work of the first process on one core; all GPUs wait.
+class OnCores:
+    """Items that the processes share, each process on one core; the GPUs wait.
 
     Attributes:
         name: of the phase.
-        core: seconds.
+        items: how many items.
+        core: seconds of a core per item.
     """
 
     name: str
+    items: int
     core: float
 
     def on(self, gpus: int, cluster: Cluster) -> Outcome:
-        """Simulate the phase on a number of GPUs."""
-        return Outcome(self.name, dict.fromkeys(LIMITS, 0.0) | {CORE: self.core}, 0.0)
+        """Simulate the phase on a number of GPUs, with a process for each GPU."""
+        mean = self.items / gpus
+        seconds = dict.fromkeys(LIMITS, 0.0)
+        seconds[CORE] = mean * self.core
+        seconds[TAIL] = (math.ceil(mean) - mean) * self.core
+        return Outcome(self.name, seconds, 0.0)
 
 
-Phase = Divided | Training | Alone
+Phase = Divided | Training | OnCores
 
 
 def simulate(phases: Sequence[Phase], gpus: Sequence[int], cluster: Cluster) -> pd.DataFrame:

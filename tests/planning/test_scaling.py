@@ -12,9 +12,9 @@ from alignsd.planning.scaling import (
     NETWORK,
     START,
     TAIL,
-    Alone,
     Cluster,
     Divided,
+    OnCores,
     Training,
     in_words,
     simulate,
@@ -106,13 +106,15 @@ def test_gradients_cross_the_network_only_between_nodes():
     assert training.on(16, cluster).seconds_of[NETWORK] == pytest.approx(10 * 2 * 15 / 16 * 0.5)
 
 
-def test_work_of_one_core_takes_as_long_on_any_number_of_gpus():
-    assert [Alone("FID", 70.0).on(gpus, IDEAL).seconds for gpus in (1, 64)] == [70, 70]
-    assert Alone("FID", 70.0).on(64, IDEAL).limit == CORE
+def test_each_process_works_on_one_core_until_its_share_is_done():
+    fid = OnCores("FID", items=10, core=7.0)
+    assert [fid.on(gpus, IDEAL).seconds for gpus in (1, 2, 4, 64)] == pytest.approx([70, 35, 21, 7])
+    assert fid.on(2, IDEAL).limit == CORE
+    assert fid.on(64, IDEAL).limit == TAIL
 
 
 def test_the_whole_run_counts_idle_gpus_as_paid():
-    simulated = simulate([parts(items=360), Alone("FID", 3600.0)], [1, 4], IDEAL)
+    simulated = simulate([parts(items=360), OnCores("FID", 1, 3600.0)], [1, 4], IDEAL)
     table = totals(simulated, price=2.0).set_index("gpus")
     assert table["hours"].tolist() == pytest.approx([2.0, 1.25])
     assert table["paid"].tolist() == pytest.approx([2.0, 5.0])
@@ -120,7 +122,7 @@ def test_the_whole_run_counts_idle_gpus_as_paid():
     assert table["speed_up"].tolist() == pytest.approx([1.0, 1.6])
     assert table["cost"].tolist() == pytest.approx([4.0, 10.0])
     assert table.loc[4, "longest"] == "FID"
-    assert table.loc[4, "limit"] == CORE
+    assert table.loc[4, "limit"] == TAIL
     assert "cost" not in totals(simulated)
 
 
