@@ -158,6 +158,8 @@ def _batches(
             order = [(start + offset) % readers for offset in range(size)]
             by_reader = [iter(result) for result in results]
             yield members.index[start : start + batch], [next(by_reader[i]) for i in order]
+        for stream in streams:
+            next(stream, None)  # the end of a stream looks whether the part is still the same
 
 
 def _prepared(
