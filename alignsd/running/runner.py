@@ -29,7 +29,7 @@ def note(plan: Plan) -> None:
     variations.note_run(plan.run, plan.preset, plan.parent, plan.settings)
 
 
-def carry_out(task: Task, company: Company) -> None:
+def carry_out(task: Task, company: Company | None = None) -> None:
     """Run a notebook; the record and the executed copy lie in the run's folder afterwards.
 
     Where several runners execute the notebook, the first makes room and writes. The executed copies
@@ -37,7 +37,7 @@ def carry_out(task: Task, company: Company) -> None:
 
     Args:
         task: the notebook and the values of the notebook's parameters.
-        company: the runners that execute the notebook together.
+        company: the runners that execute the notebook together; None for this runner alone.
 
     Raises:
         Stopped: if the notebook did not reach the end; the copy so far is kept as
@@ -46,6 +46,7 @@ def carry_out(task: Task, company: Company) -> None:
             in the run or in the notebook's stage.
         Interrupted: if a signal asked the program to end.
     """
+    company = company or Company()
     if company.is_first:
         with locks.hold(locks.run_lock(task.run), f"alignsd run --run {task.run}"):
             _carry_out(task, company)
