@@ -177,6 +177,8 @@ class Window:
     def run_all(self, seconds: float = 300) -> None:
         """Choose *Run All Cells* and wait until no cell runs any more, at most so long."""
         self.command("notebook:run-all-cells", seconds=seconds)
+        counts = [cell.get("execution_count") for cell in self.notebook()["cells"]]
+        assert any(counts), "no cell of the notebook in front has run"
 
     def edit_cell(self, old: str, new: str) -> None:
         """Replace a text that stands in one code cell of the open notebook, such as a value."""
@@ -219,7 +221,15 @@ class Window:
         self.command("application:close")
 
     def command(self, name: str, arguments: dict | None = None, seconds: float = 30) -> None:
-        """Run a command of JupyterLab's menus and wait for its end, at most so long."""
+        """Run a command of JupyterLab's menus and wait for its end, at most so long.
+
+        A command of notebooks is for the notebook that JupyterLab holds for the present one. On a
+        busy machine, that is the notebook before for a moment; the command is disabled meanwhile.
+        """
+        self.page.wait_for_function(
+            "([name, args]) => window.jupyterapp.commands.isEnabled(name, args)",
+            arg=[name, arguments or {}],
+        )
         done = self.page.evaluate(
             """async ([name, args, seconds]) => {
                 const late = new Promise(r => setTimeout(() => r('late'), 1000 * seconds));

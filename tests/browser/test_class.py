@@ -21,11 +21,10 @@ class Slider:
 
 Slider()"""
 
+PARAMETERS = 'run, seed, data, note, columns = "class", 0, "", "simulated people and pictures", 8'
 BEGIN = """\
-run, seed, data, note, columns = "class", 0, "", "simulated people and pictures", 8
 from alignsd.kit.stage import begin
-stage = begin("08_figures", globals())
-print(columns)"""
+stage = begin("08_figures", globals())"""
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +32,10 @@ def window(browser, repository):
     """A window on JupyterLab, started for preset class; two short notebooks lie there."""
     (repository / "lab").mkdir()
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    for name, code in (("slider", SLIDER), ("begin", BEGIN)):
-        notebook = new_notebook(cells=[new_code_cell(code)], metadata={"kernelspec": kernel})
+    notebooks = {"slider": [SLIDER], "begin": [PARAMETERS, BEGIN, "print(columns)"]}
+    for name, codes in notebooks.items():
+        cells = [new_code_cell(code) for code in codes]
+        notebook = new_notebook(cells=cells, metadata={"kernelspec": kernel})
         write(notebook, repository / f"lab/{name}.ipynb")
     with jupyterlab.serving(
         repository, repository.parent / "home", ["--preset", "class"]
@@ -80,5 +81,6 @@ def test_the_name_of_the_preset_as_the_run_gives_its_values(window):
     window.run_all()
     assert window.warnings() == []
     columns = resolve("class", "class")["08_figures"]["columns"]
+    jupyterlab.until(lambda: len(window.outputs("stream")) == 2, "the output of two cells", 10)
     printed = "".join("".join(output["text"]) for output in window.outputs("stream"))
     assert printed == f"Preset class: columns = {columns}.\n{columns}\n"
