@@ -26,6 +26,7 @@ FLOORS = (
     ("select",),
     ("adapt",),
     ("compare",),
+    ("beyond",),
     ("figures", "miniature"),
     ("planning", "play"),
     ("sources",),
