@@ -1,9 +1,8 @@
 """The command ``alignsd``: run the notebooks, clean up, show the scorecard, collect choices."""
 
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -12,18 +11,15 @@ import typer
 from alignsd.base import commands, processes
 from alignsd.base.errors import Problem, Stopped
 from alignsd.base.paths import checked_run, figures_dir, run_dir, shown
-from alignsd.base.progress import clock, work_file
-from alignsd.kit import lineage, locks
-from alignsd.kit.records import expected_seconds, known_work
+from alignsd.kit import lineage
 from alignsd.kit.surroundings import print_any_character, require_docstrings
 from alignsd.kit.values import parameters
 from alignsd.kit.values.presets import default_run, resolve
+from alignsd.planning import whole_plan
 from alignsd.running import runner
-from alignsd.running.company import Company, how_to_go_on, joined
-from alignsd.running.forecast import EarlierRun, Forecast
+from alignsd.running.company import how_to_go_on, joined
 from alignsd.running.signals import Interrupted, handled, interrupt
-from alignsd.running.status_line import StatusLine
-from alignsd.running.tasks import Plan, Request, prepare
+from alignsd.running.tasks import Request, prepare
 
 app = typer.Typer(
     add_completion=False,
@@ -97,30 +93,14 @@ def run(
         company.meet("planned")  # before the first process changes what the others look at
         if dry_run:
             if company.is_first:
-                _show(plan)
+                whole_plan.show(plan)
             return
         if company.is_first:
-            with _only_writer(plan):
-                _begin(plan)
-                _carry_out(plan, company)
+            whole_plan.carry_out(plan, company)
         else:
-            _follow(plan, company)
+            whole_plan.follow(plan, company)
     if company.is_first:
         _tell_results(run_name)
-
-
-def _begin(plan: Plan) -> None:
-    """Look ahead, if there is anything to do."""
-    todo = [task.name[:2] for task in plan.tasks if task.todo]
-    if todo:
-        _look_ahead(plan, todo)
-
-
-def _follow(plan: Plan, company: Company) -> None:
-    """Carry out a plan beside the first process, which prints and writes."""
-    for task in plan.tasks:
-        if task.todo:
-            runner.carry_out(task, company)
 
 
 def _tell_results(run_name: str) -> None:
@@ -248,6 +228,39 @@ def cost(
             return
     cluster = Cluster(gpus_per_node, cores_per_gpu, network)
     print(on_gpus.report(values, scored, known, on_gpus.Simulation(counts, cluster, price, figure)))
+
+
+@app.command()
+def ablate(
+    name: Annotated[str | None, typer.Argument(help="Such as rank; --list names all.")] = None,
+    parent: Annotated[
+        str, typer.Option("--from-run", help="The finished run whose values change.")
+    ] = "mini",
+    values: Annotated[
+        str | None,
+        typer.Option(help="Other values: 4,32, or a list in Python's notation, of text or pairs."),
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print the settings and their minutes, run nothing.")
+    ] = False,
+) -> None:
+    """Run a list of values as variations of a finished run; write a table and a figure.
+
+    A value that is finished is not run again.
+    """
+    from alignsd.planning.ablation import command, definitions, settings  # import pandas
+
+    checked_run(parent)
+    if name is None:
+        print(command.list_all(parent))
+        return
+    ablation = definitions.find(name)
+    if values is not None:
+        ablation = settings.with_values(ablation, values)
+    if listed:
+        print(command.describe(ablation, parent))
+        return
+    command.ablate(ablation, parent)
 
 
 @app.command()
@@ -412,74 +425,3 @@ def main() -> None:
 
 def _how_to_go_on(end: Interrupted, arguments: Sequence[str]) -> str:
     return f"Stopped by {end.name}. To go on: {how_to_go_on(arguments)}"
-
-
-def _look_ahead(plan: Plan, todo: Sequence[str]) -> None:
-    """Say what this machine lacks for the notebooks to run, and what the notebooks will take."""
-    from alignsd.planning.look_ahead import look_ahead  # imports torch
-
-    values = {notebook[:2]: own for notebook, own in plan.values.items()}
-    look_ahead(plan.run, values, todo)
-
-
-@contextmanager
-def _only_writer(plan: Plan) -> Iterator[None]:
-    """Keep other processes from writing in the run of a plan while the block runs."""
-    nothing_to_run = not any(task.todo for task in plan.tasks)
-    if nothing_to_run and plan.parent == lineage.parent_of(plan.run):
-        yield  # nothing is written: a finished run may lie in a read-only folder
-        return
-    with locks.hold(locks.run_lock(plan.run), f"alignsd run --run {plan.run}"):
-        runner.note(plan)
-        yield
-
-
-def _carry_out(plan: Plan, company: Company) -> None:
-    """Carry out a plan and print how far the run is."""
-    names = [task.name for task in plan.tasks]
-    todo = [task.name for task in plan.tasks if task.todo]
-    seconds = expected_seconds(plan.preset, plan.run)
-    earlier = EarlierRun(seconds, known_work(plan.preset, plan.run))
-    status = StatusLine(names, Forecast(todo, earlier), work_file(plan.run))
-    started = time.monotonic()
-    print(f"run {plan.run}, preset {plan.preset}", flush=True)
-    _tell_of_empty_parent(plan)
-    for task in plan.tasks:
-        if not task.todo:
-            runner.leave(task)
-            status.skip(task.name, task.reason)
-            continue
-        with status.running(task.name):
-            runner.carry_out(task, company)
-    print(f"all done in {clock(time.monotonic() - started)}")
-
-
-def _tell_of_empty_parent(plan: Plan) -> None:
-    """Say that a variation has nothing to read, as in a fresh clone, which holds no stages."""
-    ancestors = lineage.lineage(plan.run, plan.parent)[1:]
-    if not ancestors or any(lineage.finished_stages(ancestor) for ancestor in ancestors):
-        return
-    command = commands.pasteable(f"alignsd run --run {plan.parent}")
-    print(
-        f"run {plan.parent} has no stages on this machine, "
-        f"so run {plan.run} makes all stages itself."
-    )
-    print(
-        f"To make the stages of run {plan.parent} once, for all its variations: {command}",
-        flush=True,
-    )
-
-
-def _show(plan: Plan) -> None:
-    """Print what a plan would do, and every value."""
-    if plan.parent:
-        changes = ", ".join(plan.settings) or "nothing yet"
-        print(f"run {plan.run} varies run {plan.parent}; changed: {changes}")
-        _tell_of_empty_parent(plan)
-    for task in plan.tasks:
-        print(f"{task.name}: {'runs' if task.todo else 'left alone'} ({task.reason})")
-        for parameter in task.offered.values():
-            value = task.values[parameter.name]
-            mark = " " if value == parameter.default else "*"
-            print(f"  {mark} {parameter.name} = {value!r}  # {parameter.meaning}")
-    print("* differs from the notebook's own value")

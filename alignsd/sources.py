@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from alignsd.base.errors import Problem, check_seed
-from alignsd.base.judge import Judge
+from alignsd.base.judge import Attribute, Judge, Utility
 from alignsd.base.paths import user_path
 from alignsd.collect.exports import export_files
 from alignsd.compare.prompts import read_prompts
@@ -78,6 +78,57 @@ def people(name: str) -> Chances | None:
     from alignsd.models.registry import resolve
 
     return partial(choice_probabilities, load_judge(Path(resolve(name))))
+
+
+def attribute(name: str) -> Attribute | None:
+    """Return the reader of an attribute that no prompt names and nobody asks for.
+
+    Args:
+        name: ``"miniature"`` for the skin tone of the simulated person, or ``""``.
+
+    Returns:
+        The reader; None for ``""``: then no such attribute is measured.
+
+    Raises:
+        Problem: if there is no such reader.
+    """
+    if not name:
+        return None
+    if name != "miniature":
+        raise Problem(
+            f"There is no attribute {name!r:.80}.",
+            expected='"miniature", or "" to measure none',
+            found=repr(name)[:80],
+            cause="a misspelt parameter",
+            fix='set attribute = "" in the parameters cell, or --set attribute=',
+        )
+    from alignsd.miniature.skin import TONES, skin_tones  # loads torch
+
+    return Attribute("skin tone", TONES, skin_tones)
+
+
+def utility(name: str) -> Utility | None:
+    """Return what pictures are worth to the simulated people, who follow a judge's verdicts.
+
+    Nobody is asked: simulated people stand for real people.
+
+    Args:
+        name: as in ``judge``.
+
+    Returns:
+        A function of pictures and their prompts that returns the utilities ``(n,)``; None for
+        ``""``: then no utility is known.
+
+    Raises:
+        Problem: as in ``judge``.
+    """
+    if not name:
+        return None
+    from alignsd.miniature.judge import load_judge  # loads torch
+    from alignsd.miniature.people import utilities
+    from alignsd.models.registry import resolve
+
+    return partial(utilities, load_judge(Path(resolve(name))))
 
 
 def samples() -> dict[str, np.ndarray]:
@@ -177,11 +228,29 @@ def feature_network(name: str) -> "nn.Module":
         from alignsd.compare.features import inception  # loads torchmetrics
 
         return inception()
-    from alignsd.miniature.judge import load_judge
-    from alignsd.miniature.judge_features import JudgeFeatures
+    from alignsd.miniature.judge import JudgeFeatures, load_judge
     from alignsd.models.registry import resolve
 
     return JudgeFeatures(load_judge(Path(resolve(name))))
+
+
+def class_network(name: str) -> "nn.Module":
+    """Return a network that turns pictures ``(n, 3, h, w)`` uint8 into p(class | picture).
+
+    Args:
+        name: as in ``feature_network``. The judge's classes are the scenes of the miniature.
+
+    Raises:
+        Problem: if the weights are missing, or cannot be fetched.
+    """
+    if name == "inception":
+        from alignsd.compare.features import inception_classes  # loads torchmetrics
+
+        return inception_classes()
+    from alignsd.miniature.judge import JudgeClasses, load_judge
+    from alignsd.models.registry import resolve
+
+    return JudgeClasses(load_judge(Path(resolve(name))))
 
 
 def regularization(name: str, own: Path, seed: int, wanted: "Wanted") -> Path:

@@ -20,6 +20,7 @@ from peft import LoraConfig
 from torch import Tensor
 
 from alignsd.adapt.examples import Examples
+from alignsd.adapt.texts import Texts
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import save_png
 from alignsd.base.processes import first_does, is_first, share, wait
@@ -37,7 +38,6 @@ from alignsd.models.training import (
 )
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-MOST_TEXTS = 1024  # text embeddings kept; 77 x 768 half-precision numbers each, about 120 MB in all
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def finetune(
     noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
     device, scaling = pipeline.unet.device, pipeline.vae.config.scaling_factor
     all_times = noise_schedule.config.num_train_timesteps
-    texts = _Texts(pipeline)
+    texts = Texts(pipeline)
     hold_frozen(pipeline, training_precision(device))
 
     def loss_of_step(unet: UNet2DConditionModel, step: int) -> Iterator[Tensor]:
@@ -268,26 +268,6 @@ def finetune(
         schedule=schedule_named(recipe.schedule),
     )
     yield from train(pipeline.unet, loss_of_step, optimization, checkpointing)
-
-
-class _Texts:
-    """Encode captions, and keep the embeddings of up to ``MOST_TEXTS`` captions."""
-
-    def __init__(self, pipeline: StableDiffusionPipeline) -> None:
-        self._pipeline = pipeline
-        self._known: dict[str, Tensor] = {}
-
-    def states(self, captions: Sequence[str]) -> Tensor:
-        """Return the captions' embeddings, ``(len(captions), tokens, width)``."""
-        if len(self._known) > MOST_TEXTS:
-            self._known.clear()
-        device = self._pipeline.unet.device
-        for text in set(captions) - self._known.keys():
-            encoded = self._pipeline.encode_prompt(
-                text, device, 1, do_classifier_free_guidance=False
-            )
-            self._known[text] = encoded[0].detach()
-        return torch.cat([self._known[text] for text in captions])
 
 
 def add_lora(unet: UNet2DConditionModel, rank: int, seed: int) -> int:

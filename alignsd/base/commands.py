@@ -17,7 +17,17 @@ from alignsd.base.folders import repository
 
 # Set by the command `alignsd` for the command's process and for kernels that the command starts.
 READER_FOLDER = "ALIGNSD_READER_FOLDER"
-SUBCOMMANDS = ("run", "clean", "scorecard", "cost", "fetch", "import-choices", "rate", "lab")
+SUBCOMMANDS = (
+    "run",
+    "clean",
+    "scorecard",
+    "cost",
+    "ablate",
+    "fetch",
+    "import-choices",
+    "rate",
+    "lab",
+)
 TARGETS = ("help", "demo", "class", "test", "browser", "lab", "figures", "site", "clean")
 TERMINAL = "in a terminal (File, New, Terminal): "
 

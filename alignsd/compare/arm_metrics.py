@@ -5,17 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from alignsd.base.intervals import (
-    bootstrap_mean,
-    paired_bootstrap,
-    percentiles,
-    resample_rows,
-    wilson,
-)
+from alignsd.base.intervals import paired_bootstrap, percentiles, resample_rows
 from alignsd.compare import fid
 from alignsd.compare.arms import CONTROL, ORIGINAL, PAPERS
 from alignsd.compare.image_metrics import SCORES
-from alignsd.compare.measurement import COLUMNS, Measurement
+from alignsd.compare.measurement import COLUMNS, Measurement, mean_of, share_of
 
 SHARES = {"flaw_rate": "flawed", "match_rate": "match"}  # metric of an arm -> column of an image
 METRICS = {score: score for score in SCORES} | SHARES
@@ -37,11 +31,11 @@ def arm_table(metrics: pd.DataFrame, seed: int) -> pd.DataFrame:
         for metric in SCORES:
             values = images[metric].dropna().to_numpy(dtype=float)
             if len(values):
-                rows.append(_mean(values, seed).row(arm, metric))
+                rows.append(mean_of(values, seed).row(arm, metric))
         for metric, column in SHARES.items():
             judged = images[column].dropna()
             if len(judged):
-                rows.append(_share(judged).row(arm, metric))
+                rows.append(share_of(judged).row(arm, metric))
     return _table(rows)
 
 
@@ -115,18 +109,6 @@ def ratio(a: np.ndarray, b: np.ndarray, seed: int, resamples: int = 2000) -> Mea
         ratios.append(above[is_defined] / below[is_defined])
     low, high = percentiles(np.concatenate(ratios))
     return Measurement(float(a.mean() / b.mean()), low, high, len(a))
-
-
-def _mean(values: np.ndarray, seed: int) -> Measurement:
-    mean, low, high = bootstrap_mean(values, seed)
-    return Measurement(mean, low, high, len(values))
-
-
-def _share(judged: pd.Series) -> Measurement:
-    """Return the share of True among ``judged``, with Wilson's interval."""
-    hits = int(judged.sum())
-    low, high = wilson(hits, len(judged))
-    return Measurement(hits / len(judged), low, high, len(judged))
 
 
 def _difference(a: pd.Series, b: pd.Series, seed: int) -> Measurement:

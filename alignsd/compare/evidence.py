@@ -12,7 +12,8 @@ from alignsd.reward.accuracy import lead_table, right_by_predictor, short_of_bes
 
 # The run's tables by name; any may be absent. "scores": HPS and the other predictors on the test
 # choices. "arms": each arm's metrics. "against": each arm against the original. "votes": the user
-# study.
+# study. "chosen": inception score and FID of chosen and of other pictures. "generators": agreement
+# with people on pictures of two generators.
 Tables = Mapping[str, pd.DataFrame]
 SEED = 0  # of the bootstraps made here; the tables bring their own intervals
 PREDICTORS = {"CLIP": "clip", "aesthetic predictor": "aesthetic", "HPS": "hps"}  # -> score column
@@ -95,8 +96,14 @@ def outcome(tables: Tables, name: str) -> Measurement | None:
     return _row(majorities(votes, SEED), {"outcome": name}, 100)
 
 
-def not_computed(tables: Tables) -> None:
-    """Return None: this kit does not measure the claim yet."""
+def chosen_apart(tables: Tables, metric: str) -> Measurement | None:
+    """Return by how many % a metric of the chosen pictures is above the other pictures' metric."""
+    return _row(tables.get("chosen"), {"arm": "chosen", "metric": f"{metric}_difference"}, 1)
+
+
+def agreement(tables: Tables, predictor: str) -> Measurement | None:
+    """Return a predictor's agreement with people on pictures of two generators, in percent."""
+    return _row(tables.get("generators"), {"predictor": predictor}, 100)
 
 
 def _right(tables: Tables) -> pd.DataFrame | None:

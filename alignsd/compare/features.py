@@ -1,6 +1,6 @@
 """The features of pictures, which FID compares, from the layers of a network."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
 
 from alignsd.base import processes
 from alignsd.base.downloads import FAILED, told
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import check_pixels
 from alignsd.models.registry import torch_device
+
+INCEPTION = "inception-v3-compat"  # torch-fidelity's name of the network
 
 
 def picture_features(
@@ -101,14 +103,33 @@ def inception() -> nn.Module:
     Raises:
         Problem: if the weights cannot be fetched.
     """
+    return _fetched(lambda: FrechetInceptionDistance(feature=2048).inception)
+
+
+def inception_classes() -> nn.Module:
+    """Return Inception's chances of its 1,008 classes, for the inception score.
+
+    Raises:
+        Problem: if the weights cannot be fetched.
+    """
+    network = _fetched(lambda: NoTrainInceptionV3(INCEPTION, features_list=["logits_unbiased"]))
+    return nn.Sequential(network, nn.Softmax(dim=1))
+
+
+def _fetched(load: Callable[[], nn.Module]) -> nn.Module:
+    """Return the network that ``load`` fetches and loads.
+
+    Raises:
+        Problem: if the weights cannot be fetched.
+    """
     try:
-        return FrechetInceptionDistance(feature=2048).inception
+        return load()
     except (RuntimeError, EOFError, UnpicklingError, *FAILED) as error:
         # RuntimeError, EOFError and UnpicklingError: a download was cut off.
         file = URL_INCEPTION_V3.rsplit("/", 1)[-1]
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise Problem(
-            "The weights of Inception, for FID, could not be fetched.",
+            "The weights of Inception could not be fetched.",
             expected=f"{file} from {URL_INCEPTION_V3}",
             found=told(error),
             cause="no network, or the host is gone: docs/data.md",

@@ -1,6 +1,7 @@
 """The images of the comparison: a plan with a row per image, and the drawing."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -145,13 +146,34 @@ def draw(
     """
     adapter_of_row = table["arm"].map(lambda name: named(name).adapter)
     for adapter, rows in table.groupby(adapter_of_row):
-        jobs = [Job(row.file, row.prompt, row.seed, row.negative) for row in rows.itertuples()]
-        finished = {job.id for job in jobs if (folder / job.id).is_file()}
-        done = finished | left_to_others(jobs, drawing)
-        if len(done) == len(jobs):
-            continue  # so that no model is loaded for nothing
-        pipeline = load_pipeline(model, device, adapters[adapter])
-        for job, image in generate(pipeline, jobs, drawing, done):
+        load = partial(load_pipeline, model, device, adapters[adapter])
+        draw_rows(rows, load, folder, drawing)
+
+
+def draw_rows(
+    rows: pd.DataFrame,
+    load: Callable[[], StableDiffusionPipeline],
+    folder: Path,
+    drawing: Drawing,
+) -> None:
+    """Draw the images of some rows with one pipeline, as far as the images do not exist yet.
+
+    Several processes divide the batches, and all return when all images are drawn.
+
+    Args:
+        rows: ``prompt, negative, seed, file``.
+        load: loads the pipeline. Not called if nothing is to be drawn.
+        folder: where ``file`` begins.
+        drawing: steps, guidance and batch.
+
+    Raises:
+        Problem: if an image cannot be written.
+    """
+    jobs = [Job(row.file, row.prompt, row.seed, row.negative) for row in rows.itertuples()]
+    finished = {job.id for job in jobs if (folder / job.id).is_file()}
+    done = finished | left_to_others(jobs, drawing)
+    if len(done) < len(jobs):
+        for job, image in generate(load(), jobs, drawing, done):
             save_png(folder / job.id, image)
     wait()
 

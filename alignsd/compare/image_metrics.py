@@ -105,7 +105,7 @@ def measure(
     """
     at_least(1, batch=batch)
     checked_table(images, "images", folder.parent / "images.parquet", NEEDED)
-    asked = images["id"].map(_asked_for(images, folder))
+    asked = images["id"].map(asked_for(images, folder))
     own = _read(images.assign(asked=asked), folder, batch)
     metrics, features = [], []
     for of_bad, of_good, computed in gathered(
@@ -137,20 +137,17 @@ def _measured(
     return rows.loc[~is_good, ["arm", "id", "status"]], scored, features
 
 
-def left_out(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return how many images of each arm were ``good``, and how many were ``left out``.
-
-    An image that is missing or unreadable is left out.
-    """
-    good = metrics["status"] == GOOD
-    counted = pd.DataFrame({"good": good, "left out": ~good})
-    return counted.groupby(metrics["arm"], sort=False).sum().reset_index()
-
-
-def _asked_for(images: pd.DataFrame, folder: Path) -> pd.Series:
+def asked_for(images: pd.DataFrame, folder: Path) -> pd.Series:
     """Return what was asked for, by id.
 
     The prompts of some other arms begin with the identifier, for which nobody asked.
+
+    Args:
+        images: ``arm, id, prompt``.
+        folder: of the images, for the message.
+
+    Raises:
+        Problem: if an arm has an id that the original arm lacks.
     """
     asked = images[images["arm"] == ORIGINAL.name].set_index("id")["prompt"]
     strangers = sorted(set(images["id"]) - set(asked.index))
@@ -163,6 +160,39 @@ def _asked_for(images: pd.DataFrame, folder: Path) -> pd.Series:
             fix=command_for(DRAWN_BY, folder),
         )
     return asked
+
+
+def judged(
+    pictures: Sequence[np.ndarray],
+    asked: list[str],
+    judge: Judge | None,
+) -> Mapping[str, object]:
+    """Return the columns ``flawed``, ``flaw`` and ``match`` of pictures: empty without a judge.
+
+    Args:
+        pictures: ``(height, width, 3)`` uint8 each.
+        asked: what was asked for, a text per picture.
+        judge: tells flaws and matches.
+    """
+    if judge is None:
+        unknown = pd.array([pd.NA] * len(pictures), dtype="boolean")
+        return {"flawed": unknown, "flaw": None, "match": unknown}
+    verdicts = judge.judge(pictures)
+    return {
+        "flawed": pd.array(verdicts.flawed, dtype="boolean"),
+        "flaw": verdicts.flaw_names,
+        "match": pd.array(verdicts.matches(asked), dtype="boolean"),
+    }
+
+
+def left_out(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return how many images of each arm were ``good``, and how many were ``left out``.
+
+    An image that is missing or unreadable is left out.
+    """
+    good = metrics["status"] == GOOD
+    counted = pd.DataFrame({"good": good, "left out": ~good})
+    return counted.groupby(metrics["arm"], sort=False).sum().reset_index()
 
 
 def _read(
@@ -203,24 +233,7 @@ def _scored(
         nothing = dict.fromkeys((*SCORES, *VERDICTS), np.nan)
         return table.assign(**nothing).astype({"flawed": "boolean", "match": "boolean"})
     asked = rows["asked"].tolist()
-    return table.assign(**scorers.of(pictures, asked), **_judged(pictures, asked, scorers.judge))
-
-
-def _judged(
-    pictures: Sequence[np.ndarray],
-    asked: list[str],
-    judge: Judge | None,
-) -> Mapping[str, object]:
-    """Return the columns ``flawed``, ``flaw`` and ``match``: empty without a judge."""
-    if judge is None:
-        unknown = pd.array([pd.NA] * len(pictures), dtype="boolean")
-        return {"flawed": unknown, "flaw": None, "match": unknown}
-    verdicts = judge.judge(pictures)
-    return {
-        "flawed": pd.array(verdicts.flawed, dtype="boolean"),
-        "flaw": verdicts.flaw_names,
-        "match": pd.array(verdicts.matches(asked), dtype="boolean"),
-    }
+    return table.assign(**scorers.of(pictures, asked), **judged(pictures, asked, scorers.judge))
 
 
 def _naming_the_file(

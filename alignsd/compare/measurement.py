@@ -4,7 +4,10 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+
+from alignsd.base.intervals import bootstrap_mean, wilson
 
 COLUMNS = ["arm", "metric", "value", "low", "high", "n"]
 
@@ -26,6 +29,19 @@ class Measurement:
         """Return a row of a table with the columns ``COLUMNS``."""
         numbers = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
         return {"arm": arm, "metric": metric} | numbers
+
+
+def mean_of(values: np.ndarray, seed: int) -> Measurement:
+    """Return the mean of values ``(n,)``, n >= 1, with a bootstrap interval."""
+    mean, low, high = bootstrap_mean(values, seed)
+    return Measurement(mean, low, high, len(values))
+
+
+def share_of(judged: pd.Series) -> Measurement:
+    """Return the share of True among n >= 1 values, with Wilson's interval."""
+    hits = int(judged.sum())
+    low, high = wilson(hits, len(judged))
+    return Measurement(hits / len(judged), low, high, len(judged))
 
 
 def value_of(table: pd.DataFrame, **cells: Hashable) -> float:

@@ -18,7 +18,7 @@ from alignsd.figures.intervals import percent
 from alignsd.figures.pictures import CHOSEN_FRAME, LABEL, frame_legend, say, show_file
 from alignsd.figures.style import Look
 from alignsd.figures.text import shortened
-from alignsd.paper import TABLE_2
+from alignsd.paper import TABLE_2, TABLE_3
 from alignsd.reward.scale import chances, choice_loss
 
 # Line of each predictor in the learning curve.
@@ -40,13 +40,56 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
         ax: where to draw.
         accuracy: ``predictor``, ``accuracy``, ``low``, ``high``, ``n``; fractions.
     """
-    upwards = accuracy.iloc[::-1].reset_index(drop=True)
+    table = accuracy.rename(columns={"accuracy": "value"})
+    n = int(accuracy["n"].max())
+    _bars_beside_the_paper(ax, table, TABLE_2, "the paper: real people, CLIP ViT-L/14, n = 5,000")
+    ax.set(xlabel=f"choices predicted right, % (n = {n:,}, 95 % interval)")
+    percents = alt.listed(accuracy["predictor"], 100 * accuracy["accuracy"])
+    description = f"Bars: percent of {n:,} choices that each predictor predicts: {percents}."
+    alt.describe(ax, description)
+    return ax
+
+
+def agreement_bars(ax: Axes, agreement: pd.DataFrame) -> Axes:
+    """Draw Table 3: how often each predictor agrees with a person on pictures of two generators.
+
+    Args:
+        ax: where to draw.
+        agreement: ``predictor``, ``value``, ``low``, ``high``, ``n``; fractions. Without rows, as
+            where nobody was asked, the axes say so.
+    """
+    if agreement.empty:
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "nobody was asked", ha="center")
+        return ax
+    n = int(agreement["n"].max())
+    legend = "the paper: real people, Stable Diffusion and DALL-E, n = 398"
+    _bars_beside_the_paper(ax, agreement, TABLE_3, legend)
+    ax.axvline(50, color=BLACK, lw=0.8, ls=":")
+    ax.set(xlabel=f"agreement with a person, % (n = {n:,} pairs, 95 % interval)")
+    percents = alt.listed(agreement["predictor"], 100 * agreement["value"])
+    alt.describe(ax, f"Bars: percent agreement with a person on {n:,} pairs: {percents}.")
+    return ax
+
+
+def _bars_beside_the_paper(
+    ax: Axes, table: pd.DataFrame, paper: Mapping[str, float], legend: str
+) -> None:
+    """Draw a bar with an interval per predictor, and a mark at the paper's number.
+
+    Args:
+        ax: where to draw.
+        table: ``predictor``, ``value``, ``low``, ``high``; fractions.
+        paper: predictor -> published number, %; predictors may be absent.
+        legend: who was asked in the paper.
+    """
+    upwards = table.iloc[::-1].reset_index(drop=True)
     predictors = upwards["predictor"]
-    values, reach = percent(upwards, "accuracy")
+    values, reach = percent(upwards, "value")
     colours = [BLUE if name == "HPS" else GREY for name in predictors]
     look: Look = {"capsize": 3, "lw": 1.2, "zorder": 4}
     ax.barh(predictors, values, color=colours, xerr=reach, error_kw=look)
-    published = np.array([TABLE_2.get(name, np.nan) for name in predictors])
+    published = np.array([paper.get(name, np.nan) for name in predictors])
     ax.scatter(
         published,
         np.arange(len(upwards)),
@@ -55,24 +98,18 @@ def accuracy_bars(ax: Axes, accuracy: pd.DataFrame) -> Axes:
         linewidths=2.4,
         color=VERMILLION,
         zorder=3,
-        label="the paper: real people, CLIP ViT-L/14, n = 5,000",
+        label=legend,
     )
     ours = []
     for row in upwards.itertuples():
-        ours.append(f"{100 * row.accuracy:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]")
+        ours.append(f"{100 * row.value:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]")
     theirs = ["-" if np.isnan(number) else f"{number:.1f}" for number in published]
     _text_column(ax, [*ours, "this run [95 %]"], points=100, colour=BLACK)
     _text_column(ax, [*theirs, "paper"], points=145, colour=VERMILLION)
-    n = int(upwards["n"].max())
     highest = np.fmax(100 * upwards["high"], 0).max()
-    ax.set(xlabel=f"choices predicted right, % (n = {n:,}, 95 % interval)")
     ax.set_xlim(0, highest + 3)
     ax.grid(axis="y", visible=False)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.04), markerscale=0.6)
-    percents = alt.listed(accuracy["predictor"], 100 * accuracy["accuracy"])
-    description = f"Bars: percent of {n:,} choices that each predictor predicts: {percents}."
-    alt.describe(ax, description)
-    return ax
 
 
 def _text_column(ax: Axes, texts: list[str], points: float, colour: str) -> None:

@@ -115,6 +115,7 @@ SELECT = "04_select_images"
 FINETUNE = "05_finetune_stable_diffusion"
 GENERATE = "06_generate"
 EVALUATE = "07_evaluate"
+OTHER_WAYS = "10_other_ways"
 
 _ACCURACY = [
     column("predictor", TEXT, "the predictor, or the variant of HPS"),
@@ -126,6 +127,27 @@ _MEASURED = [
     column("metric", TEXT, "such as hps, flaw_rate, flaw_ratio or fid"),
     *_interval("value", "the metric's", "the metric, or its difference between two arms"),
     _n("images", "images that were measured"),
+]
+_IMAGES = [
+    column("arm", TEXT, "the arm"),
+    column("id", TEXT, "prompt and sample"),
+    column("prompt_id", TEXT, "the prompt's name"),
+    column("sample", WHOLE, "number among the prompt's pictures, from 0"),
+    column("prompt", TEXT, "the prompt as drawn, with the arm's identifier"),
+    column("negative", TEXT, "the negative prompt; may be empty"),
+    column("seed", WHOLE, "seed of the picture"),
+    column("file", TEXT, "file below images/"),
+]
+_IMAGE_METRICS = [
+    column("arm", TEXT, "the arm"),
+    column("id", TEXT, "prompt and sample"),
+    column("status", TEXT, "ok, or why the picture cannot be read"),
+    column("hps", NUMBER, "HPS", COSINE, nothing=True),
+    column("clip_score", NUMBER, "CLIP score", "cosine", nothing=True),
+    column("aesthetic", NUMBER, "aesthetic score", RATING, nothing=True),
+    column("flawed", TRUTH, "nothing without a judge", nothing=True),
+    column("flaw", TEXT, "which flaw", nothing=True),
+    column("match", TRUTH, "whether the picture matches the prompt", nothing=True),
 ]
 
 TABLES = {
@@ -268,43 +290,26 @@ TABLES = {
         key=("step", "index"),
         may_be_empty=True,
     ),
-    "images": _table(
-        GENERATE,
-        "images",
-        [
-            column("arm", TEXT, "the arm"),
-            column("id", TEXT, "prompt and sample"),
-            column("prompt_id", TEXT, "the prompt's name"),
-            column("sample", WHOLE, "number among the prompt's pictures, from 0"),
-            column("prompt", TEXT, "the prompt as drawn, with the arm's identifier"),
-            column("negative", TEXT, "the negative prompt; may be empty"),
-            column("seed", WHOLE, "seed of the picture"),
-            column("file", TEXT, "file below images/"),
-        ],
-        key=("arm", "id"),
-    ),
-    "image_metrics": _table(
-        EVALUATE,
-        "image_metrics",
-        [
-            column("arm", TEXT, "the arm"),
-            column("id", TEXT, "prompt and sample"),
-            column("status", TEXT, "ok, or why the picture cannot be read"),
-            column("hps", NUMBER, "HPS", COSINE, nothing=True),
-            column("clip_score", NUMBER, "CLIP score", "cosine", nothing=True),
-            column("aesthetic", NUMBER, "aesthetic score", RATING, nothing=True),
-            column("flawed", TRUTH, "nothing without a judge", nothing=True),
-            column("flaw", TEXT, "which flaw", nothing=True),
-            column("match", TRUTH, "whether the picture matches the prompt", nothing=True),
-        ],
-        key=("arm", "id"),
-    ),
+    "images": _table(GENERATE, "images", _IMAGES, key=("arm", "id")),
+    "image_metrics": _table(EVALUATE, "image_metrics", _IMAGE_METRICS, key=("arm", "id")),
     "arms": _table(EVALUATE, "arms", _MEASURED, key=("arm", "metric")),
     "against_original": _table(
         EVALUATE, "against_original", _MEASURED, key=("arm", "metric"), may_be_empty=True
     ),
     "against_control": _table(
         EVALUATE, "against_control", _MEASURED, key=("arm", "metric"), may_be_empty=True
+    ),
+    "chosen": _table(EVALUATE, "chosen", _MEASURED, key=("arm", "metric"), may_be_empty=True),
+    "generators": _table(
+        EVALUATE,
+        "generators",
+        [
+            column("predictor", TEXT, "the predictor, or another person"),
+            *_interval("value", SHARE, "agreement with a person"),
+            _n("pairs", "pairs of pictures"),
+        ],
+        key=("predictor",),
+        may_be_empty=True,
     ),
     "votes": _table(
         EVALUATE,
@@ -328,6 +333,34 @@ TABLES = {
             _n("prompts", "prompts that were voted on"),
         ],
         key=("outcome",),
+        may_be_empty=True,
+    ),
+    "ways_images": _table(OTHER_WAYS, "images", _IMAGES, key=("arm", "id")),
+    "ways_metrics": _table(OTHER_WAYS, "image_metrics", _IMAGE_METRICS, key=("arm", "id")),
+    "ways_arms": _table(OTHER_WAYS, "arms", _MEASURED, key=("arm", "metric")),
+    "strengths": _table(OTHER_WAYS, "strengths", _MEASURED, key=("arm", "metric")),
+    "best_of": _table(
+        OTHER_WAYS,
+        "best_of",
+        [
+            column("by", TEXT, "the score that chooses"),
+            column("n", WHOLE, "pictures to choose from", "images"),
+            column("metric", TEXT, "such as hps, flaw_rate (share, 0-1)"),
+            *_interval("value", "the metric's", "the metric of the chosen pictures"),
+            column("count", WHOLE, "prompts behind the value", "prompts"),
+        ],
+        key=("by", "n", "metric"),
+    ),
+    "flaws_of_pairs": _table(
+        OTHER_WAYS,
+        "flaws_of_pairs",
+        [
+            column("pairs", TEXT, "where the pairs come from"),
+            column("picture", TEXT, "winner or loser"),
+            *_interval("value", SHARE, "share of the pictures that are drawn wrong"),
+            _n("pairs", "pairs behind the share"),
+        ],
+        key=("pairs", "picture"),
         may_be_empty=True,
     ),
 }

@@ -1,6 +1,7 @@
 """The judge: see from pixels what a picture shows and whether the person is drawn right.
 
-The judge stands for the truth. HPS never sees the judge.
+The judge stands for the truth. HPS never sees the judge. FID can be computed from the judge's
+features where Inception is missing.
 """
 
 from collections.abc import Sequence
@@ -94,7 +95,7 @@ class Judge(nn.Module):
         Raises:
             Problem: if a picture has another size.
         """
-        _check_size(pictures)
+        check_size(pictures)
         outputs = []
         for start in range(0, len(pictures), batch):
             stacked = np.stack(list(pictures[start : start + batch]))
@@ -106,12 +107,75 @@ class Judge(nn.Module):
         return Verdicts(flaw, attributes, rating)
 
 
+class JudgeFeatures(nn.Module):
+    """The judge's features in the form that torchmetrics expects of a network."""
+
+    num_features = FEATURES
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        self.judge = judge
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return features ``(n, 96)`` of pictures ``(n, 3, 64, 64)``, uint8.
+
+        Raises:
+            Problem: if the pictures have another size.
+        """
+        _check_tensor(pictures)
+        return self.judge.features(pictures)
+
+
+class JudgeClasses(nn.Module):
+    """The judge's chances of each scene: the classes of the inception score.
+
+    A scene is one background, shirt, pose and hat or no hat. The chance of a scene is the product
+    of the chances of these attributes. The classes do not tell whether a person is drawn wrong:
+    Inception's classes tell what a picture shows, and not how well.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        self.judge = judge
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Return chances ``(n, scenes)`` of pictures ``(n, 3, 64, 64)``, uint8; a row adds up to 1.
+
+        Raises:
+            Problem: if the pictures have another size.
+        """
+        _check_tensor(pictures)
+        logits = self.judge(pictures)
+        chances = torch.ones(len(pictures), 1, device=pictures.device)
+        for name in world.ATTRIBUTES:
+            of_attribute = logits[name].softmax(dim=1)
+            chances = (chances[:, :, None] * of_attribute[:, None, :]).flatten(1)
+        return chances
+
+
+def _check_tensor(pictures: Tensor) -> None:
+    if tuple(pictures.shape[1:]) != (3, SIZE, SIZE):
+        height, width = pictures.shape[2:]
+        raise Problem(
+            "The judge has no features of these images.",
+            expected=f"{SIZE} x {SIZE} pixels, the miniature's size",
+            found=f"{width} x {height} pixels",
+            cause="images of another model, or pictures that were changed by hand",
+            fix="--set fid_features=inception",
+        )
+
+
 def _classes(logits: Tensor) -> np.ndarray:
     """Return the likeliest class ``(n,)`` by logits ``(n, classes)``."""
     return logits.argmax(1).numpy()
 
 
-def _check_size(pictures: Sequence[np.ndarray] | np.ndarray) -> None:
+def check_size(pictures: Sequence[np.ndarray] | np.ndarray) -> None:
+    """Do nothing if all pictures have the miniature's size.
+
+    Raises:
+        Problem: otherwise.
+    """
     other_sizes = {picture.shape for picture in pictures} - {(SIZE, SIZE, 3)}
     if other_sizes:
         raise Problem(

@@ -75,7 +75,7 @@ def image_seed(seed: int, *key: str | int) -> int:
 
 
 def load_pipeline(
-    name: str, device: str = "auto", adapter: Path | None = None
+    name: str, device: str = "auto", adapter: Path | None = None, strength: float = 1.0
 ) -> StableDiffusionPipeline:
     """Load a Stable Diffusion pipeline, with or without a LoRA adapter.
 
@@ -84,6 +84,7 @@ def load_pipeline(
             ``"miniature/stable-diffusion"``.
         device: ``"auto"`` or a torch device; on a GPU the weights are half precision.
         adapter: file or folder of a LoRA, see ``lora_files.load_lora``.
+        strength: factor of the LoRA; 0 is the model without the LoRA.
 
     Raises:
         Problem: if the model or the adapter cannot be found.
@@ -102,7 +103,8 @@ def load_pipeline(
         raise _not_loaded(name, error) from error
     if adapter is not None:
         load_lora(pipeline, adapter)
-        pipeline.fuse_lora()  # the same function, with one matrix product in place of three
+        # Fused, the function is the same, with one matrix product in place of three.
+        pipeline.fuse_lora(lora_scale=strength)
     # Channels last makes convolutions faster and changes the results only by rounding.
     pipeline.unet.to(memory_format=torch.channels_last)
     pipeline.vae.to(memory_format=torch.channels_last)
@@ -235,12 +237,12 @@ def _text_embeddings(
 
 
 def _sharing_weights(pipeline: StableDiffusionPipeline) -> StableDiffusionPipeline:
-    """Return a pipeline of the same models with a separate scheduler.
+    """Return a pipeline of the same class and the same models with a separate scheduler.
 
     A scheduler counts the steps of one batch at a time.
     """
     scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     components = pipeline.components | {"scheduler": scheduler}
-    same = StableDiffusionPipeline(**components, requires_safety_checker=False)
+    same = type(pipeline)(**components, requires_safety_checker=False)
     same.set_progress_bar_config(disable=True)
     return same

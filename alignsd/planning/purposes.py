@@ -29,4 +29,8 @@ PURPOSES = {
     "09_playground": (
         "Play with the original and the adapted model: draw, score and judge any prompt at once."
     ),
+    "10_other_ways": (
+        "Compare the paper's adaptation with other ways to align, with the same prompts and seeds, "
+        "against the same truth."
+    ),
 }

@@ -19,7 +19,7 @@ from alignsd.kit.provenance import (
 )
 from alignsd.kit.records import preset_of, read_record
 from alignsd.kit.stage_record import config_of, configuration, input_state, refuse_other
-from alignsd.kit.values.notebook_files import notebook_names, notebook_path
+from alignsd.kit.values.notebook_files import notebook_names, notebook_path, usual_names
 from alignsd.kit.values.parameters import Parameter, Value
 from alignsd.kit.values.presets import Offers, applied, read_offers, resolve
 
@@ -36,7 +36,8 @@ class Request:
         run: the run's name.
         preset: name of a preset or path of a preset file; None takes the preset that the run or
             the run's parent was made with.
-        only: names or numbers of the notebooks to choose; all notebooks if empty.
+        only: names or numbers of the notebooks to choose; if empty, all notebooks but those in
+            ``ON_REQUEST``.
         start: leave out the notebooks before this notebook.
         settings: values such as ``"05.steps=200"``, see ``presets.resolve``.
         force: run finished notebooks too, and empty the folder of each chosen stage first.
@@ -148,7 +149,7 @@ def prepare(request: Request) -> Plan:
     settings = list(request.settings)
     if parent:
         settings = lineage.merged(lineage.settings_of(run), settings)
-        values = applied(settings, _values_of(parent, preset, offers), run, offers)
+        values = applied(settings, values_of(parent, preset, offers), run, offers)
     else:
         values = resolve(preset, run, settings, offers)
     planner = _Planner(preset, lineage.lineage(run, parent), request.force)
@@ -165,8 +166,9 @@ def chosen(only: Sequence[str], start: str | None) -> list[str]:
     Raises:
         Problem: for an unknown name, or if no notebook is chosen.
     """
-    wanted = {notebook_path(name).stem for name in only} or set(notebook_names())
     first = notebook_path(start).stem if start else ""
+    usual = {*usual_names(), first}
+    wanted = {notebook_path(name).stem for name in only} or usual
     names = [name for name in notebook_names() if name in wanted and name >= first]
     if not names:
         raise Problem(
@@ -179,14 +181,14 @@ def chosen(only: Sequence[str], start: str | None) -> list[str]:
     return names
 
 
-def _values_of(run: str, preset: str, offers: Offers) -> dict[str, dict[str, Value]]:
+def values_of(run: str, preset: str, offers: Offers) -> dict[str, dict[str, Value]]:
     """Return the values that a run's stages were made with.
 
     Where a stage was not made, the preset gives the values.
     """
     parent = lineage.parent_of(run)
     if parent:
-        inherited = _values_of(parent, preset, offers)
+        inherited = values_of(parent, preset, offers)
         values = applied(lineage.settings_of(run), inherited, run, offers)
     else:
         values = resolve(preset, run, offers=offers)

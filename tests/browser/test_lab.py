@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alignsd.kit.values.notebook_files import notebook_names
+from alignsd.kit.values.notebook_files import notebook_names, usual_names
 
 jupyterlab = pytest.importorskip("browser.jupyterlab", reason="playwright is not installed")
 
@@ -138,7 +138,7 @@ def test_a_duplicate_made_in_the_file_browser_does_no_harm(window):
     done = alignsd(window, "run", "--dry-run")
     assert done.returncode == 0, done.stderr
     plan = [line for line in done.stdout.splitlines() if not line.startswith((" ", "*"))]
-    assert len(plan) == len(notebook_names())
+    assert len(plan) == len(usual_names())
 
 
 def test_a_terminal_finds_the_command(window, tmp_path):

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float64
 from stand_ins import Mean
 from torch_fidelity import feature_extractor_inceptionv3
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from alignsd import sources
@@ -65,7 +66,10 @@ def test_pictures_are_held_a_batch_at_a_time():
     assert max(counts) <= 11, "one batch in the network, the next being read"
 
 
-def test_without_network_the_message_names_inception_s_file_and_its_place(monkeypatch, tmp_path):
+@pytest.mark.parametrize("network", [sources.feature_network, sources.class_network])
+def test_without_network_the_message_names_inception_s_file_and_its_place(
+    network, monkeypatch, tmp_path
+):
     def unreachable(url, progress):
         raise URLError("no route to host")
 
@@ -73,6 +77,21 @@ def test_without_network_the_message_names_inception_s_file_and_its_place(monkey
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     file = "weights-inception-2015-12-05-6726825d.pth from https://github.com/toshas"
     with pytest.raises(Problem, match=file) as problem:
-        sources.feature_network("inception")
+        network("inception")
     assert "no route to host" in str(problem.value)
     assert str(tmp_path / "checkpoints") in str(problem.value)
+
+
+def test_inception_s_classes_are_chances(monkeypatch):
+    """The weights are random: the architecture and the names of its outputs are Inception's."""
+
+    def random_weights(url, progress):
+        monkeypatch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        return {}
+
+    monkeypatch.setattr(feature_extractor_inceptionv3, "load_state_dict_from_url", random_weights)
+    pictures = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        chances = sources.class_network("inception")(pictures)
+    assert chances.shape == (2, 1008)
+    assert chances.sum(1).tolist() == pytest.approx([1, 1], rel=1e-5)

@@ -8,7 +8,7 @@ from matplotlib.text import Text
 
 from alignsd.base.errors import Problem
 from alignsd.figures import method
-from alignsd.kit.values.notebook_files import notebook_names
+from alignsd.kit.values.notebook_files import usual_names
 
 
 def drawn(present: str) -> Figure:
@@ -33,7 +33,7 @@ def colours(fig: Figure) -> set[tuple[float, ...]]:
 
 def test_the_drawing_holds_every_notebook_behind_the_first():
     numbers = {text.get_text()[:2] for text in texts(drawn("00"))}
-    assert {name[:2] for name in notebook_names()} - {"00"} <= numbers
+    assert {name[:2] for name in usual_names()} - {"00"} <= numbers
 
 
 def test_the_present_notebook_stands_out():

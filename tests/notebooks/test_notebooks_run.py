@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 from alignsd.base.paths import notebooks, root
 from alignsd.choose.deck import read_deck
 from alignsd.compare import scorecard
-from alignsd.kit.values.notebook_files import notebook_names
+from alignsd.kit.values.notebook_files import ON_REQUEST, notebook_names, usual_names
 from alignsd.kit.values.presets import resolve
 from alignsd.running.links import TARGETS
 
@@ -51,6 +51,8 @@ def output(tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke")
     done = alignsd(folder, "run", "--preset", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
+    more = alignsd(folder, "run", "--preset", "smoke", *ON_REQUEST)
+    assert more.returncode == 0, more.stdout + more.stderr
     (folder / "log.txt").write_text(done.stdout)
     yield folder
     shutil.rmtree(folder)
@@ -255,8 +257,26 @@ def written(folder: Path) -> dict[Path, int]:
 def test_a_second_run_has_nothing_to_do(output):
     before = written(output / "papermill_runs")
     done = alignsd(output, "run", "--preset", "smoke")
-    assert done.returncode == 0 and done.stdout.count("finished before") == len(notebook_names())
+    assert done.returncode == 0 and done.stdout.count("finished before") == len(usual_names())
     assert written(output / "papermill_runs") == before
+
+
+def test_an_ablation_runs_the_other_value_and_reads_off_both(output):
+    done = alignsd(output, "ablate", "guidance", "--from-run", "smoke", "--values", "1,1.75")
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = output / "figures/smoke/ablations"
+    assert {path.suffix for path in folder.glob("guidance.*")} == {".csv", ".json", ".pdf", ".png"}
+    table = pd.read_csv(folder / "guidance.csv", keep_default_na=False)
+    assert set(table["run"]) == {"smoke", "smoke-06-guidance-1.0"}
+    values = table[(table["minus"] == "") & (table["of"] == "adapted_negative")]
+    for run in ("smoke", "smoke-06-guidance-1.0"):
+        arms = pd.read_parquet(stage(output, "07", run) / "arms.parquet")
+        of_arm = arms[arms["arm"] == "adapted_negative"].set_index("metric")["value"]
+        read_off = values[values["run"] == run].set_index("metric")["value"]
+        assert len(read_off) == 5
+        assert np.allclose(read_off, of_arm[read_off.index])
+    again = alignsd(output, "ablate", "guidance", "--from-run", "smoke", "--values", "1,1.75")
+    assert "to run: 0.0 minutes" in again.stdout and "running" not in again.stdout
 
 
 @pytest.mark.parametrize(
@@ -303,7 +323,7 @@ base: smoke
 # JPEG moves a rating of 6.5 a little.
 "05": {{regularization: {0}/web, ranks: [], minimum_rating: 6.0}}
 "06": {{prompts: {0}/prompts.txt}}
-"07": {{judge: "", people: "", fid_reference: {0}/web}}
+"07": {{data: {0}/hpd_v1, judge: "", people: "", fid_reference: {0}/web}}
 "08": {{data: {0}/hpd_v1, note: ""}}
 """
 

@@ -47,7 +47,7 @@ def test_every_notebook_has_solutions():
 
 
 def test_the_solutions_are_no_notebooks_of_a_run():
-    assert all("/" not in name for name in NAMES) and len(NAMES) == 10
+    assert all("/" not in name for name in NAMES) and len(NAMES) == 11
 
 
 @pytest.mark.parametrize("name", NAMES)

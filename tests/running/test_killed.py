@@ -23,7 +23,7 @@ import torch
 from cases import CASES
 from safetensors.torch import load_file
 
-from alignsd.kit.values.notebook_files import notebook_names
+from alignsd.kit.values.notebook_files import usual_names
 
 SECONDS = 900  # far more than it takes
 SEED = int(os.environ.get("KILL_SEED", "0"))
@@ -120,7 +120,7 @@ class KilledRun:
         watcher = threading.Thread(target=self._measure, args=(whole,), daemon=True)
         watcher.start()
         try:
-            for name in notebook_names():
+            for name in usual_names():
                 record = self.folder / f"whole/papermill_runs/smoke/{name}.json"
                 wait_until(lambda n=name: n in self.needed or ended(whole), SECONDS, name)
                 if not record.exists():
@@ -139,7 +139,7 @@ class KilledRun:
         Later would be wrong: the whole run does not wait for the killed one.
         """
         used = 0.0
-        for name in notebook_names():
+        for name in usual_names():
             record = self.folder / f"whole/papermill_runs/smoke/{name}.json"
             while not record.exists():
                 if not psutil.pid_exists(whole.pid):
@@ -326,7 +326,8 @@ stage.finish({{}})
 QUIET = """
 import sys
 from alignsd import cli
-cli._look_ahead = lambda *arguments: None
+from alignsd.planning import whole_plan
+whole_plan._look_ahead = lambda *arguments: None
 sys.argv[0] = "alignsd"
 cli.main()
 """
@@ -423,7 +424,8 @@ def test_a_signal_before_anything_runs(kit, notebook):
     notebook("01_first", "n = 1  # number", BEGIN, "stage.finish({})")
     waits = "print('looks', flush=True), time.sleep(60)"
     code = (
-        f"import time\nfrom alignsd import cli\ncli._look_ahead = lambda *a: ({waits})\ncli.main()"
+        "import time\nfrom alignsd import cli\nfrom alignsd.planning import whole_plan\n"
+        f"whole_plan._look_ahead = lambda *a: ({waits})\ncli.main()"
     )
     process = start(code, "run", output=kit)
     assert process.stdout.readline() == "looks\n"

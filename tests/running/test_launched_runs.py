@@ -13,7 +13,8 @@ from launched import launched, launcher, variables_of
 RUN = """
 import sys
 from alignsd import cli
-cli._look_ahead = lambda *arguments: None
+from alignsd.planning import whole_plan
+whole_plan._look_ahead = lambda *arguments: None
 sys.argv[:] = ["alignsd", "run"]
 cli.main()
 """

@@ -90,6 +90,11 @@ def sharpness(picture):
     return max(abs(across).max(), abs(down).max())
 
 
+def dpo(trained_winner, trained_loser, frozen_winner, frozen_loser, beta):
+    logit = -beta / 2 * ((trained_winner - trained_loser) - (frozen_winner - frozen_loser))
+    return -np.log(1 / (1 + np.exp(-logit)))
+
+
 ANSWERS = {
     answer.__name__: answer
     for answer in (
@@ -104,6 +109,7 @@ ANSWERS = {
         wilson,
         majority,
         sharpness,
+        dpo,
     )
 }
 

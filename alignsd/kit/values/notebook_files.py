@@ -15,6 +15,8 @@ from alignsd.base.paths import notebooks, shown
 from alignsd.base.reading import is_text, read_json
 from alignsd.kit.values.parameters import NOT_A_LITERAL, SHORT, Parameter, Value, nearest
 
+# Notebooks that a run leaves out unless they are named: they take as long as all the others.
+ON_REQUEST = ("10_other_ways",)
 NOTEBOOK = re.compile(r"[0-9]{2}_[a-z0-9_]+\.ipynb")  # JupyterLab's copies have other names
 
 
@@ -67,6 +69,11 @@ def notebook_names() -> list[str]:
             fix=f"give one of them another number, or move it out of {shown(folder)}",
         )
     return names
+
+
+def usual_names() -> list[str]:
+    """Return the notebooks of a run that names none: all but those of ``ON_REQUEST``."""
+    return [name for name in notebook_names() if name not in ON_REQUEST]
 
 
 def read_cells(path: Path) -> list[dict[str, Any]]:

@@ -100,8 +100,23 @@ RANGES = {
     "prompt_count": COUNT,
     "samples": COUNT,
     "fid_resamples": COUNT,
+    "generator_pairs": COUNT,
     "study_prompts": COUNT,
     "voters": COUNT,
+    "margin": NOT_NEGATIVE,
+    "beta": Range(0, above=True),
+    "caption_dropout": SHARE,
+    "pair_steps": COUNT,
+    "pair_batch": COUNT,
+    "pair_learning_rate": NOT_NEGATIVE,
+    "rejection_steps": COUNT,
+    "rejection_batch": COUNT,
+    "rejection_learning_rate": NOT_NEGATIVE,
+    "reward_steps": COUNT,
+    "reward_batch": COUNT,
+    "reward_learning_rate": NOT_NEGATIVE,
+    "strengths[]": NOT_NEGATIVE,
+    "strength_prompts": COUNT,
     "columns": COUNT,
 }
 ANY_NUMBER = Range()
@@ -138,12 +153,12 @@ def checked(parameter: Parameter, value: Any, where: str) -> Value:
     default = parameter.default
     if isinstance(default, list) and isinstance(value, (list, tuple)):
         return [_checked_element(parameter, element, where) for element in value]
-    if isinstance(default, float) and _is_number(value):
+    if isinstance(default, float) and is_number(value):
         _check_range(parameter, value, where)
         return float(value)
     if type(value) is not type(default):
         raise _wrong_kind(parameter, value, where)
-    if _is_number(value):
+    if is_number(value):
         _check_range(parameter, value, where)
     if isinstance(value, str):
         _check_text(parameter, value, where)
@@ -159,7 +174,8 @@ def _checked_element(parameter: Parameter, element: Any, where: str) -> Value:
     return checked(Parameter(f"{parameter.name}[]", like, parameter.meaning), element, where)
 
 
-def _is_number(value: Any) -> TypeGuard[int | float]:
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Return whether a value is a number; True and False are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -181,13 +197,13 @@ def _why_wrong_kind(default: Value, value: Any) -> tuple[str, str]:
     with_comma = isinstance(value, tuple)  # 0,1 in Python
     if isinstance(value, str):
         with_comma = DIGITS_AND_COMMAS.fullmatch(value.strip()) is not None
-    if _is_number(default) and with_comma:
+    if is_number(default) and with_comma:
         return "a comma in a number", "write 1000 for a thousand and 0.1 for a tenth"
     if value is None:
         return "a name without a value, or None or null", 'write the value, "" for empty text'
     if isinstance(default, str) and isinstance(value, bool):
         return "yes, no, on, off, true and false without quotes are no text", "write text in quotes"
-    if isinstance(value, str) and _is_number(literal(value)):
+    if isinstance(value, str) and is_number(literal(value)):
         cause = "a number in quotes, or 1e-4, which YAML reads as text"
         return cause, "write the number without quotes, and 1.0e-4 in place of 1e-4"
     if isinstance(default, bool):
@@ -258,7 +274,7 @@ def number(parameters: Mapping[str, Value], name: str) -> float:
         Problem: if there is no such parameter, or the value is of another kind.
     """
     value = _value(parameters, name)
-    if not _is_number(value):
+    if not is_number(value):
         raise _other_kind(name, value, "a number")
     return value
 
@@ -282,7 +298,7 @@ def text(parameters: Mapping[str, Value], name: str) -> str:
 def listed_numbers(parameters: Mapping[str, Value], name: str) -> list[float]:
     """Return the value of a parameter that is a list of numbers, see ``number``."""
     value = _value(parameters, name)
-    if not isinstance(value, list) or not all(map(_is_number, value)):
+    if not isinstance(value, list) or not all(map(is_number, value)):
         raise _other_kind(name, value, "a list of numbers")
     return list(value)
 

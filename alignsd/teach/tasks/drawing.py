@@ -1,4 +1,4 @@
-"""Tasks about Stable Diffusion: guidance, the weights of the loss, the low-rank matrices."""
+"""Tasks about Stable Diffusion: guidance, losses and their weights, the low-rank matrices."""
 
 import numpy as np
 
@@ -7,7 +7,12 @@ from alignsd.teach.tasks.task import Slip, Task, numbers
 
 def tasks() -> dict[str, Task]:
     """Return the tasks by name."""
-    return {"guidance": _guidance_task(), "snr_weight": _weight_task(), "lora": _lora_task()}
+    return {
+        "guidance": _guidance_task(),
+        "snr_weight": _weight_task(),
+        "lora": _lora_task(),
+        "dpo": _dpo_task(),
+    }
 
 
 def guidance(negative: np.ndarray, positive: np.ndarray, scale: float) -> np.ndarray:
@@ -151,3 +156,47 @@ def _lora_task() -> Task:
     )
     hint = "LoRA: W + scale * B @ A."
     return Task(lora, cases, slips, hint)
+
+
+def dpo(
+    trained_winner: np.ndarray,
+    trained_loser: np.ndarray,
+    frozen_winner: np.ndarray,
+    frozen_loser: np.ndarray,
+    beta: float,
+) -> np.ndarray:
+    """Return the loss of Diffusion-DPO of each pair, ``(n,)``."""
+    difference = (trained_winner - trained_loser) - (frozen_winner - frozen_loser)
+    return np.logaddexp(0, beta / 2 * difference)
+
+
+def _dpo_task() -> Task:
+    equal = (numbers(0.3, 0.4), numbers(0.5, 0.4), numbers(0.3, 0.4), numbers(0.5, 0.4), 10.0)
+    better = (numbers(0.2, 0.5), numbers(0.6, 0.4), numbers(0.3, 0.5), numbers(0.5, 0.6), 4.0)
+    strong = (numbers(0.9), numbers(0.2), numbers(0.4), numbers(0.3), 50.0)
+    slips = (
+        Slip(
+            "The half is missing: the sigmoid takes -beta / 2 times the difference.",
+            lambda tw, tl, fw, fl, beta: np.logaddexp(0, beta * ((tw - tl) - (fw - fl))),
+        ),
+        Slip(
+            "The sign is wrong. A small error on the winner must give a small loss.",
+            lambda tw, tl, fw, fl, beta: np.logaddexp(0, -beta / 2 * ((tw - tl) - (fw - fl))),
+        ),
+        Slip(
+            "The frozen network is missing. The loss compares with what the original predicts.",
+            lambda tw, tl, fw, fl, beta: np.logaddexp(0, beta / 2 * (tw - tl)),
+        ),
+        Slip(
+            "Winner and loser stand the wrong way round.",
+            lambda tw, tl, fw, fl, beta: np.logaddexp(0, beta / 2 * ((tl - tw) - (fw - fl))),
+        ),
+        Slip(
+            "You return the sigmoid itself. The loss is minus its logarithm.",
+            lambda tw, tl, fw, fl, beta: np.exp(
+                -np.logaddexp(0, beta / 2 * ((tw - tl) - (fw - fl)))
+            ),
+        ),
+    )
+    hint = "Begin with the bracket of the equation, then multiply by -beta / 2."
+    return Task(dpo, (equal, better, strong), slips, hint)

@@ -1,0 +1,1 @@
+"""Pictures side by side: chosen pictures and the others, and the pictures of two generators."""

@@ -1,0 +1,1 @@
+"""Ablations: runs that differ in one or two values of a notebook, and what the values change."""

@@ -1,0 +1,185 @@
+"""The ablations that the kit knows: which values are tried, and what is read off."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alignsd.base.errors import Problem
+from alignsd.kit.values.parameters import Value, nearest
+
+ALIGNMENT = ("flaw_rate", "match_rate", "hps", "aesthetic", "fid")
+ACCURACY = "accuracy"  # of HPS on the test choices, from notebook 02
+METRICS = (*ALIGNMENT, ACCURACY)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A list of values of one or two parameters of a notebook, and what is read off.
+
+    Attributes:
+        name: names the ablation on the command line and in file names.
+        question: what the ablation asks, in words.
+        number: the notebook's number, such as ``"05"``.
+        parameters: the notebook's parameters that change.
+        values: the settings, in the order of the figure; each has a value per parameter. The
+            values suit preset ``mini``. The setting of the run itself is always added.
+        metrics: what is read off, from ``METRICS``.
+        last: number of the last notebook that runs.
+
+    Raises:
+        Problem: if a setting has more or fewer values than there are parameters, or a metric is
+            unknown.
+    """
+
+    name: str
+    question: str
+    number: str
+    parameters: tuple[str, ...]
+    values: tuple[tuple[Value, ...], ...]
+    metrics: tuple[str, ...] = ALIGNMENT
+    last: str = "07"
+
+    def __post_init__(self) -> None:
+        for setting in self.values:
+            if len(setting) != len(self.parameters):
+                raise Problem(
+                    f"A setting of the ablation {self.name} does not fit its parameters.",
+                    expected=f"a value for each of {', '.join(self.parameters)}",
+                    found=repr(setting),
+                    cause="a value was left out, or text stands where a tuple belongs",
+                    fix="write each setting as a tuple, such as (16,)",
+                )
+        unknown = [metric for metric in self.metrics if metric not in METRICS]
+        if unknown:
+            raise Problem(
+                f"The ablation {self.name} reads off an unknown metric.",
+                expected=", ".join(METRICS),
+                found=unknown[0],
+                cause="a misspelt name",
+                fix="choose a metric from METRICS",
+            )
+
+    @property
+    def changed(self) -> str:
+        """The changed parameters in words, such as ``"02.epochs, 02.mirror"``."""
+        return ", ".join(f"{self.number}.{name}" for name in self.parameters)
+
+
+def ones(*values: Value) -> tuple[tuple[Value, ...], ...]:
+    """Return settings of one parameter."""
+    return tuple((value,) for value in values)
+
+
+ABLATIONS = (
+    Ablation(
+        "learning-rate",
+        "How fast should HPS learn? (departure 8)",
+        "02",
+        ("learning_rate",),
+        ones(1.7e-5, 5e-5, 5e-4),
+        metrics=(ACCURACY,),
+        last="02",
+    ),
+    Ablation(
+        "scale",
+        "From which scale of the logits should HPS start? (departure 10)",
+        "02",
+        ("initial_scale", "learning_rate"),
+        ((30.0, 5e-5), (100.0, 1.7e-5), (100.0, 5e-5), (100.0, 5e-4)),
+        metrics=(ACCURACY,),
+        last="02",
+    ),
+    Ablation(
+        "passes",
+        "How often should HPS see a choice, and mirrored or not? (departure 29)",
+        "02",
+        ("epochs", "mirror"),
+        ((1.0, False), (1.0, True), (2.0, False), (2.0, True)),
+        metrics=(ACCURACY,),
+        last="02",
+    ),
+    Ablation(
+        "negatives",
+        "How many of the negatives does the LoRA need? (departure 14)",
+        "04",
+        ("negative_share",),
+        ones(0.0, 0.25, 0.5, 1.0),
+    ),
+    Ablation(
+        "identifier",
+        "Does it matter whether the words of the identifier mean something to the model?",
+        "05",
+        ("identifier",),
+        # Words that pretraining never saw; letters that no caption spells; a phrase of style that
+        # changes no picture here; words that every picture shows.
+        ones("Weird image. ", "sks ", "4k, ", "a person, "),
+    ),
+    Ablation(
+        "captions",
+        "How many negatives should have the identifier alone, without a caption? (departure 7)",
+        "05",
+        ("identifier_alone",),
+        ones(0.0, 0.2, 0.4, 0.8),
+    ),
+    Ablation(
+        "regularization",
+        "How many regularization pictures should stand beside the selected pictures?",
+        "05",
+        ("regularization_images",),
+        ones(0, 96, 300, 600),
+    ),
+    Ablation(
+        "rank",
+        "Which rank should the LoRA have? (departure 23)",
+        "05",
+        ("rank",),
+        ones(4, 16, 32),
+    ),
+    Ablation(
+        "time-steps",
+        "Should all time steps weigh alike in the loss of the LoRA? (departure 18)",
+        "05",
+        ("snr_gamma",),
+        ones(0.0, 1.0, 5.0),
+    ),
+    Ablation(
+        "schedule",
+        "Should the learning rate of the LoRA fall? (departure 20)",
+        "05",
+        ("schedule",),
+        ones("constant", "cosine"),
+    ),
+    Ablation(
+        "denoising",
+        "How many denoising steps does drawing need? (departure 9)",
+        "06",
+        ("steps",),
+        ones(4, 6, 8, 12),
+    ),
+    Ablation(
+        "guidance",
+        "How strong should guidance be?",
+        "06",
+        ("guidance",),
+        ones(1.0, 1.5, 1.75, 2.5, 4.0),
+    ),
+)
+
+
+def find(name: str, ablations: Sequence[Ablation] = ABLATIONS) -> Ablation:
+    """Return the ablation with a name.
+
+    Raises:
+        Problem: if there is no such ablation.
+    """
+    for ablation in ablations:
+        if ablation.name == name:
+            return ablation
+    names = [ablation.name for ablation in ablations]
+    guess = nearest(name, names)
+    raise Problem(
+        f"There is no ablation {name[:80]!r}.",
+        expected=", ".join(names),
+        found=name[:80],
+        cause="a misspelt name",
+        fix=f"did you mean {guess}?" if guess else "alignsd ablate --list",
+    )

@@ -1,0 +1,151 @@
+"""Draw what an ablation reads off: a panel per metric, the values with 95 % intervals."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from alignsd.base.plotting.colours import BLUE, GREY
+from alignsd.figures import alt
+from alignsd.figures.style import Look
+from alignsd.figures.text import drawable
+from alignsd.planning.ablation.definitions import ACCURACY, Ablation
+from alignsd.planning.ablation.results import baseline, subject
+
+# What the axis of a metric says, and the factor from the table's unit to the axis's unit.
+AXES = {
+    "flaw_rate": ("drawn wrong (judge), %", 100),
+    "match_rate": ("shows the prompt (judge), %", 100),
+    "hps": ("HPS, 100 x cosine", 1),
+    "aesthetic": ("aesthetic score, 1-10", 1),
+    "fid": ("FID, lower is better", 1),
+    ACCURACY: ("accuracy of HPS, %", 100),
+}
+WORDS = {
+    "adapted_negative": "adapted, negative prompt",
+    "original": "original model",
+    "CLIP": "CLIP, before HPS is trained",
+}
+IN_A_ROW = 3  # panels side by side
+SHIFT = 0.1  # of a setting's width: the two values of a setting stand beside each other
+LONG = 40  # characters of all labels together that fit side by side
+
+
+def size(ablation: Ablation) -> tuple[float, float]:
+    """Return the width and the height of an ablation's figure, in inches."""
+    rows, columns = _grid(len(ablation.metrics))
+    width = 3.4 * columns + 0.4
+    height = 2.7 * rows + 1.1
+    return width, height
+
+
+def draw(fig: Figure, ablation: Ablation, table: pd.DataFrame, own: str) -> Figure:
+    """Draw an ablation: each metric against the setting, beside the original model or CLIP.
+
+    Args:
+        fig: where to draw; ``size`` says how large.
+        ablation: the ablation.
+        table: from ``results.table``.
+        own: label of the setting of the run itself, which the figure marks.
+    """
+    values = table[table["minus"] == ""]
+    parameters = ", ".join(ablation.parameters)
+    axes = _axes(fig, len(ablation.metrics))
+    for ax, metric in zip(axes, ablation.metrics, strict=True):
+        rows = values[values["metric"] == metric]
+        _panel(ax, rows, metric)
+        _ticks(ax, _labels(rows), own)
+        ax.set_xlabel(parameters)
+    title = f"{ablation.question}\none run per setting, 95 % intervals"
+    fig.suptitle(title, fontsize=11)
+    handles = _handles(ablation.metrics)
+    fig.legend(handles=handles, loc="outside lower left", ncols=2)
+    return fig
+
+
+def _grid(count: int) -> tuple[int, int]:
+    """Return the rows and the columns of so many panels."""
+    columns = min(IN_A_ROW, count)
+    rows = math.ceil(count / columns)
+    return rows, columns
+
+
+def _axes(fig: Figure, count: int) -> list[Axes]:
+    """Return the axes of so many panels, row by row."""
+    rows, columns = _grid(count)
+    grid = fig.subplots(rows, columns, squeeze=False)
+    axes = list(grid.flat)
+    for unused in axes[count:]:
+        unused.set_axis_off()
+    return axes[:count]
+
+
+def _handles(metrics: Sequence[str]) -> list[Patch]:
+    """Return what the colours mean; the panel of the accuracy has other names than the others."""
+    handles = []
+    for colour, name_of in ((GREY, baseline), (BLUE, subject)):
+        names = dict.fromkeys(map(name_of, metrics))
+        words = "; ".join(map(_words, names))
+        handle = Patch(color=colour, label=words)
+        handles.append(handle)
+    return handles
+
+
+def _words(name: str) -> str:
+    """Return an arm or a predictor in words."""
+    return WORDS.get(name, name)
+
+
+def _labels(rows: pd.DataFrame) -> list[str]:
+    """Return the settings, each once, in their order."""
+    return list(dict.fromkeys(rows["setting"]))
+
+
+def _panel(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
+    """Draw one metric; the rows are those of the subject and of the baseline."""
+    is_baseline = rows["of"] == baseline(metric)
+    is_subject = rows["of"] == subject(metric)
+    place = rows["setting"].map(_labels(rows).index)
+    words, factor = AXES[metric]
+    scaled = rows.assign(place=place)
+    for column in ("value", "low", "high"):
+        scaled[column] = factor * rows[column]
+    _dots(ax, scaled[is_baseline], GREY, -SHIFT)
+    _dots(ax, scaled[is_subject], BLUE, SHIFT)
+    ax.set_ylabel(words)
+    ax.margins(x=0.15)
+    ax.grid(axis="x", visible=False)
+    parts = [_listed(scaled[is_subject]), _listed(scaled[is_baseline])]
+    description = "; ".join(filter(None, parts)) or "not measured"
+    alt.describe(ax, f"Dots: {words} of each setting; {description}.")
+
+
+def _dots(ax: Axes, rows: pd.DataFrame, colour: str, shift: float) -> None:
+    """Draw the values of one arm or predictor with their intervals."""
+    value = rows["value"]
+    below = value - rows["low"]
+    above = rows["high"] - value
+    places = rows["place"] + shift
+    ax.errorbar(places, value, yerr=[below, above], fmt="o", ms=5, color=colour)
+
+
+def _ticks(ax: Axes, labels: Sequence[str], own: str) -> None:
+    """Name the settings, and mark the run's own; long names are turned."""
+    words = [drawable(label) for label in labels]
+    if own in labels:
+        words[labels.index(own)] += "\n(run)"
+    is_long = len("".join(words)) > LONG
+    look: Look = {"rotation": 20, "ha": "right"} if is_long else {}
+    ax.set_xticks(range(len(labels)), words, **look)
+
+
+def _listed(rows: pd.DataFrame) -> str:
+    """Return the values of one arm or predictor in words; empty if there are none."""
+    if rows.empty:
+        return ""
+    name = _words(rows["of"].iloc[0])
+    values = alt.listed(rows["setting"], rows["value"], 2)
+    return f"{name}: {values}"
