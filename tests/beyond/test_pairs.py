@@ -132,8 +132,12 @@ def test_a_picture_of_several_pairs_is_encoded_once(tmp_path):
     files = files.assign(folder=str(tmp_path), text="", label="")
     single = encode_examples(pipeline, files, 64, 0, tmp_path / "single")
     every = np.arange(3)
-    assert torch.allclose(encoded.winners.moments(every), single.moments(np.array([0, 0, 2])))
-    assert torch.allclose(encoded.losers.moments(every), single.moments(np.array([1, 2, 0])))
+    assert torch.allclose(
+        encoded.winners.moments(every), single.moments(np.array([0, 0, 2])), atol=1e-4
+    )
+    assert torch.allclose(
+        encoded.losers.moments(every), single.moments(np.array([1, 2, 0])), atol=1e-4
+    )
     assert encoded.losers.captions == encoded.captions
 
 
