@@ -5,7 +5,8 @@ INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/alignsd
 # What make lab passes on: make lab ARGS="--no-browser --port 9999"
 ARGS ?=
-# Tests run in so many processes at once, a file in one of them.
+# Tests run in so many processes at once, a file in one of them. The tests in a browser run alone,
+# since a browser, JupyterLab and kernels are many processes already.
 JOBS ?= 2
 BROWSERS := chromium chromium-browser google-chrome google-chrome-stable
 # Without a network apt-get gives up soon.
@@ -33,7 +34,8 @@ test: $(INSTALLED) browser  ## style, types, unit tests, notebook rules, and all
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --quiet --diff alignsd tests benchmarks
 	@$(VENV)/bin/python -m mypy
-	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile
+	@$(VENV)/bin/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/browser
+	@$(VENV)/bin/python -m pytest tests/browser
 
 # Without a browser the tests that need one are skipped, so nothing here may fail.
 browser:  ## install Chromium for the tests in a browser, where apt-get and root can

@@ -136,7 +136,8 @@ class Playground:
         for picture in drawn:
             arm = ARM_OF_ADAPTER[picture.wish.adapter]
             shown.append(cards.card(picture, arm.label.replace("\n", " "), arm.colour))
-        remark = " ".join([f"Drawn in {seconds:.1f} s.", *self.remarks(settings)])
+        drawn_in = f"Drawn in {seconds:.1f} s with seed {settings.seed}."
+        remark = " ".join([drawn_in, *self.remarks(settings)])
         return Shown(tuple(shown), remark)
 
     def remarks(self, settings: Settings) -> list[str]:

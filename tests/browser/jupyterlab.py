@@ -26,8 +26,10 @@ from playwright.sync_api import Browser, Error, Locator, Page, Playwright
 
 from alignsd.base.commands import READER_FOLDER
 
+SHOWN = "window.jupyterapp.shell.currentWidget"  # the document in front
 TOKEN = "a-token-of-the-tests"
 STARTS = 60  # seconds for a server to start, far more than it takes
+SETTLED = 1.5  # seconds in front after which a notebook stays in front
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--no-sandbox",
@@ -151,6 +153,7 @@ class Window:
         self.server = server
         self.page: Page = browser.new_page(viewport={"width": 1200, "height": 900})
         self.page.set_default_timeout(30_000)
+        self.opened = ""  # path of the notebook that was opened last
 
     def start(self) -> None:
         """Open JupyterLab as its address does, and wait until the first notebook is there."""
@@ -165,20 +168,26 @@ class Window:
     def open(self, path: str) -> None:
         """Open a notebook and wait for its kernel; a notebook that is open comes to the front.
 
+        After a reload, JupyterLab at last brings the document of the address to the front. Nothing
+        tells when, so the notebook is opened until the notebook stays in front.
+
         Args:
             path: relative to the repository, such as ``"lab/04_select_images.ipynb"``.
         """
-        self.command("docmanager:open", {"path": path, "factory": "Notebook"})
-        self.page.wait_for_function(
-            "path => window.jupyterapp.shell.currentWidget?.context?.path === path", arg=path
-        )
+        in_front_since: float | None = None
+        while in_front_since is None or time.monotonic() < in_front_since + SETTLED:
+            if in_front_since is None or self._shown() != path:
+                self.command("docmanager:open", {"path": path, "factory": "Notebook"})
+                self.page.wait_for_function(f"path => {SHOWN}?.context?.path === path", arg=path)
+                in_front_since = time.monotonic()
+            time.sleep(0.1)
         self._wait_until_ready()
+        self.opened = path
 
     def run_all(self, seconds: float = 300) -> None:
         """Choose *Run All Cells* and wait until no cell runs any more, at most so long."""
+        assert self._shown() == self.opened, f"{self._shown()} is in front, not {self.opened}"
         self.command("notebook:run-all-cells", seconds=seconds)
-        counts = [cell.get("execution_count") for cell in self.notebook()["cells"]]
-        assert any(counts), "no cell of the notebook in front has run"
 
     def edit_cell(self, old: str, new: str) -> None:
         """Replace a text that stands in one code cell of the open notebook, such as a value."""
@@ -199,7 +208,7 @@ class Window:
 
     def notebook(self) -> dict:
         """Return the open notebook as it would be saved."""
-        model = "window.jupyterapp.shell.currentWidget.context.model"
+        model = f"{SHOWN}.context.model"
         return json.loads(self.page.evaluate(f"JSON.stringify({model}.toJSON())"))
 
     def outputs(self, *kinds: str) -> list[dict]:
@@ -212,6 +221,16 @@ class Window:
         """Return the open notebook's red and pink outputs: errors, and text on stderr."""
         return [o for o in self.outputs("error", "stream") if o.get("name") != "stdout"]
 
+    def told(self) -> str:
+        """Return what explains a failure: the cells, the kernel, and the end of the log."""
+        cells = [(c.get("execution_count"), c.get("outputs")) for c in self.notebook()["cells"]]
+        session = f"{SHOWN}.sessionContext.session"
+        kernel = self.page.evaluate(
+            f"[{session}.path, {session}.kernel.status, {session}.kernel.connectionStatus]"
+        )
+        log = self.server.log.read_text(errors="replace")[-3000:]
+        return f"counts and outputs: {cells}\nkernel: {kernel}\nlog: {log}"
+
     def save(self) -> None:
         """Save the open notebook."""
         self.command("docmanager:save")
@@ -221,15 +240,7 @@ class Window:
         self.command("application:close")
 
     def command(self, name: str, arguments: dict | None = None, seconds: float = 30) -> None:
-        """Run a command of JupyterLab's menus and wait for its end, at most so long.
-
-        A command of notebooks is for the notebook that JupyterLab holds for the present one. On a
-        busy machine, that is the notebook before for a moment; the command is disabled meanwhile.
-        """
-        self.page.wait_for_function(
-            "([name, args]) => window.jupyterapp.commands.isEnabled(name, args)",
-            arg=[name, arguments or {}],
-        )
+        """Run a command of JupyterLab's menus and wait for its end, at most so long."""
         done = self.page.evaluate(
             """async ([name, args, seconds]) => {
                 const late = new Promise(r => setTimeout(() => r('late'), 1000 * seconds));
@@ -252,6 +263,9 @@ class Window:
     def cells(self) -> Locator:
         """Return the cells of the document in front."""
         return self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell")
+
+    def _shown(self) -> str:
+        return self.page.evaluate(f"{SHOWN}?.context?.path")
 
     def _wait_for_the_first_document(self) -> None:
         self.page.wait_for_function("window.jupyterapp && window.jupyterapp.shell.currentWidget")

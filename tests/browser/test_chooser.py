@@ -228,6 +228,9 @@ def test_the_end_is_told_and_a_new_kernel_continues(window, chooser):
 def test_the_chooser_fits_a_window_of_1200_pixels(window, chooser):
     width, room = chooser.evaluate("e => [e.scrollWidth, e.clientWidth]")
     assert window.page.viewport_size["width"] == 1200 and width <= room
-    boxes = [each.bounding_box() for each in chooser.locator(".alignsd-picture img").all()]
+    boxes = chooser.evaluate(  # in one go: a picture that is drawn anew has no box for a moment
+        """e => [...e.querySelectorAll('.alignsd-picture img')]
+            .map(img => img.getBoundingClientRect().toJSON())"""
+    )
     assert len({box["y"] for box in boxes}) == 1, "four pictures stand in one row"
     assert all(box["width"] >= 128 for box in boxes), "64 pixels are shown enlarged"
