@@ -195,13 +195,16 @@ def cost(
     figure: Annotated[
         Path | None, typer.Option(help="PNG of the speed-up to write, with --gpus.")
     ] = None,
+    with_10: Annotated[
+        bool, typer.Option("--with-10", help="Count notebook 10 too, which a run leaves out.")
+    ] = False,
 ) -> None:
     """Say what a preset would take, from full-size models of random weights on this machine.
 
     Nothing is downloaded. With --gpus the run is simulated on several GPUs, and with --rates or
     --rate nothing is measured.
     """
-    from alignsd.planning import costs, throughput  # import torch
+    from alignsd.planning import costs  # imports torch
     from alignsd.planning import gpus as on_gpus
     from alignsd.planning.phases import given_rates
     from alignsd.planning.scaling import Cluster
@@ -221,8 +224,9 @@ def cost(
     counts = on_gpus.numbers_of_gpus(gpus)
     known = given_rates(rates, rate or ())
     if not known:
-        measured = throughput.measure(device, costs.batches(values, device, batch))
-        print(costs.report(values, scored, measured, values))
+        counted = [number for number in values if with_10 or number != "10"]
+        measured = costs.measure(device, costs.batches(values, device, batch), counted)
+        print(costs.report(values, scored, measured, counted))
         known = dict(zip(measured["task"], measured["seconds"], strict=True))
         if not gpus:
             return

@@ -5,7 +5,7 @@ identifier in front of their prompt, and regularization images keep the model fr
 low-rank matrices on the UNet's attention are trained.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from peft import LoraConfig
 from torch import Tensor
 
 from alignsd.adapt.examples import Examples
+from alignsd.adapt.recipe import Recipe
 from alignsd.adapt.texts import Texts
-from alignsd.base.errors import Problem, at_least, check_seed
+from alignsd.base.errors import Problem, at_least, check_seed, check_shares
 from alignsd.base.images import save_png
 from alignsd.base.processes import first_does, is_first, share, wait
 from alignsd.base.reading import is_text
@@ -40,24 +41,19 @@ from alignsd.models.training import (
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 
-@dataclass(frozen=True)
-class LoraRecipe:
-    """How the LoRA is trained.
+@dataclass(frozen=True, kw_only=True)
+class LoraRecipe(Recipe):
+    """How a LoRA learns which pictures are disliked. The paper's settings are in brackets.
+
+    Settings of every training are those of ``Recipe``: ``steps`` (10,000), ``batch`` (40),
+    ``learning_rate`` (1e-5), ``weight_decay`` (1e-2), ``rank`` (32).
 
     Attributes:
-        identifier: text in front of the negatives' captions (paper: ``"Weird image. "``).
-        identifier_alone: share of the negatives' captions that are only the identifier (paper: 0).
-        steps: optimizer steps (paper: 10,000).
-        batch: examples per step (paper: 40).
-        micro_batch: examples in memory at once; several micro-batches accumulate the gradient of
-            a batch.
-        learning_rate: largest learning rate (paper: 1e-5).
-        schedule: ``"constant"`` (paper); or ``"cosine"``, with which the last steps hardly move the
+        identifier: text in front of the negatives' captions (``"Weird image. "``).
+        identifier_alone: share of the negatives' captions that are only the identifier (0).
+        schedule: ``"constant"`` (this); or ``"cosine"``, with which the last steps hardly move the
             weights.
-        weight_decay: of AdamW (paper: 1e-2).
-        snr_gamma: see ``snr_weight``; 0 weighs all time steps alike (paper).
-        rank: of the low-rank matrices (paper: 32).
-        seed: fixes the first matrices, and order, noise and time steps of the training.
+        snr_gamma: see ``snr_weight``; 0 weighs all time steps alike (0).
 
     Raises:
         Problem: that names the first setting that is out of range.
@@ -65,31 +61,14 @@ class LoraRecipe:
 
     identifier: str
     identifier_alone: float
-    steps: int
-    batch: int
-    micro_batch: int
-    learning_rate: float
     schedule: str
-    weight_decay: float
     snr_gamma: float
-    rank: int
-    seed: int
 
     def __post_init__(self) -> None:
-        at_least(1, steps=self.steps, batch=self.batch, micro_batch=self.micro_batch)
-        at_least(1, rank=self.rank)
-        at_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
-        at_least(0, snr_gamma=self.snr_gamma, identifier_alone=self.identifier_alone)
-        check_seed(self.seed)
+        super().__post_init__()
+        at_least(0, snr_gamma=self.snr_gamma)
+        check_shares(identifier_alone=self.identifier_alone)
         schedule_named(self.schedule)
-        if self.identifier_alone > 1:
-            raise Problem(
-                "identifier_alone is too large.",
-                expected="a share, 0 to 1",
-                found=repr(self.identifier_alone),
-                cause="a slip in a preset, in the parameters cell or in --set",
-                fix="--set identifier_alone=0 (the paper)",
-            )
         if not is_text(self.identifier):
             raise Problem(
                 "identifier is no text.",
@@ -319,9 +298,32 @@ def adapt(
         about: what ``save_lora`` writes into the LoRA, beside the recipe's settings.
         checkpointing: where the training is kept and resumed from; None keeps nothing.
     """
+
+    def training(pipeline: StableDiffusionPipeline) -> Iterator[tuple[int, float]]:
+        return finetune(pipeline, examples, recipe, checkpointing)
+
+    yield from train_and_save(base, device, recipe, training, folder, about)
+
+
+def train_and_save(
+    base: str,
+    device: str,
+    recipe: Recipe,
+    training: Callable[[StableDiffusionPipeline], Iterator[tuple[int, float]]],
+    folder: Path,
+    about: Mapping[str, object],
+) -> Iterator[tuple[int, float, StableDiffusionPipeline]]:
+    """Load a model, train a LoRA, save the LoRA at the end, and yield ``(step, loss, pipeline)``.
+
+    Args:
+        base, device: for ``load_pipeline``. Nothing is loaded before the first step is asked for.
+        recipe: how the LoRA is trained.
+        training: trains the LoRA on the UNet of a pipeline, and yields ``(step, loss)``.
+        folder, about: as for ``adapt``.
+    """
     pipeline = load_pipeline(base, device)
     add_lora(pipeline.unet, recipe.rank, recipe.seed)
-    for step, loss in finetune(pipeline, examples, recipe, checkpointing):
+    for step, loss in training(pipeline):
         yield step, loss, pipeline
     first_does(lambda: save_lora(pipeline.unet, folder, {**asdict(recipe), **about}))
 

@@ -75,6 +75,24 @@ def at_least(minimum: float, /, **values: float) -> None:
         )
 
 
+def check_shares(**values: float) -> None:
+    """Do nothing if the values of parameters are shares, 0 to 1.
+
+    Raises:
+        Problem: that names the first parameter whose value is none.
+    """
+    at_least(0, **values)
+    for name, value in values.items():
+        if value > 1:
+            raise Problem(
+                f"{name} is too large.",
+                expected="a share, 0 to 1",
+                found=repr(value),
+                cause="a slip in a preset, in the parameters cell or in --set",
+                fix=f"--set {name}=0, or another share",
+            )
+
+
 def check_seed(seed: object) -> int:
     """Return a seed that numpy and torch both accept.
 

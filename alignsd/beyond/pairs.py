@@ -9,7 +9,7 @@ import pandas as pd
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from alignsd.adapt.examples import Examples, encode_examples
-from alignsd.base.errors import Problem, at_least
+from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.select import rule
 from alignsd.select.diffusiondb import Corpus, read_pictures
 from alignsd.select.imagefolder import write_imagefolder
@@ -100,6 +100,27 @@ def from_scores(
     }
     clear = pairs[is_other & is_clear].rename(columns=names)
     return clear[FROM_SCORES].reset_index(drop=True)
+
+
+def at_random(pairs: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    """Return the pairs, or so many drawn at random, in their order.
+
+    A corpus of full size has millions of pairs, and a training sees only some.
+
+    Args:
+        pairs: one per row.
+        most: how many are kept at most.
+        seed: fixes the pairs that are drawn.
+
+    Raises:
+        Problem: if ``most`` is below 1, or the seed is out of range.
+    """
+    at_least(1, pairs=most)
+    check_seed(seed)
+    if len(pairs) <= most:
+        return pairs
+    chosen = np.random.default_rng(seed).choice(len(pairs), most, replace=False)
+    return pairs.iloc[np.sort(chosen)].reset_index(drop=True)
 
 
 def unpack(pairs: pd.DataFrame, parts: Corpus, folder: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ loss is not implemented: the loss here is Diffusion-DPO's.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,15 +25,14 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from alignsd.adapt.examples import Examples
-from alignsd.adapt.lora import Batch, add_lora, diffusion_loss, hold_frozen
+from alignsd.adapt.lora import Batch, diffusion_loss, hold_frozen, train_and_save
+from alignsd.adapt.recipe import Recipe
 from alignsd.adapt.texts import Texts
-from alignsd.base.errors import Problem, at_least, check_seed
+from alignsd.base.errors import Problem, at_least, check_shares
 from alignsd.base.processes import add_up, first_does, share
 from alignsd.beyond.pairs import Pairs
 from alignsd.kit.tables import read_table, write_table
-from alignsd.models.lora.files import save_lora
 from alignsd.models.registry import training_precision
-from alignsd.models.stable_diffusion import load_pipeline
 from alignsd.models.training import (
     Checkpointing,
     Optimization,
@@ -107,23 +106,19 @@ def preference_logit(
     return -beta / 2 * (trained_difference - frozen_difference)
 
 
-@dataclass(frozen=True)
-class PairRecipe:
+@dataclass(frozen=True, kw_only=True)
+class PairRecipe(Recipe):
     """How a LoRA is trained on pairs.
 
     The official settings of Diffusion-DPO are for all weights of Stable Diffusion 1.5, not for a
-    LoRA.
+    LoRA. Settings of every training are those of ``Recipe``, with pairs as the examples: ``steps``
+    (official: 2,000), ``batch`` (2,048), ``learning_rate`` (2.05e-5; diffusers' LoRA: 1e-5),
+    ``weight_decay`` (1e-2), ``rank`` (Diffusion-NPO: 8). Two recipes with one seed see the same
+    pairs with the same noise.
 
     Attributes:
-        steps: optimizer steps (official: 2,000).
-        batch: pairs per step (official: 2,048).
-        micro_batch: pairs in memory at once; several micro-batches accumulate the gradient of a
-            batch.
-        learning_rate: largest learning rate (official: 2.05e-5; diffusers' LoRA: 1e-5).
         schedule: ``"constant"`` (official, after a warm-up), or ``"cosine"``.
-        weight_decay: of AdamW (official: 1e-2).
         snr_gamma: see ``adapt.lora.snr_weight``; 0 weighs all time steps alike (official).
-        rank: of the low-rank matrices (Diffusion-NPO: 8).
         beta: see ``preference_loss`` (official: 5,000; Diffusion-NPO: 1,000 in our measure). The
             errors are means over the numbers of a latent, so a fitting beta depends on the size of
             the pictures.
@@ -132,54 +127,29 @@ class PairRecipe:
         swapped: whether winners and losers change places (Diffusion-NPO).
         swapped_captionless: share of the pairs that lose their caption and have winner and loser
             swapped (in the manner of Diff-SNPO).
-        seed: fixes the first matrices, and order, noise and time steps of the training. Two recipes
-            with one seed see the same pairs with the same noise.
 
     Raises:
         Problem: that names the first setting that is out of range, or two settings that contradict
             each other.
     """
 
-    steps: int
-    batch: int
-    micro_batch: int
-    learning_rate: float
     schedule: str
-    weight_decay: float
     snr_gamma: float
-    rank: int
     beta: float
     caption_dropout: float
     swapped: bool
     swapped_captionless: float
-    seed: int
 
     def __post_init__(self) -> None:
-        at_least(1, steps=self.steps, batch=self.batch, micro_batch=self.micro_batch)
-        at_least(1, rank=self.rank)
-        at_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+        super().__post_init__()
         at_least(0, snr_gamma=self.snr_gamma, beta=self.beta)
-        at_least(0, caption_dropout=self.caption_dropout)
-        at_least(0, swapped_captionless=self.swapped_captionless)
-        check_seed(self.seed)
+        check_shares(caption_dropout=self.caption_dropout)
+        check_shares(swapped_captionless=self.swapped_captionless)
         schedule_named(self.schedule)
-        _at_most_one("caption_dropout", self.caption_dropout)
-        _at_most_one("swapped_captionless", self.swapped_captionless)
         if self.beta == 0:
             raise _nothing_to_learn()
         if self.swapped_captionless and (self.swapped or self.caption_dropout):
             raise _contradiction(self)
-
-
-def _at_most_one(name: str, value: float) -> None:
-    if value > 1:
-        raise Problem(
-            f"{name} is too large.",
-            expected="a share, 0 to 1",
-            found=repr(value),
-            cause="a slip in a preset, in the parameters cell or in --set",
-            fix=f"--set {name}=0.1",
-        )
 
 
 def _nothing_to_learn() -> Problem:
@@ -394,22 +364,24 @@ def align(
         about: what ``save_lora`` writes into the LoRA, beside the recipe's settings.
         checkpointing: where the training is kept and resumed from; None keeps nothing.
     """
-    pipeline = load_pipeline(base, device)
-    add_lora(pipeline.unet, recipe.rank, recipe.seed)
-    learner = Learner(pipeline.unet, recipe.steps)
-    losses = []
-    for step, loss in learn(pipeline, learner, pairs, recipe, checkpointing):
-        losses.append(loss)
-        yield step, loss, pipeline
+    learners: list[Learner] = []
+    losses: list[float] = []
 
-    def save() -> None:
-        save_lora(pipeline.unet, folder, {**asdict(recipe), **about})
-        curve = pd.DataFrame(learner.inner.numpy(), columns=INNER)
+    def training(pipeline: StableDiffusionPipeline) -> Iterator[tuple[int, float]]:
+        learners.append(Learner(pipeline.unet, recipe.steps))
+        for step, loss in learn(pipeline, learners[0], pairs, recipe, checkpointing):
+            losses.append(loss)
+            yield step, loss
+
+    yield from train_and_save(base, device, recipe, training, folder, about)
+
+    def save_curve() -> None:
+        curve = pd.DataFrame(learners[0].inner.numpy(), columns=INNER)
         curve.insert(0, "loss", losses)
         curve.insert(0, "step", range(recipe.steps))
         write_table(folder / CURVE_FILE, curve)
 
-    first_does(save)
+    first_does(save_curve)
 
 
 def read_curve(folder: Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ exhibit of over-optimization: the reward rises by whatever the reward likes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,14 +21,13 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from alignsd.adapt.lora import add_lora, hold_frozen
+from alignsd.adapt.lora import hold_frozen, train_and_save
+from alignsd.adapt.recipe import Recipe
 from alignsd.adapt.texts import Texts
-from alignsd.base.errors import Problem, at_least, check_seed
-from alignsd.base.processes import first_does, share
+from alignsd.base.errors import Problem, at_least
+from alignsd.base.processes import share
 from alignsd.models.clip import Clip, embed_texts
-from alignsd.models.lora.files import save_lora
 from alignsd.models.registry import training_precision
-from alignsd.models.stable_diffusion import load_pipeline
 from alignsd.models.training import (
     Checkpointing,
     Optimization,
@@ -42,21 +41,17 @@ from alignsd.models.training import (
 Reward = Callable[[Tensor, list[str]], Tensor]
 
 
-@dataclass(frozen=True)
-class RewardRecipe:
+@dataclass(frozen=True, kw_only=True)
+class RewardRecipe(Recipe):
     """How a LoRA is trained on a reward. The learning rate is constant.
 
+    Settings of every training are those of ``Recipe``, with drawn pictures as the examples:
+    ``batch`` (AlignProp: 128), ``learning_rate`` (AlignProp: 1e-3).
+
     Attributes:
-        steps: optimizer steps.
-        batch: pictures drawn per step (AlignProp: 128).
-        learning_rate: of AdamW (AlignProp: 1e-3).
-        rank: of the low-rank matrices.
         denoising_steps: T, the steps in which a picture is drawn (AlignProp: 50).
         through: K, the last steps that the gradient goes through; ``denoising_steps`` for all.
         guidance: scale of classifier-free guidance while drawing (AlignProp: 5).
-        weight_decay: of AdamW.
-        seed: fixes the first matrices, the order of the prompts and the noise.
-        micro_batch: pictures in memory at once.
         recompute: forget what a denoising step computed, and compute the step again for the
             gradient. Memory then holds one step instead of K; time grows by about a third.
 
@@ -64,31 +59,22 @@ class RewardRecipe:
         Problem: that names the first setting that is out of range.
     """
 
-    steps: int
-    batch: int
-    learning_rate: float
-    rank: int
     denoising_steps: int
     through: int
     guidance: float
-    weight_decay: float
-    seed: int
-    micro_batch: int = 8
     recompute: bool = False
 
     def __post_init__(self) -> None:
-        at_least(1, steps=self.steps, batch=self.batch, micro_batch=self.micro_batch)
-        at_least(1, rank=self.rank, denoising_steps=self.denoising_steps, through=self.through)
-        at_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+        super().__post_init__()
+        at_least(1, denoising_steps=self.denoising_steps, through=self.through)
         at_least(0, guidance=self.guidance)
-        check_seed(self.seed)
         if self.through > self.denoising_steps:
             raise Problem(
-                "through is too large.",
+                "The gradient cannot go through so many steps.",
                 expected=f"at most {self.denoising_steps}, the number of denoising steps",
                 found=repr(self.through),
-                cause="a gradient cannot go through more steps than a picture is drawn in",
-                fix=f"--set through={self.denoising_steps}",
+                cause="a gradient goes back through the steps in which a picture is drawn",
+                fix="--set reward_through=0, which means all steps",
             )
 
 
@@ -300,8 +286,8 @@ def align(
         about: what ``save_lora`` writes into the LoRA, beside the recipe's settings.
         checkpointing: where the training is kept and resumed from; None keeps nothing.
     """
-    pipeline = load_pipeline(base, device)
-    add_lora(pipeline.unet, recipe.rank, recipe.seed)
-    for step, loss in finetune(pipeline, goal, recipe, checkpointing):
-        yield step, loss, pipeline
-    first_does(lambda: save_lora(pipeline.unet, folder, {**asdict(recipe), **about}))
+
+    def training(pipeline: StableDiffusionPipeline) -> Iterator[tuple[int, float]]:
+        return finetune(pipeline, goal, recipe, checkpointing)
+
+    yield from train_and_save(base, device, recipe, training, folder, about)

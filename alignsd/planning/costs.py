@@ -5,7 +5,7 @@ The amounts are counted from a preset (``work``, ``space``), the times are measu
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem
 from alignsd.base.reading import read_json
 from alignsd.kit.values.parameters import text, whole
-from alignsd.planning import throughput
+from alignsd.planning import other_ways, throughput
 from alignsd.planning.space import parts_at as parts_at
 from alignsd.planning.space import parts_to_fetch, parts_to_score, space
 from alignsd.planning.throughput import BATCHES, FIXED_BATCHES
@@ -44,6 +44,9 @@ def report(values: Values, parts: int, measured: pd.DataFrame, notebooks: Collec
         table.round({"seconds": 3, "hours": 1}).to_string(index=False),
         f"in all {total_hours(table):,.1f} hours",
     ]
+    if other_ways.NUMBER in notebooks:
+        own = table[table["notebook"] == other_ways.NUMBER]
+        lines.append(f"of these, notebook 10: {total_hours(own):,.1f} hours")
     for number, gib in space(values, parts).items():
         if number in notebooks:
             lines.append(f"{number} leaves {gib:,.1f} GiB")
@@ -73,8 +76,22 @@ def batches(values: Values, device: str, batch: int = 0) -> dict[str, int]:
     of_preset = {
         task: of_task.times * whole(values[of_task.notebook], of_task.parameter)
         for task, of_task in BATCHES.items()
+        if of_task.notebook in values
     }
     return FIXED_BATCHES | of_preset
+
+
+def measure(device: str, sizes: Mapping[str, int], notebooks: Collection[str]) -> pd.DataFrame:
+    """Measure this machine, see ``throughput.measure``; tasks of notebook 10 if it counts.
+
+    Args:
+        device: ``"auto"`` or a torch device.
+        sizes: from ``batches``.
+        notebooks: the numbers of the notebooks that count.
+    """
+    counts = other_ways.NUMBER in notebooks
+    further = [other_ways.pair_tasks, other_ways.reward_tasks] if counts else []
+    return throughput.measure(device, sizes, further=further)
 
 
 def before_a_run(values: Values, device: str, known: Path, notebooks: Collection[str]) -> str:
@@ -91,11 +108,14 @@ def before_a_run(values: Values, device: str, known: Path, notebooks: Collection
     """
     name = throughput.device_name(device)
     sizes = batches(values, device)
-    measured_with = {"device": name, "batches": sizes, "tasks": list(throughput.TASKS)}
+    tasks = [*throughput.TASKS]
+    if other_ways.NUMBER in notebooks:
+        tasks += throughput.OTHER_TASKS
+    measured_with = {"device": name, "batches": sizes, "tasks": tasks}
     kept = _kept(known)
     if kept.get("measured_with") != measured_with:
         print(f"measuring {name} with models of full size")
-        measured = throughput.measure(device, sizes).to_dict("records")
+        measured = measure(device, sizes, notebooks).to_dict("records")
         kept = {"measured_with": measured_with, "measured": measured}
         write_json(known, kept)
     return report(values, parts_to_score(values), pd.DataFrame(kept["measured"]), notebooks)
@@ -114,7 +134,8 @@ def _kept(known: Path) -> dict[str, Any]:
 
 def _is_measured(row: Any) -> bool:
     """Return whether a row holds a known task and numbers that a measurement can give."""
-    if not isinstance(row, dict) or row.get("task") not in throughput.TASKS:
+    known = (*throughput.TASKS, *throughput.OTHER_TASKS)
+    if not isinstance(row, dict) or row.get("task") not in known:
         return False
     numbers = [row.get(name) for name in ("batch", "seconds", "gib")]
     return all(isinstance(number, (int, float)) and 0 <= number < 2**53 for number in numbers)

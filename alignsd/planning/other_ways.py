@@ -87,6 +87,7 @@ def reward_tasks(device: torch.device, batches: Mapping[str, int]) -> Tasks:
     recipe = RewardRecipe(
         steps=1,
         batch=pictures,
+        micro_batch=pictures,
         learning_rate=0,
         rank=RANK,
         denoising_steps=1,
@@ -121,8 +122,11 @@ def count(values: Values, positives: int) -> list[tuple[str, str, int]]:
         positives: selected images that rejection sampling trains on.
 
     Returns:
-        Number of the notebook, task, and how often the unit of the task is done.
+        Number of the notebook, task, and how often the unit of the task is done; nothing if the
+        values are those of a run without notebook 10.
     """
+    if NUMBER not in values:
+        return []
     own = values[NUMBER]
     of_pairs = 2 * PAIR_TRAININGS * whole(own, "pair_steps") * whole(own, "pair_batch")
     rejection = whole(own, "rejection_steps") * whole(own, "rejection_batch")

@@ -12,6 +12,7 @@ from alignsd.base.reading import listed
 from alignsd.kit.values.notebook_files import notebook_path
 from alignsd.kit.values.parameters import text
 from alignsd.kit.values.urls import is_remote
+from alignsd.planning import other_ways
 from alignsd.planning.work import Values, drawn_images, encoded_images, selected_images
 from alignsd.select.diffusiondb import find_parts, parts_folder
 from alignsd.select.remote import remote_folder
@@ -39,7 +40,19 @@ def space(values: Values, parts: int) -> dict[str, float]:
         "04": selected_images(parts) * PICTURE_GIB,
         "05": latents + LORA_GIB + shards,
         "06": drawn_images(values) * PICTURE_GIB,
+        "10": _other_ways_gib(values),
     }
+
+
+def _other_ways_gib(values: Values) -> float:
+    """Return what notebook 10 leaves: pictures drawn and unpacked, latents, LoRAs."""
+    if other_ways.NUMBER not in values:
+        return 0.0
+    by_hps = other_ways.most_pictures_by_hps(values)
+    pictures = other_ways.drawn_images(values) + by_hps
+    latents = paper.TRAIN_IMAGES + paper.POSITIVES + by_hps
+    loras = (other_ways.PAIR_TRAININGS + 2) / 2 * LORA_GIB
+    return pictures * PICTURE_GIB + latents * LATENT_GIB + loras
 
 
 def _shards_gib(folder: str) -> float:

@@ -6,7 +6,7 @@ downloaded before the cost is known.
 
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,10 @@ DECODE = "autoencoder: decode a picture"
 FEATURES = "Inception: features of a picture"
 FRECHET = "CPU: one FID from moments"
 TASKS = (READ, EMBED, TRAIN_CLIP, ENCODE, TRAIN_LORA, DENOISE, DECODE, FEATURES, FRECHET)
+# Of notebook 10 alone; see ``other_ways``.
+TRAIN_PAIR = "LoRA: train on a picture of a pair (DPO)"
+TRAIN_REWARD = "LoRA: one step along the gradient of HPS"
+OTHER_TASKS = (TRAIN_PAIR, TRAIN_REWARD)
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,20 @@ BATCHES = {
     TRAIN_LORA: Batch("05", "micro_batch"),
     DENOISE: Batch("06", "batch"),
     DECODE: Batch("06", "batch"),
+    TRAIN_PAIR: Batch("10", "micro_batch"),
+    TRAIN_REWARD: Batch("10", "reward_micro_batch"),
 }
 FIXED_BATCHES = {ENCODE: 32, FEATURES: 128}  # as in encode_examples and picture_features
 Tasks = Iterator[tuple[str, Callable[[], object]]]
+TaskMaker = Callable[[torch.device, Mapping[str, int]], Tasks]
 
 
-def measure(device: str, batches: Mapping[str, int], repeats: int = 3) -> pd.DataFrame:
+def measure(
+    device: str,
+    batches: Mapping[str, int],
+    repeats: int = 3,
+    further: Sequence[TaskMaker] = (),
+) -> pd.DataFrame:
     """Time each task, with one model in memory at a time.
 
     Args:
@@ -90,6 +102,7 @@ def measure(device: str, batches: Mapping[str, int], repeats: int = 3) -> pd.Dat
             ``load_pipeline`` and of training.
         batches: task -> units at a time; 1 for a missing task.
         repeats: repetitions; the fastest repetition counts.
+        further: functions that yield tasks beside ``TASKS``, such as ``other_ways.pair_tasks``.
 
     Returns:
         ``task, batch, seconds`` (per unit), ``gib``: peak memory of the device, or on a CPU of the
@@ -100,7 +113,7 @@ def measure(device: str, batches: Mapping[str, int], repeats: int = 3) -> pd.Dat
     """
     target = torch_device(device)
     measured = []
-    for task, work in all_tasks(target, batches):
+    for task, work in all_tasks(target, batches, further):
         if target.type == "cuda":
             torch.cuda.reset_peak_memory_stats(target)
         batch = batches.get(task, 1)
@@ -109,14 +122,17 @@ def measure(device: str, batches: Mapping[str, int], repeats: int = 3) -> pd.Dat
     return pd.DataFrame(measured, columns=["task", "batch", "seconds", "gib"])
 
 
-def all_tasks(device: torch.device, batches: Mapping[str, int]) -> Tasks:
+def all_tasks(
+    device: torch.device, batches: Mapping[str, int], further: Sequence[TaskMaker] = ()
+) -> Tasks:
     """Yield each task with the function that does the task once, one model in memory at a time.
 
     Args:
         device: where the models lie.
-        batches: as in ``measure``.
+        batches, further: as in ``measure``.
     """
-    for tasks in (_file_tasks, _clip_tasks, _autoencoder_tasks, _unet_tasks, _fid_tasks):
+    usual = (_file_tasks, _clip_tasks, _autoencoder_tasks, _unet_tasks, _fid_tasks)
+    for tasks in (*usual, *further):
         yield from tasks(device, batches)
 
 

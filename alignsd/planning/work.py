@@ -7,6 +7,7 @@ import pandas as pd
 from alignsd import paper
 from alignsd.compare.arms import ARMS
 from alignsd.kit.values.parameters import Value, listed_numbers, number, whole
+from alignsd.planning import other_ways
 from alignsd.planning.throughput import (
     DECODE,
     DENOISE,
@@ -20,7 +21,7 @@ from alignsd.planning.throughput import (
     UNET,
 )
 
-ON_DEVICE = ("02", "03", "05", "06", "07")  # notebooks that run a model of full size
+ON_DEVICE = ("02", "03", "05", "06", "07", "10")  # notebooks that run a model of full size
 PIXELS_PER_LATENT = 8  # pixels of a picture's side per element of the latents' side
 Values = Mapping[str, Mapping[str, Value]]  # notebook number -> resolved parameters
 
@@ -85,6 +86,7 @@ def count_work(values: Values, parts: int) -> pd.DataFrame:
         ("07", EMBED, 2 * drawn),
         ("07", FEATURES, drawn),
         ("07", FRECHET, distances),
+        *other_ways.count(values, positives=paper.POSITIVES * parts // paper.PARTS_OF_DIFFUSIONDB),
     ]
     return pd.DataFrame(counts, columns=["notebook", "task", "count"])
 

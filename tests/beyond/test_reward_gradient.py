@@ -27,6 +27,7 @@ PROMPTS = [
 RECIPE = RewardRecipe(
     steps=2,
     batch=3,
+    micro_batch=3,
     learning_rate=1e-3,
     rank=4,
     denoising_steps=3,
@@ -225,7 +226,7 @@ def test_the_loss_is_minus_the_mean_hps_of_what_generate_draws(tmp_path, clip):
         ({"steps": 0}, "steps is too small"),
         ({"batch": 0}, "batch is too small"),
         ({"through": 0}, "through is too small"),
-        ({"through": 4}, "through is too large"),
+        ({"through": 4}, "through so many steps"),
         ({"guidance": float("inf")}, "guidance is not a finite number"),
         ({"learning_rate": -1.0}, "learning_rate is too small"),
         ({"seed": -1}, "seed is out of range"),

@@ -41,6 +41,7 @@ LORA = LoraRecipe(
 REWARD = RewardRecipe(
     steps=5,
     batch=2,
+    micro_batch=2,
     learning_rate=1e-3,
     rank=2,
     denoising_steps=6,

@@ -34,7 +34,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setenv("ALIGNSD_OUTPUT", str(tmp_path))
     calls = []
 
-    def measure(device, batches):
+    def measure(device, batches, further=()):
         calls.append(batches)
         return pd.DataFrame({"task": throughput.TASKS, "batch": 1, "seconds": 3.6, "gib": 1.0})
 
