@@ -74,6 +74,8 @@ def ablate(ablation: Ablation, parent: str) -> None:
     print(_plan_in_words(ablation, tried, parent), flush=True)
     for setting in tried:
         if setting.plan is not None and setting.todo:
+            if setting.data is not None:
+                setting.data.write(_seed(parent, ablation.number))
             whole_plan.carry_out(setting.plan, Company())
     table = _table(ablation, tried, parent)
     print(_values_in_words(table))
@@ -125,8 +127,12 @@ def _values_of_notebooks(parent: str) -> dict[str, dict[str, Value]]:
 
 
 def _table(ablation: Ablation, tried: Sequence[Setting], parent: str) -> pd.DataFrame:
-    seed = int(number(_values_of_notebooks(parent)["07"], "seed"))
-    return results.table(ablation, tried, parent, seed)
+    return results.table(ablation, tried, parent, _seed(parent, "07"))
+
+
+def _seed(parent: str, notebook: str) -> int:
+    """Return the seed of a notebook in a run."""
+    return int(number(_values_of_notebooks(parent)[notebook], "seed"))
 
 
 def _values_in_words(table: pd.DataFrame) -> str:

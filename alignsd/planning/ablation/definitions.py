@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from alignsd.base.errors import Problem
 from alignsd.kit.values.parameters import Value, nearest
+from alignsd.planning.ablation.changed_choices import FEWER, WRONG
 
 ALIGNMENT = ("flaw_rate", "match_rate", "hps", "aesthetic", "fid")
 ACCURACY = "accuracy"  # of HPS on the test choices, from notebook 02
@@ -24,6 +25,8 @@ class Ablation:
             values suit preset ``mini``. The setting of the run itself is always added.
         metrics: what is read off, from ``METRICS``.
         last: number of the last notebook that runs.
+        changed_data: ``changed_choices.FEWER`` or ``WRONG``: each value says how much of notebook
+            02's training choices is changed. The only parameter is then ``data``.
 
     Raises:
         Problem: if a setting has more or fewer values than there are parameters, or a metric is
@@ -37,6 +40,7 @@ class Ablation:
     values: tuple[tuple[Value, ...], ...]
     metrics: tuple[str, ...] = ALIGNMENT
     last: str = "07"
+    changed_data: str = ""
 
     def __post_init__(self) -> None:
         for setting in self.values:
@@ -60,7 +64,9 @@ class Ablation:
 
     @property
     def changed(self) -> str:
-        """The changed parameters in words, such as ``"02.epochs, 02.mirror"``."""
+        """What changes, in words: ``"02.epochs, 02.mirror"``, or ``"choices"``."""
+        if self.changed_data:
+            return self.changed_data
         return ", ".join(f"{self.number}.{name}" for name in self.parameters)
 
 
@@ -70,6 +76,24 @@ def ones(*values: Value) -> tuple[tuple[Value, ...], ...]:
 
 
 ABLATIONS = (
+    Ablation(
+        "choices",
+        "How many choices does HPS need, and what follows for the pictures?",
+        "02",
+        ("data",),
+        ones(30, 100, 300, 1000),
+        metrics=(ACCURACY, *ALIGNMENT),
+        changed_data=FEWER,
+    ),
+    Ablation(
+        "labels",
+        "How many wrong picks does HPS bear, and what follows for the pictures?",
+        "02",
+        ("data",),
+        ones(0.1, 0.3, 0.5),
+        metrics=(ACCURACY, *ALIGNMENT),
+        changed_data=WRONG,
+    ),
     Ablation(
         "learning-rate",
         "How fast should HPS learn? (departure 8)",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from alignsd.base import commands
 from alignsd.base.errors import Problem
@@ -11,8 +12,30 @@ from alignsd.kit.stage_record import is_finished
 from alignsd.kit.values.notebook_files import notebook_names, notebook_path
 from alignsd.kit.values.parameters import Value, checked, is_number, literal, nearest
 from alignsd.kit.values.presets import Offers, read_offers
+from alignsd.planning.ablation import changed_choices
 from alignsd.planning.ablation.definitions import Ablation
 from alignsd.running.tasks import Plan, Request, prepare, values_of
+
+
+@dataclass(frozen=True)
+class ChangedData:
+    """A data set that a setting needs, see ``changed_choices.write``.
+
+    Attributes:
+        kind: what is changed.
+        amount: how much.
+        source: the unchanged data set.
+        target: where the changed data set lies.
+    """
+
+    kind: str
+    amount: float
+    source: Path
+    target: Path
+
+    def write(self, seed: int) -> None:
+        """Write the data set, unless it is finished."""
+        changed_choices.write(self.kind, self.amount, self.source, self.target, seed)
 
 
 @dataclass(frozen=True)
@@ -23,11 +46,13 @@ class Setting:
         values: parameter -> value.
         run: the run; the parent itself where the parent was made with these values.
         plan: what the run would do; None for the parent, which is finished.
+        data: the data set that must be written before the run; None for none.
     """
 
     values: Mapping[str, Value]
     run: str
     plan: Plan | None = None
+    data: ChangedData | None = None
 
     @property
     def label(self) -> str:
@@ -109,7 +134,29 @@ def settings(ablation: Ablation, parent: str) -> list[Setting]:
     _check_finished(ablation, parent)
     offers = read_offers()
     own = _values_of_parent(ablation, parent, offers)
+    if ablation.changed_data:
+        return _settings_of_data(ablation, parent, str(own["data"]))
     return [_setting(ablation, values, parent, own) for values in _all(ablation, own, offers)]
+
+
+def _settings_of_data(ablation: Ablation, parent: str, data: str) -> list[Setting]:
+    """Return the settings of an ablation that changes the data set, in ascending order."""
+    kind = ablation.changed_data
+    source = changed_choices.source_of(parent, data)
+    own = changed_choices.own_amount(kind, source)
+    amounts = [changed_choices.checked(kind, value, source) for (value,) in ablation.values]
+    tried = []
+    for amount in sorted({*amounts, own}):
+        named: dict[str, Value] = {kind: amount}
+        if amount == own:
+            tried.append(Setting(named, parent))
+            continue
+        target = changed_choices.folder(kind, amount, parent)
+        changed: dict[str, Value] = {"data": changed_choices.as_value(target)}
+        run = variations.variation_name(parent, ablation.number, named)
+        plan = _plan(ablation, run, changed, parent)
+        tried.append(Setting(named, run, plan, ChangedData(kind, amount, source, target)))
+    return tried
 
 
 def _check_finished(ablation: Ablation, parent: str) -> None:
@@ -164,10 +211,15 @@ def _setting(
     if not changed:
         return Setting(named, parent)
     run = variations.variation_name(parent, ablation.number, changed)
+    return Setting(named, run, _plan(ablation, run, changed, parent))
+
+
+def _plan(ablation: Ablation, run: str, changed: Mapping[str, Value], parent: str) -> Plan:
+    """Return what a run with changed values would do."""
     request = Request(
         run,
         only=notebooks_of(ablation),
         settings=variations.as_settings(ablation.number, changed),
         parent=parent,
     )
-    return Setting(named, run, prepare(request))
+    return prepare(request)
