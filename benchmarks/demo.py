@@ -1,4 +1,4 @@
-"""A whole run of all notebooks: this checkout against a git revision, notebook by notebook.
+"""A run as ``make demo`` makes it: this checkout against a git revision, notebook by notebook.
 
 ``python -m benchmarks.demo REVISION`` clones the repository at the revision into a temporary
 folder. Each notebook runs in both checkouts, one after the other. Seconds are those of the whole
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from alignsd.base.folders import PACKAGE
+from alignsd.kit.values.notebook_files import usual_names
 from benchmarks.measure import Options, announced, options, save, seconds_of, table
 
 ROOT = PACKAGE.parent
@@ -79,9 +80,9 @@ def _output(command: Sequence[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def notebooks_of(folder: Path) -> list[str]:
-    """Return the numbers of a checkout's notebooks, in order."""
-    return sorted(path.name[:2] for path in (folder / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+def notebooks_of_a_run() -> list[str]:
+    """Return the numbers of the notebooks that a run has when none is named, in order."""
+    return [name[:2] for name in usual_names()]
 
 
 def compared(
@@ -142,7 +143,7 @@ def _measured(
     checkouts: Mapping[str, Checkout], given: Options
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Run and print; return the rows of the notebooks and of the claims."""
-    notebooks = QUICK_NOTEBOOKS if given.quick else notebooks_of(ROOT)
+    notebooks = QUICK_NOTEBOOKS if given.quick else notebooks_of_a_run()
     rows = compared(checkouts, notebooks, _preset(given), given.others.seed)
     print(table(rows))
     verdicts = claims(checkouts)
