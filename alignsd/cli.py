@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -152,19 +152,24 @@ def scorecard(name: Run = "mini") -> None:
     print(f"\n{heading}\n{text}")
 
 
+FullSize = Annotated[str, typer.Option(help="A preset at full size.")]
+Parts = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Parts of DiffusionDB to score; 0 counts those at hand, or else the paper's 1000.",
+    ),
+]
+Pictures = Annotated[
+    int, typer.Option(min=0, help="In place of parts: pictures to score, such as 14000000.")
+]
+
+
 @app.command()
 def cost(
-    preset: Annotated[str, typer.Option(help="A preset at full size.")] = "paper",
-    parts: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Parts of DiffusionDB to score; 0 counts those at hand, or else the paper's 1000.",
-        ),
-    ] = 0,
-    pictures: Annotated[
-        int, typer.Option(min=0, help="In place of parts: pictures to score, such as 14000000.")
-    ] = 0,
+    preset: FullSize = "paper",
+    parts: Parts = 0,
+    pictures: Pictures = 0,
     batch: Annotated[
         int,
         typer.Option(
@@ -174,9 +179,30 @@ def cost(
     device: Annotated[
         str, typer.Option(help="A torch device; auto takes a GPU if there is one.")
     ] = "auto",
+    with_10: Annotated[
+        bool, typer.Option("--with-10", help="Count notebook 10 too, which a run leaves out.")
+    ] = False,
+) -> None:
+    """Say what a preset would take, from full-size models of random weights on this machine.
+
+    Nothing is downloaded.
+    """
+    from alignsd.planning import costs  # imports torch
+
+    values, scored = _at_full_size(preset, parts, pictures)
+    counted = [number for number in values if with_10 or number != "10"]
+    measured = costs.measure(device, costs.batches(values, device, batch), counted)
+    print(costs.report(values, scored, measured, counted))
+
+
+@app.command()
+def simulate(
     gpus: Annotated[
-        str, typer.Option(help="Simulate the run on so many GPUs, such as 1,2,4,8,16,32,64.")
-    ] = "",
+        str, typer.Option(help="Numbers of GPUs, such as 1,2,4,8,16,32,64.")
+    ] = "1,2,4,8,16,32,64",
+    preset: FullSize = "paper",
+    parts: Parts = 0,
+    pictures: Pictures = 0,
     rates: Annotated[
         Path | None,
         typer.Option(help="JSON of seconds per unit, or a cost.json; measured if not given."),
@@ -192,22 +218,34 @@ def cost(
     network: Annotated[
         float, typer.Option(help="GB per second into a node; inf: never limits.")
     ] = 1.25,
-    figure: Annotated[
-        Path | None, typer.Option(help="PNG of the speed-up to write, with --gpus.")
-    ] = None,
-    with_10: Annotated[
-        bool, typer.Option("--with-10", help="Count notebook 10 too, which a run leaves out.")
-    ] = False,
+    figure: Annotated[Path | None, typer.Option(help="PNG of the speed-up to write.")] = None,
 ) -> None:
-    """Say what a preset would take, from full-size models of random weights on this machine.
+    """Simulate a run at full size on several GPUs, from the time of each unit of work.
 
-    Nothing is downloaded. With --gpus the run is simulated on several GPUs, and with --rates or
-    --rate nothing is measured.
+    With --rates or --rate nothing is measured.
     """
     from alignsd.planning import costs  # imports torch
     from alignsd.planning import gpus as on_gpus
     from alignsd.planning.phases import given_rates
     from alignsd.planning.scaling import Cluster
+
+    counts = on_gpus.numbers_of_gpus(gpus)
+    values, scored = _at_full_size(preset, parts, pictures)
+    known = given_rates(rates, rate or ())
+    if not known:
+        measured = costs.measure("auto", costs.batches(values, "auto"), ())
+        known = dict(zip(measured["task"], measured["seconds"], strict=True))
+    cluster = Cluster(gpus_per_node, cores_per_gpu, network)
+    print(on_gpus.report(values, scored, known, on_gpus.Simulation(counts, cluster, price, figure)))
+
+
+def _at_full_size(preset: str, parts: int, pictures: int) -> tuple[dict[str, Any], int]:
+    """Return the values of a preset by notebook number, and the parts to score.
+
+    Raises:
+        Problem: if the preset is not at full size.
+    """
+    from alignsd.planning import costs  # imports torch
 
     resolved = resolve(preset, preset)
     values = {notebook[:2]: own for notebook, own in resolved.items()}
@@ -220,18 +258,7 @@ def cost(
             fix="alignsd cost --preset paper; README tells what mini takes",
         )
     scored = parts or costs.parts_of(pictures)
-    scored = scored or costs.parts_at(parameters.text(values["03"], "parts")) or costs.PARTS
-    counts = on_gpus.numbers_of_gpus(gpus)
-    known = given_rates(rates, rate or ())
-    if not known:
-        counted = [number for number in values if with_10 or number != "10"]
-        measured = costs.measure(device, costs.batches(values, device, batch), counted)
-        print(costs.report(values, scored, measured, counted))
-        known = dict(zip(measured["task"], measured["seconds"], strict=True))
-        if not gpus:
-            return
-    cluster = Cluster(gpus_per_node, cores_per_gpu, network)
-    print(on_gpus.report(values, scored, known, on_gpus.Simulation(counts, cluster, price, figure)))
+    return values, scored or costs.parts_at(parameters.text(values["03"], "parts")) or costs.PARTS
 
 
 @app.command()

@@ -22,6 +22,7 @@ SUBCOMMANDS = (
     "clean",
     "scorecard",
     "cost",
+    "simulate",
     "ablate",
     "fetch",
     "import-choices",

@@ -53,7 +53,7 @@ def report(values: Values, parts: int, rates: Rates, simulation: Simulation) -> 
             expected="at least read and embed, for notebook 03",
             found=", ".join(rates) or "no rate",
             cause="a file of rates with part of the tasks",
-            fix="alignsd cost --gpus 1,8 --rate embed=0.0032 --rate read=0.007",
+            fix="alignsd simulate --gpus 1,8 --rate embed=0.0032 --rate read=0.007",
         )
     simulated = simulate(known, simulation.gpus, simulation.cluster)
     if simulation.figure is not None:
@@ -86,6 +86,6 @@ def numbers_of_gpus(text: str) -> list[int]:
             expected="whole numbers from 1, with commas between them",
             found=repr(text)[:60],
             cause="a slip on the command line",
-            fix="alignsd cost --gpus 1,2,4,8",
+            fix="alignsd simulate --gpus 1,2,4,8",
         )
     return sorted({int(word) for word in words})

@@ -180,7 +180,7 @@ def task_named(name: Any) -> str:
             expected=", ".join(RATES),
             found=repr(name)[:60],
             cause="a misspelt name in the file of rates or after --rate",
-            fix="alignsd cost --gpus 1,8 --rate embed=0.0032 --rate read=0.007",
+            fix="alignsd simulate --gpus 1,8 --rate embed=0.0032 --rate read=0.007",
         )
     return task
 
@@ -198,5 +198,5 @@ def _bad_rate(name: str, found: str) -> Problem:
         expected=f"seconds per unit, at least 0: {SECONDS}",
         found=found,
         cause="a rate per second in place of seconds, or a file of something else",
-        fix="alignsd cost --gpus 1,8 --rate embed=0.0032 --rate read=0.007",
+        fix="alignsd simulate --gpus 1,8 --rate embed=0.0032 --rate read=0.007",
     )

@@ -22,6 +22,7 @@ from torchvision.models import inception_v3
 from alignsd.adapt import lora
 from alignsd.base.errors import Problem
 from alignsd.base.images import read_image
+from alignsd.base.progress import track
 from alignsd.kit.surroundings import peak_memory_mib
 from alignsd.models.clip import Clip, embed_images, preprocess
 from alignsd.models.registry import scoring_precision, torch_device, training_precision
@@ -102,7 +103,8 @@ def measure(
             ``load_pipeline`` and of training.
         batches: task -> units at a time; 1 for a missing task.
         repeats: repetitions; the fastest repetition counts.
-        further: functions that yield tasks beside ``TASKS``, such as ``other_ways.pair_tasks``.
+        further: functions that yield a task each beside ``TASKS``, such as
+            ``other_ways.pair_tasks``.
 
     Returns:
         ``task, batch, seconds`` (per unit), ``gib``: peak memory of the device, or on a CPU of the
@@ -113,7 +115,8 @@ def measure(
     """
     target = torch_device(device)
     measured = []
-    for task, work in all_tasks(target, batches, further):
+    tasks = all_tasks(target, batches, further)
+    for task, work in track(tasks, total=len(TASKS) + len(further), what="measuring", unit="task"):
         if target.type == "cuda":
             torch.cuda.reset_peak_memory_stats(target)
         batch = batches.get(task, 1)

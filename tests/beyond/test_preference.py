@@ -9,6 +9,7 @@ import torch
 from diffusers import DDPMScheduler
 from jaxtyping import Float, jaxtyped
 from safetensors.torch import load_file
+from toys import PAIR_RECIPE as RECIPE
 
 from alignsd.adapt import lora
 from alignsd.adapt.examples import Examples
@@ -22,21 +23,6 @@ from alignsd.models.training import Checkpointing
 
 BASE = "miniature/stable-diffusion"
 PROMPTS = [f"a person in a {colour} shirt" for colour in ("red", "green", "blue", "white", "grey")]
-RECIPE = preference.PairRecipe(
-    steps=6,
-    batch=4,
-    micro_batch=4,
-    learning_rate=1e-3,
-    schedule="cosine",
-    weight_decay=1e-2,
-    snr_gamma=1.0,
-    rank=4,
-    beta=400.0,
-    caption_dropout=0.0,
-    swapped=False,
-    swapped_captionless=0.0,
-    seed=0,
-)
 
 
 def pairs_of(side=16, channels=4) -> Pairs:

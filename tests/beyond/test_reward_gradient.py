@@ -7,11 +7,12 @@ import pytest
 import torch
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from safetensors.torch import load_file
+from toys import REWARD_RECIPE as RECIPE
 
 from alignsd.adapt import lora
 from alignsd.base.errors import Problem
 from alignsd.beyond import reward_gradient
-from alignsd.beyond.reward_gradient import Goal, RewardRecipe
+from alignsd.beyond.reward_gradient import Goal
 from alignsd.models.clip import load_clip
 from alignsd.models.lora import files
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
@@ -24,18 +25,6 @@ PROMPTS = [
     "a running person at night, blue shirt",
     "in the city, a person waving in a green shirt with a hat",
 ]
-RECIPE = RewardRecipe(
-    steps=2,
-    batch=3,
-    micro_batch=3,
-    learning_rate=1e-3,
-    rank=4,
-    denoising_steps=3,
-    through=2,
-    guidance=1.75,
-    weight_decay=1e-2,
-    seed=0,
-)
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,15 @@
 """The UNet of Stable Diffusion 1.4 learns from pairs: all its layers, in a tenth of its width."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-from diffusers.schedulers.scheduling_pndm import PNDMScheduler
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from stable_diffusion_14 import narrow_pipeline
+from toys import PAIR_RECIPE
 
 from alignsd.adapt import lora
 from alignsd.adapt.examples import Examples
@@ -18,64 +17,29 @@ from alignsd.beyond import preference
 from alignsd.beyond.negative_branch import load_two
 from alignsd.beyond.pairs import Pairs
 from alignsd.models.lora.files import read_lora
-from alignsd.models.registry import resolve
 from alignsd.models.stable_diffusion import Drawing, Job, generate
 from alignsd.planning.throughput import UNET
 
 # The official settings, but for steps, batch and rank.
-RECIPE = preference.PairRecipe(
+RECIPE = replace(
+    PAIR_RECIPE,
     steps=1,
     batch=2,
     micro_batch=1,
     learning_rate=2.05e-5,
     schedule="constant",
-    weight_decay=1e-2,
     snr_gamma=0.0,
     rank=8,
     beta=5000.0,
     caption_dropout=0.2,
-    swapped=False,
-    swapped_captionless=0.0,
-    seed=0,
 )
-NARROW = {"block_out_channels": (32, 64, 128, 128), "sample_size": 8}
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> Path:
-    """Give a folder in diffusers' layout with random weights.
-
-    The text encoder has the width of Stable Diffusion's and one layer.
-    """
-    torch.manual_seed(0)
-    tokenizer = CLIPTokenizer.from_pretrained(resolve("miniature/stable-diffusion") + "/tokenizer")
-    width = UNET["cross_attention_dim"]
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            hidden_size=width,
-            num_hidden_layers=1,
-            num_attention_heads=12,
-            vocab_size=len(tokenizer),
-            max_position_embeddings=tokenizer.model_max_length,
-        )
-    )
-    autoencoder = AutoencoderKL(
-        block_out_channels=(32,) * 4,
-        latent_channels=4,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-    )
-    scheduler = PNDMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        skip_prk_steps=True,
-        steps_offset=1,
-    )
-    unet = UNet2DConditionModel(**UNET | NARROW)
-    parts = (autoencoder, text_encoder, tokenizer, unet, scheduler, None, None)
+    """Give a folder in diffusers' layout with random weights."""
     folder = tmp_path_factory.mktemp("stable-diffusion")
-    StableDiffusionPipeline(*parts, requires_safety_checker=False).save_pretrained(folder)
+    narrow_pipeline(side=8).save_pretrained(folder)
     return folder
 
 

@@ -1,55 +1,17 @@
 """The ways that are compared: names, costs, candidates of the best of n, and model cards."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from toys import LORA_RECIPE, PAIR_RECIPE, REWARD_RECIPE
 
-from alignsd.adapt.lora import LoraRecipe
 from alignsd.beyond import cards, drawing, ways
-from alignsd.beyond.preference import PairRecipe
-from alignsd.beyond.reward_gradient import RewardRecipe
 
-PAIRS = PairRecipe(
-    steps=10,
-    batch=4,
-    micro_batch=4,
-    learning_rate=1e-3,
-    schedule="cosine",
-    weight_decay=0.0,
-    snr_gamma=1.0,
-    rank=2,
-    beta=200.0,
-    caption_dropout=0.1,
-    swapped=False,
-    swapped_captionless=0.0,
-    seed=0,
-)
-LORA = LoraRecipe(
-    identifier="Weird image. ",
-    identifier_alone=0.0,
-    steps=10,
-    batch=4,
-    micro_batch=4,
-    learning_rate=1e-3,
-    schedule="cosine",
-    weight_decay=0.0,
-    snr_gamma=1.0,
-    rank=2,
-    seed=0,
-)
-REWARD = RewardRecipe(
-    steps=5,
-    batch=2,
-    micro_batch=2,
-    learning_rate=1e-3,
-    rank=2,
-    denoising_steps=6,
-    through=2,
-    guidance=1.75,
-    weight_decay=0.0,
-    seed=0,
-)
+PAIRS = replace(PAIR_RECIPE, steps=10, rank=2, beta=200.0, caption_dropout=0.1)
+LORA = replace(LORA_RECIPE, steps=10, rank=2)
+REWARD = replace(REWARD_RECIPE, steps=5, batch=2, rank=2, denoising_steps=6, through=2)
 
 
 @pytest.fixture

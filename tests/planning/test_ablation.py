@@ -197,7 +197,7 @@ def test_the_figure_has_a_panel_per_metric_with_both_arms_and_their_intervals():
     assert words == ["original model", "adapted, negative prompt"]
 
 
-OF_PARAMETERS = [ablation for ablation in ABLATIONS if not ablation.changed_data]
+OF_PARAMETERS = [ablation for ablation in ABLATIONS if not ablation.prepared]
 
 
 @pytest.mark.parametrize("ablation", OF_PARAMETERS, ids=lambda ablation: ablation.name)

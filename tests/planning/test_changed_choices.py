@@ -44,10 +44,20 @@ def source(kit):
     return folder
 
 
+def choices_of(kind):
+    return changed.ChangedChoices(kind, "mini", {"02": {"data": "", "seed": 0}})
+
+
+def written(kind, amount):
+    """Write a changed data set, and return the folder."""
+    maker = choices_of(kind)
+    maker.write(amount)
+    return maker.folder(amount)
+
+
 @pytest.mark.parametrize("split", ["random", "grouped"])
 def test_fewer_choices_with_the_pictures_and_the_test_of_before(source, split):
-    target = changed.folder(changed.FEWER, 5, "mini")
-    changed.write(changed.FEWER, 5, source, target, seed=0)
+    target = written(changed.FEWER, 5)
     few = read_choices(target, "train", split)
     every = read_choices(source, "train", split)
     assert len(few) == 5 and set(few["id"]) < set(every["id"])
@@ -57,8 +67,7 @@ def test_fewer_choices_with_the_pictures_and_the_test_of_before(source, split):
 
 
 def test_wrong_picks_name_another_picture_of_the_choice(source):
-    target = changed.folder(changed.WRONG, 0.25, "mini")
-    changed.write(changed.WRONG, 0.25, source, target, seed=0)
+    target = written(changed.WRONG, 0.25)
     before, after = read_choices(source, "train"), read_choices(target, "train")
     differs = before["human_preference"] != after["human_preference"]
     assert differs.sum() == COUNT / 4
@@ -71,17 +80,15 @@ def test_where_links_are_forbidden_the_pictures_are_copied(source, monkeypatch):
         raise OSError("a required privilege is not held")
 
     monkeypatch.setattr(type(source), "symlink_to", forbidden)
-    target = changed.folder(changed.FEWER, 3, "mini")
-    changed.write(changed.FEWER, 3, source, target, seed=0)
+    target = written(changed.FEWER, 3)
     assert not (target / "preference_images").is_symlink()
     assert len(read_choices(target, "train")) == 3
 
 
 def test_a_data_set_that_was_cut_off_is_finished(source):
-    target = changed.folder(changed.FEWER, 4, "mini")
-    changed.write(changed.FEWER, 4, source, target, seed=0)
+    target = written(changed.FEWER, 4)
     (target / "preference_train.json").unlink()
-    changed.write(changed.FEWER, 4, source, target, seed=0)
+    written(changed.FEWER, 4)
     assert len(read_choices(target, "train")) == 4
 
 
@@ -99,25 +106,27 @@ def test_a_data_set_that_was_cut_off_is_finished(source):
 )
 def test_an_amount_that_no_data_set_has_is_refused(source, kind, amount, expected):
     with pytest.raises(Problem, match=expected):
-        changed.checked(kind, amount, source)
+        choices_of(kind).checked(amount)
 
 
 @pytest.mark.parametrize("rows", [{}, [1], [{"file_path": [], "human_preference": [1, 0]}]])
 def test_another_layout_is_refused(source, rows):
     write_json(source / "preference_train.json", rows)
     with pytest.raises(Problem, match="layout of HPD v1"):
-        changed.own_amount(changed.FEWER, source)
+        choices_of(changed.FEWER).own_amount()
 
 
 def test_the_settings_are_runs_on_other_data_beside_the_run_s_own(source, notebook, monkeypatch):
-    notebook("02_train_hps", 'data = ""  # folder of HPD v1; empty takes what 01 collected')
+    parameters = 'data = ""  # folder of HPD v1; empty takes what 01 collected\nseed = 0  # seed'
+    notebook("02_train_hps", parameters)
     monkeypatch.setattr(settings, "_check_finished", lambda *arguments: None)
     ablation = settings.with_values(find("choices"), "3,5")
     three, five, own = settings.settings(ablation, "mini")
     assert own.run == "mini" and own.plan is None and own.values == {"choices": COUNT}
     assert (three.run, five.run) == ("mini-02-choices-3", "mini-02-choices-5")
-    assert not three.data.target.exists(), "nothing is written before the run"
+    target = choices_of(changed.FEWER).folder(3)
+    assert not target.exists(), "nothing is written before the run"
     data = dict(line.split("=", 1) for line in three.plan.settings)
     assert "papermill_runs/mini/ablations/choices-3" in data["02.data"]
-    three.data.write(seed=0)
-    assert len(read_choices(three.data.target, "train")) == 3
+    three.before()
+    assert len(read_choices(target, "train")) == 3

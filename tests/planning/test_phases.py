@@ -104,7 +104,7 @@ def test_the_command_simulates_without_measuring(tmp_path, monkeypatch):
     figure = tmp_path / "speed.png"
     options = ["--gpus", "1,64", "--pictures", "14000000", "--price", "2", "--figure", str(figure)]
     rates = ["--rate", "embed=0.0032", "--rate", "read=0.007"]
-    done = CliRunner().invoke(cli.app, ["cost", *options, *rates])
+    done = CliRunner().invoke(cli.app, ["simulate", *options, *rates])
     assert done.exit_code == 0, done.exception
     assert "14,000,000 pictures" in done.output
     assert "Simulated, not measured" in done.output

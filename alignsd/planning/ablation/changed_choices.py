@@ -5,7 +5,8 @@ choices and pictures are those of the run that is varied.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from alignsd.base.errors import Problem, check_shares
 from alignsd.base.paths import root, run_dir, stage_dir, user_path
 from alignsd.base.reading import read_json
 from alignsd.kit import lineage
+from alignsd.kit.values.parameters import Value, text, whole
 from alignsd.reward.fewer_or_wrong import fewer, with_wrong_picks
 
 FEWER = "choices"  # number of training choices
@@ -24,109 +26,112 @@ TRAIN_FILES = ("preference_train.json", "preference_train_grouped.json")
 KEPT_FILES = ("preference_test.json", "preference_test_grouped.json", "provenance.parquet")
 PICTURES = "preference_images"
 COLLECT = "01_collect_preferences"
-Change = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def own_amount(kind: str, source: Path) -> float:
-    """Return the amount that an unchanged data set has: all its choices, or no wrong picks.
+@dataclass(frozen=True)
+class ChangedChoices:
+    """Data sets that differ from that of a run.
 
-    Args:
-        kind: ``FEWER`` or ``WRONG``.
-        source: from ``source_of``.
-
-    Raises:
-        Problem: if the data set is not in the layout of HPD v1.
+    Attributes:
+        kind: ``FEWER``: so many choices are left; or ``WRONG``: such a share becomes wrong.
+        parent: the run that is varied.
+        values: the parent's values, by notebook number.
     """
-    return len(_training_choices(source / TRAIN_FILES[0])) if kind == FEWER else 0
 
+    kind: str
+    parent: str
+    values: Mapping[str, Mapping[str, Value]]
 
-def checked(kind: str, amount: Any, source: Path) -> float:
-    """Return an amount that the data set can have.
+    @property
+    def source(self) -> Path:
+        """The data set that the run was trained on."""
+        data = text(self.values["02"], "data")
+        if data:
+            return user_path(data)
+        return stage_dir(lineage.holder(self.parent, COLLECT), COLLECT) / "hpd"
 
-    Raises:
-        Problem: if the amount is no number, or out of range.
-    """
-    is_number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
-    if not is_number or (kind == FEWER and not isinstance(amount, int)):
-        raise Problem(
-            f"{amount!r:.60} is no amount of {kind}.",
-            expected="a whole number of choices" if kind == FEWER else "a share, 0 to 1",
+    def own_amount(self) -> float:
+        """Return the amount that the run itself has: all choices, or no wrong picks.
+
+        Raises:
+            Problem: if the data set is not in the layout of HPD v1.
+        """
+        return len(_choices(self.source / TRAIN_FILES[0])) if self.kind == FEWER else 0
+
+    def checked(self, amount: Any) -> float:
+        """Return an amount that the data set can have.
+
+        Raises:
+            Problem: if the amount is no number, or out of range.
+        """
+        is_number = isinstance(amount, (int, float)) and not isinstance(amount, bool)
+        if not is_number or (self.kind == FEWER and not isinstance(amount, int)):
+            raise self._no_amount(amount)
+        if self.kind == WRONG:
+            check_shares(values=amount)
+        elif not 1 <= amount <= self.own_amount():
+            raise Problem(
+                "There are not so many choices to train on.",
+                expected=f"1 to {self.own_amount():,} choices",
+                found=f"{amount:,}",
+                cause="a number for another data set",
+                fix="alignsd ablate choices --values 100,300",
+            )
+        return amount
+
+    def changes(self, amount: float) -> dict[str, Value]:
+        """Return the values of notebook 02 that change."""
+        return {"data": as_value(self.folder(amount))}
+
+    def folder(self, amount: float) -> Path:
+        """Return where the changed data set lies."""
+        name = self.kind.replace(" ", "-")
+        return run_dir(self.parent) / "ablations" / f"{name}-{amount:g}"
+
+    def write(self, amount: float) -> None:
+        """Write the changed data set; a finished data set is not written again.
+
+        The pictures are not copied where the disk can link to them.
+        """
+        source, target = self.source, self.folder(amount)
+        if (target / TRAIN_FILES[0]).exists():
+            return
+        made(target)
+        _link(source / PICTURES, target / PICTURES)
+        truth = source.parent / "export/truth.parquet"  # of simulated people
+        for file in (*(source / name for name in KEPT_FILES), source / truth.name, truth):
+            if file.exists():
+                shutil.copy2(file, target / file.name)
+        for name in reversed(TRAIN_FILES):  # the file that says the data set is finished comes last
+            if (source / name).exists():
+                changed = self._changed(_choices(source / name), amount)
+                write_json(target / name, changed.to_dict("records"))
+
+    def _changed(self, choices: pd.DataFrame, amount: float) -> pd.DataFrame:
+        seed = whole(self.values["02"], "seed")
+        if self.kind == FEWER:
+            return fewer(choices, min(int(amount), len(choices)), seed)
+        return with_wrong_picks(choices, amount, seed)
+
+    def _no_amount(self, amount: object) -> Problem:
+        of_choices = self.kind == FEWER
+        example = "choices --values 100,300" if of_choices else "labels --values 0.1,0.3"
+        return Problem(
+            f"{amount!r:.60} is no amount of {self.kind}.",
+            expected="a whole number of choices" if of_choices else "a share, 0 to 1",
             found=f"a {type(amount).__name__}",
             cause="a slip in --values",
-            fix="alignsd ablate choices --values 100,300"
-            if kind == FEWER
-            else "alignsd ablate labels --values 0.1,0.3",
+            fix=f"alignsd ablate {example}",
         )
-    if kind == WRONG:
-        check_shares(values=amount)
-        return amount
-    if not 1 <= amount <= own_amount(kind, source):
-        raise Problem(
-            "There are not so many choices to train on.",
-            expected=f"1 to {own_amount(kind, source):,} choices",
-            found=f"{amount:,}",
-            cause="a number for another data set",
-            fix="alignsd ablate choices --values 100,300",
-        )
-    return amount
-
-
-def source_of(parent: str, data: str) -> Path:
-    """Return the data set that a run was trained on.
-
-    Args:
-        parent: the run.
-        data: the run's parameter ``data`` in notebook 02; empty for what notebook 01 collected.
-    """
-    if data:
-        return user_path(data)
-    return stage_dir(lineage.holder(parent, COLLECT), COLLECT) / "hpd"
-
-
-def folder(kind: str, amount: float, parent: str) -> Path:
-    """Return where the data set with so many choices, or such a share of wrong picks, lies."""
-    return run_dir(parent) / "ablations" / f"{kind.replace(' ', '-')}-{amount:g}"
 
 
 def as_value(path: Path) -> str:
-    """Return a folder as the value of the parameter ``data``."""
+    """Return a folder as the value of a parameter: from the repository on, if inside."""
     inside = path.resolve().is_relative_to(root().resolve())
     return path.resolve().relative_to(root().resolve()).as_posix() if inside else str(path)
 
 
-def write(kind: str, amount: float, source: Path, target: Path, seed: int) -> None:
-    """Write a data set with changed training choices; a finished data set is not written again.
-
-    The pictures are not copied where the disk can link to them.
-
-    Args:
-        kind: ``FEWER`` or ``WRONG``.
-        amount: how many choices are left, or the share of the choices that become wrong.
-        source: from ``source_of``.
-        target: from ``folder``.
-        seed: which choices are left, or become wrong.
-    """
-    if (target / TRAIN_FILES[0]).exists():
-        return
-
-    def change(choices: pd.DataFrame) -> pd.DataFrame:
-        if kind == FEWER:
-            return fewer(choices, min(int(amount), len(choices)), seed)
-        return with_wrong_picks(choices, amount, seed)
-
-    made(target)
-    _link(source / PICTURES, target / PICTURES)
-    truth = source.parent / "export/truth.parquet"  # of simulated people
-    for file in (*(source / name for name in KEPT_FILES), source / truth.name, truth):
-        if file.exists():
-            shutil.copy2(file, target / file.name)
-    for name in reversed(TRAIN_FILES):  # the file that says the data set is finished comes last
-        if (source / name).exists():
-            changed = change(_training_choices(source / name))
-            write_json(target / name, changed.to_dict("records"))
-
-
-def _training_choices(file: Path) -> pd.DataFrame:
+def _choices(file: Path) -> pd.DataFrame:
     """Return the rows of a file of HPD v1."""
     rows = read_json(file)
     keys = {"file_path", "human_preference"}

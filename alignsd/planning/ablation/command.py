@@ -15,14 +15,19 @@ from alignsd.base.paths import figures_dir, shown
 from alignsd.figures import publish, style
 from alignsd.kit.provenance import package_sha256
 from alignsd.kit.records import expected_seconds, preset_of
-from alignsd.kit.values.parameters import Value, number, text
-from alignsd.kit.values.presets import read_offers
+from alignsd.kit.values.parameters import number, text
 from alignsd.planning import whole_plan
 from alignsd.planning.ablation import drawing, results
 from alignsd.planning.ablation.definitions import ABLATIONS, Ablation
-from alignsd.planning.ablation.settings import Setting, in_words, notebooks_of, seconds, settings
+from alignsd.planning.ablation.settings import (
+    Setting,
+    in_words,
+    notebooks_of,
+    seconds,
+    settings,
+    values_of_notebooks,
+)
 from alignsd.running.company import Company
-from alignsd.running.tasks import values_of
 
 FOLDER = "ablations"  # below the run's figures
 
@@ -74,8 +79,8 @@ def ablate(ablation: Ablation, parent: str) -> None:
     print(_plan_in_words(ablation, tried, parent), flush=True)
     for setting in tried:
         if setting.plan is not None and setting.todo:
-            if setting.data is not None:
-                setting.data.write(_seed(parent, ablation.number))
+            if setting.before is not None:
+                setting.before()
             whole_plan.carry_out(setting.plan, Company())
     table = _table(ablation, tried, parent)
     print(_values_in_words(table))
@@ -120,19 +125,9 @@ def _minutes(duration: float | None) -> str:
     return "unknown minutes" if duration is None else f"{duration / 60:.1f} minutes"
 
 
-def _values_of_notebooks(parent: str) -> dict[str, dict[str, Value]]:
-    """Return the values that a run was made with, by notebook number."""
-    values = values_of(parent, preset_of(parent), read_offers())
-    return {name[:2]: own for name, own in values.items()}
-
-
 def _table(ablation: Ablation, tried: Sequence[Setting], parent: str) -> pd.DataFrame:
-    return results.table(ablation, tried, parent, _seed(parent, "07"))
-
-
-def _seed(parent: str, notebook: str) -> int:
-    """Return the seed of a notebook in a run."""
-    return int(number(_values_of_notebooks(parent)[notebook], "seed"))
+    seed = int(number(values_of_notebooks(parent)["07"], "seed"))
+    return results.table(ablation, tried, parent, seed)
 
 
 def _values_in_words(table: pd.DataFrame) -> str:
@@ -151,7 +146,7 @@ def _write(ablation: Ablation, tried: Sequence[Setting], parent: str, table: pd.
     with replacing(folder / f"{ablation.name}.csv") as unfinished:
         table.to_csv(unfinished, index=False)
     own = next(setting.label for setting in tried if setting.run == parent)
-    note = text(_values_of_notebooks(parent)["08"], "note")
+    note = text(values_of_notebooks(parent)["08"], "note")
     data = {"question": ablation.question, "table": table}
     made_from = _origin(ablation, tried, parent)
     with plt.rc_context():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from alignsd.base.errors import Problem
 from alignsd.kit.values.parameters import Value, nearest
 from alignsd.planning.ablation.changed_choices import FEWER, WRONG
+from alignsd.planning.ablation.learned_word import LEARNED
 
 ALIGNMENT = ("flaw_rate", "match_rate", "hps", "aesthetic", "fid")
 ACCURACY = "accuracy"  # of HPS on the test choices, from notebook 02
@@ -25,8 +26,8 @@ class Ablation:
             values suit preset ``mini``. The setting of the run itself is always added.
         metrics: what is read off, from ``METRICS``.
         last: number of the last notebook that runs.
-        changed_data: ``changed_choices.FEWER`` or ``WRONG``: each value says how much of notebook
-            02's training choices is changed. The only parameter is then ``data``.
+        prepared: what the command makes for each setting, see ``settings.preparation``; the values
+            then say how much, and the parameters take what was made. Empty: nothing is made.
 
     Raises:
         Problem: if a setting has more or fewer values than there are parameters, or a metric is
@@ -40,11 +41,12 @@ class Ablation:
     values: tuple[tuple[Value, ...], ...]
     metrics: tuple[str, ...] = ALIGNMENT
     last: str = "07"
-    changed_data: str = ""
+    prepared: str = ""
 
     def __post_init__(self) -> None:
+        values_of_a_setting = 1 if self.prepared else len(self.parameters)
         for setting in self.values:
-            if len(setting) != len(self.parameters):
+            if len(setting) != values_of_a_setting:
                 raise Problem(
                     f"A setting of the ablation {self.name} does not fit its parameters.",
                     expected=f"a value for each of {', '.join(self.parameters)}",
@@ -65,8 +67,8 @@ class Ablation:
     @property
     def changed(self) -> str:
         """What changes, in words: ``"02.epochs, 02.mirror"``, or ``"choices"``."""
-        if self.changed_data:
-            return self.changed_data
+        if self.prepared:
+            return self.prepared
         return ", ".join(f"{self.number}.{name}" for name in self.parameters)
 
 
@@ -83,7 +85,7 @@ ABLATIONS = (
         ("data",),
         ones(30, 100, 300, 1000),
         metrics=(ACCURACY, *ALIGNMENT),
-        changed_data=FEWER,
+        prepared=FEWER,
     ),
     Ablation(
         "labels",
@@ -92,7 +94,7 @@ ABLATIONS = (
         ("data",),
         ones(0.1, 0.3, 0.5),
         metrics=(ACCURACY, *ALIGNMENT),
-        changed_data=WRONG,
+        prepared=WRONG,
     ),
     Ablation(
         "learning-rate",
@@ -136,6 +138,14 @@ ABLATIONS = (
         # Words that pretraining never saw; letters that no caption spells; a phrase of style that
         # changes no picture here; words that every picture shows.
         ones("Weird image. ", "sks ", "4k, ", "a person, "),
+    ),
+    Ablation(
+        "learned-identifier",
+        "Is a learned word a better identifier than the paper's words?",
+        "05",
+        ("stable_diffusion", "identifier"),
+        ones(300),
+        prepared=LEARNED,
     ),
     Ablation(
         "captions",

@@ -52,7 +52,7 @@ def draw(fig: Figure, ablation: Ablation, table: pd.DataFrame, own: str) -> Figu
         own: label of the setting of the run itself, which the figure marks.
     """
     values = table[table["minus"] == ""]
-    parameters = ablation.changed_data or ", ".join(ablation.parameters)
+    parameters = ablation.prepared or ", ".join(ablation.parameters)
     axes = _axes(fig, len(ablation.metrics))
     for ax, metric in zip(axes, ablation.metrics, strict=True):
         rows = values[values["metric"] == metric]

@@ -1,8 +1,9 @@
 """The settings of an ablation: each is a variation of a finished run, or the run itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from typing import Any, Protocol
 
 from alignsd.base import commands
 from alignsd.base.errors import Problem
@@ -12,30 +13,26 @@ from alignsd.kit.stage_record import is_finished
 from alignsd.kit.values.notebook_files import notebook_names, notebook_path
 from alignsd.kit.values.parameters import Value, checked, is_number, literal, nearest
 from alignsd.kit.values.presets import Offers, read_offers
-from alignsd.planning.ablation import changed_choices
+from alignsd.planning.ablation.changed_choices import ChangedChoices
 from alignsd.planning.ablation.definitions import Ablation
+from alignsd.planning.ablation.learned_word import LEARNED, LearnedWord
 from alignsd.running.tasks import Plan, Request, prepare, values_of
 
 
-@dataclass(frozen=True)
-class ChangedData:
-    """A data set that a setting needs, see ``changed_choices.write``.
+class Preparation(Protocol):
+    """Makes what the settings of an ablation need before their runs, such as another data set."""
 
-    Attributes:
-        kind: what is changed.
-        amount: how much.
-        source: the unchanged data set.
-        target: where the changed data set lies.
-    """
+    def own_amount(self) -> float:
+        """Return the amount that the varied run itself has."""
 
-    kind: str
-    amount: float
-    source: Path
-    target: Path
+    def checked(self, amount: Any) -> float:
+        """Return an amount that can be made."""
 
-    def write(self, seed: int) -> None:
-        """Write the data set, unless it is finished."""
-        changed_choices.write(self.kind, self.amount, self.source, self.target, seed)
+    def changes(self, amount: float) -> dict[str, Value]:
+        """Return the parameters that take what is made, with their values."""
+
+    def write(self, amount: float) -> None:
+        """Make what a setting needs, unless it is made already."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +43,13 @@ class Setting:
         values: parameter -> value.
         run: the run; the parent itself where the parent was made with these values.
         plan: what the run would do; None for the parent, which is finished.
-        data: the data set that must be written before the run; None for none.
+        before: makes what the run needs; None if the run needs nothing.
     """
 
     values: Mapping[str, Value]
     run: str
     plan: Plan | None = None
-    data: ChangedData | None = None
+    before: Callable[[], None] | None = None
 
     @property
     def label(self) -> str:
@@ -104,7 +101,7 @@ def with_values(ablation: Ablation, text: str) -> Ablation:
         given = [word.strip() for word in given.split(",")]
     if not isinstance(given, (list, tuple)):
         given = [given]
-    several = len(ablation.parameters) > 1
+    several = len(ablation.parameters) > 1 and not ablation.prepared
     if several and not all(isinstance(element, (list, tuple)) for element in given):
         raise Problem(
             f"The ablation {ablation.name} changes {len(ablation.parameters)} parameters.",
@@ -134,28 +131,44 @@ def settings(ablation: Ablation, parent: str) -> list[Setting]:
     _check_finished(ablation, parent)
     offers = read_offers()
     own = _values_of_parent(ablation, parent, offers)
-    if ablation.changed_data:
-        return _settings_of_data(ablation, parent, str(own["data"]))
+    if ablation.prepared:
+        return _prepared_settings(ablation, parent)
     return [_setting(ablation, values, parent, own) for values in _all(ablation, own, offers)]
 
 
-def _settings_of_data(ablation: Ablation, parent: str, data: str) -> list[Setting]:
-    """Return the settings of an ablation that changes the data set, in ascending order."""
-    kind = ablation.changed_data
-    source = changed_choices.source_of(parent, data)
-    own = changed_choices.own_amount(kind, source)
-    amounts = [changed_choices.checked(kind, value, source) for (value,) in ablation.values]
+def preparation(kind: str, parent: str) -> Preparation:
+    """Return what makes the settings of an ablation.
+
+    Args:
+        kind: ``changed_choices.FEWER`` or ``WRONG``, or ``learned_word.LEARNED``.
+        parent: the run that is varied.
+    """
+    values = values_of_notebooks(parent)
+    if kind == LEARNED:
+        return LearnedWord(parent, values)
+    return ChangedChoices(kind, parent, values)
+
+
+def values_of_notebooks(run: str) -> dict[str, dict[str, Value]]:
+    """Return the values that a run was made with, by notebook number."""
+    values = values_of(run, preset_of(run), read_offers())
+    return {name[:2]: own for name, own in values.items()}
+
+
+def _prepared_settings(ablation: Ablation, parent: str) -> list[Setting]:
+    """Return the settings of an ablation that makes something for each, in ascending order."""
+    maker = preparation(ablation.prepared, parent)
+    own = maker.own_amount()
+    amounts = [maker.checked(value) for (value,) in ablation.values]
     tried = []
     for amount in sorted({*amounts, own}):
-        named: dict[str, Value] = {kind: amount}
+        named: dict[str, Value] = {ablation.prepared: amount}
         if amount == own:
             tried.append(Setting(named, parent))
             continue
-        target = changed_choices.folder(kind, amount, parent)
-        changed: dict[str, Value] = {"data": changed_choices.as_value(target)}
         run = variations.variation_name(parent, ablation.number, named)
-        plan = _plan(ablation, run, changed, parent)
-        tried.append(Setting(named, run, plan, ChangedData(kind, amount, source, target)))
+        plan = _plan(ablation, run, maker.changes(amount), parent)
+        tried.append(Setting(named, run, plan, partial(maker.write, amount)))
     return tried
 
 

@@ -1,0 +1,134 @@
+"""Learn a word for the disliked pictures: textual inversion (Gal et al., ICLR 2023).
+
+The paper's identifier is made of words that the text encoder knows. Here a new word gets a vector v
+of its own, which is trained with the diffusion loss on the negatives. Their captions c(v) begin
+with the word: minimize w(t) |noise - unet(noised, t, c(v))|^2. The model itself stays as it is.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+from torch import Tensor, nn
+
+from alignsd.adapt.examples import Examples
+from alignsd.adapt.lora import LoraRecipe, diffusion_loss, draw_batch
+from alignsd.base.errors import Problem
+from alignsd.base.processes import share
+from alignsd.models.training import Checkpointing, Optimization, schedule_named, train
+
+
+class Word(nn.Module):
+    """A word of a pipeline whose vector is trained, and the pipeline's UNet, which is frozen.
+
+    Args:
+        pipeline: gets the word, and is frozen.
+        word: a word that the tokenizer does not know, such as ``"<weird>"``.
+        like: a word that the tokenizer knows as one token; the training begins with its vector.
+
+    Raises:
+        Problem: if the tokenizer knows the word, or ``like`` is not one token.
+    """
+
+    def __init__(self, pipeline: StableDiffusionPipeline, word: str, like: str) -> None:
+        super().__init__()
+        first = _token(pipeline, like)
+        if not pipeline.tokenizer.add_tokens([word]):
+            raise Problem(
+                f"The tokenizer knows the word {word!r} already.",
+                expected="a new word",
+                found=repr(word),
+                cause="the word was added before, or is a word of the model",
+                fix="choose another word, such as '<weird>'",
+            )
+        self.token = pipeline.tokenizer.convert_tokens_to_ids(word)
+        pipeline.text_encoder.resize_token_embeddings(len(pipeline.tokenizer))
+        for model in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+            model.requires_grad_(False)
+        self._vectors = [pipeline.text_encoder.get_input_embeddings()]  # a list hides the module
+        self.vector = nn.Parameter(self._vectors[0].weight[first].detach().float().clone())
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Let the text encoder take the trained vector for the word, with its gradient."""
+
+        def replaced(module: nn.Module, inputs: tuple[Tensor, ...], vectors: Tensor) -> Tensor:
+            is_word = (inputs[0] == self.token)[..., None]
+            return torch.where(is_word, self.vector.to(vectors), vectors)
+
+        hook = self._vectors[0].register_forward_hook(replaced)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    @torch.no_grad()
+    def keep(self) -> None:
+        """Write the trained vector into the text encoder."""
+        self._vectors[0].weight[self.token] = self.vector.to(self._vectors[0].weight)
+
+
+def _token(pipeline: StableDiffusionPipeline, word: str) -> int:
+    tokens = pipeline.tokenizer(word, add_special_tokens=False).input_ids
+    if len(tokens) != 1:
+        raise Problem(
+            f"The tokenizer does not know {word!r} as one token.",
+            expected="a word that stands for one token",
+            found=f"{len(tokens)} tokens",
+            cause="a rare word, or several words",
+            fix="begin with a common word, such as 'person'",
+        )
+    return tokens[0]
+
+
+def learn_word(
+    pipeline: StableDiffusionPipeline,
+    word: Word,
+    examples: Examples,
+    recipe: LoraRecipe,
+    checkpointing: Checkpointing | None = None,
+) -> Iterator[tuple[int, float]]:
+    """Train the vector of a word, and yield ``(step, loss)``; the text encoder keeps the vector.
+
+    Args:
+        pipeline: that the word was added to.
+        word: the word.
+        examples: negatives, from ``encode_examples``.
+        recipe: ``identifier`` holds the word; the rank does not count.
+        checkpointing: where the training is kept and resumed from; None keeps nothing.
+
+    Raises:
+        Problem: if the training diverges, or the checkpoint does not fit.
+    """
+    noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
+    scaling = pipeline.vae.config.scaling_factor
+    all_times = noise_schedule.config.num_train_timesteps
+    unet: UNet2DConditionModel = pipeline.unet
+
+    def loss_of_step(word: Word, step: int) -> Iterator[Tensor]:
+        batch = draw_batch(examples, recipe, step, scaling, all_times)
+        own = share(range(recipe.batch))
+        for start in range(0, len(own), recipe.micro_batch):
+            few = batch.take(torch.tensor(own[start : start + recipe.micro_batch]))
+            states = _states(pipeline, few.captions)
+            losses = diffusion_loss(unet, few, states, noise_schedule, recipe.snr_gamma)
+            yield losses.sum() / recipe.batch
+
+    optimization = Optimization(
+        recipe.steps,
+        recipe.learning_rate,
+        recipe.weight_decay,
+        schedule=schedule_named(recipe.schedule),
+    )
+    with word.in_use():
+        yield from train(word, loss_of_step, optimization, checkpointing)
+    word.keep()
+
+
+def _states(pipeline: StableDiffusionPipeline, captions: Sequence[str]) -> Tensor:
+    """Return the captions' embeddings with their gradient, ``(len(captions), tokens, width)``."""
+    device = pipeline.unet.device
+    return pipeline.encode_prompt(list(captions), device, 1, do_classifier_free_guidance=False)[0]
