@@ -7,18 +7,16 @@ with the word: minimize w(t) |noise - unet(noised, t, c(v))|^2. The model itself
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
-from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 from torch import Tensor, nn
 
 from alignsd.adapt.examples import Examples
-from alignsd.adapt.lora import LoraRecipe, diffusion_loss, draw_batch
+from alignsd.adapt.lora import LoraRecipe, step_losses
 from alignsd.base.errors import Problem
-from alignsd.base.processes import share
-from alignsd.models.training import Checkpointing, Optimization, schedule_named, train
+from alignsd.models.training import Checkpointing, train
 
 
 class Word(nn.Module):
@@ -103,28 +101,9 @@ def learn_word(
     Raises:
         Problem: if the training diverges, or the checkpoint does not fit.
     """
-    noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
-    scaling = pipeline.vae.config.scaling_factor
-    all_times = noise_schedule.config.num_train_timesteps
-    unet: UNet2DConditionModel = pipeline.unet
-
-    def loss_of_step(word: Word, step: int) -> Iterator[Tensor]:
-        batch = draw_batch(examples, recipe, step, scaling, all_times)
-        own = share(range(recipe.batch))
-        for start in range(0, len(own), recipe.micro_batch):
-            few = batch.take(torch.tensor(own[start : start + recipe.micro_batch]))
-            states = _states(pipeline, few.captions)
-            losses = diffusion_loss(unet, few, states, noise_schedule, recipe.snr_gamma)
-            yield losses.sum() / recipe.batch
-
-    optimization = Optimization(
-        recipe.steps,
-        recipe.learning_rate,
-        recipe.weight_decay,
-        schedule=schedule_named(recipe.schedule),
-    )
+    losses = step_losses(pipeline, examples, recipe, partial(_states, pipeline))
     with word.in_use():
-        yield from train(word, loss_of_step, optimization, checkpointing)
+        yield from train(word, losses, recipe.optimization, checkpointing)
     word.keep()
 
 

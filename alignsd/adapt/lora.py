@@ -31,9 +31,7 @@ from alignsd.models.registry import training_precision
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
 from alignsd.models.training import (
     Checkpointing,
-    Optimization,
     batch_indices,
-    schedule_named,
     step_generator,
     train,
 )
@@ -43,17 +41,15 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 
 @dataclass(frozen=True, kw_only=True)
 class LoraRecipe(Recipe):
-    """How a LoRA learns which pictures are disliked. The paper's settings are in brackets.
+    """How a LoRA learns which pictures are disliked.
 
-    Settings of every training are those of ``Recipe``: ``steps`` (10,000), ``batch`` (40),
-    ``learning_rate`` (1e-5), ``weight_decay`` (1e-2), ``rank`` (32).
+    ``Recipe`` has the settings of every training. The paper: 10,000 steps of 40 examples, learning
+    rate 1e-5, constant, weight decay 1e-2, rank 32.
 
     Attributes:
-        identifier: text in front of the negatives' captions (``"Weird image. "``).
-        identifier_alone: share of the negatives' captions that are only the identifier (0).
-        schedule: ``"constant"`` (this); or ``"cosine"``, with which the last steps hardly move the
-            weights.
-        snr_gamma: see ``snr_weight``; 0 weighs all time steps alike (0).
+        identifier: text in front of the negatives' captions (paper: ``"Weird image. "``).
+        identifier_alone: share of the negatives' captions that are only the identifier (paper: 0).
+        snr_gamma: see ``snr_weight``; 0 weighs all time steps alike (paper).
 
     Raises:
         Problem: that names the first setting that is out of range.
@@ -61,14 +57,12 @@ class LoraRecipe(Recipe):
 
     identifier: str
     identifier_alone: float
-    schedule: str
     snr_gamma: float
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(0, snr_gamma=self.snr_gamma)
         check_shares(identifier_alone=self.identifier_alone)
-        schedule_named(self.schedule)
         if not is_text(self.identifier):
             raise Problem(
                 "identifier is no text.",
@@ -225,28 +219,41 @@ def finetune(
             cause="this training takes a part of the pictures, and the part is empty",
             fix="set regularization_images higher, or select more pictures",
         )
-    noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
-    device, scaling = pipeline.unet.device, pipeline.vae.config.scaling_factor
-    all_times = noise_schedule.config.num_train_timesteps
-    texts = Texts(pipeline)
-    hold_frozen(pipeline, training_precision(device))
+    hold_frozen(pipeline, training_precision(pipeline.unet.device))
+    losses = step_losses(pipeline, examples, recipe, Texts(pipeline).states)
+    yield from train(pipeline.unet, losses, recipe.optimization, checkpointing)
 
-    def loss_of_step(unet: UNet2DConditionModel, step: int) -> Iterator[Tensor]:
+
+def step_losses(
+    pipeline: StableDiffusionPipeline,
+    examples: Examples,
+    recipe: LoraRecipe,
+    states: Callable[[Sequence[str]], Tensor],
+) -> Callable[[object, int], Iterator[Tensor]]:
+    """Return what gives the losses of a step, a micro-batch at a time, for ``train``.
+
+    The losses of a step add up to the mean of ``diffusion_loss`` over the batch. Several processes
+    divide the batch.
+
+    Args:
+        pipeline: predicts the noise.
+        examples, recipe: as for ``finetune``.
+        states: n captions -> their embeddings, ``(n, tokens, width)``.
+    """
+    noise_schedule = DDPMScheduler.from_config(pipeline.scheduler.config)
+    scaling = pipeline.vae.config.scaling_factor
+    all_times = noise_schedule.config.num_train_timesteps
+
+    def losses(trained: object, step: int) -> Iterator[Tensor]:
         batch = draw_batch(examples, recipe, step, scaling, all_times)
         own = share(range(recipe.batch))
         for start in range(0, len(own), recipe.micro_batch):
             few = batch.take(torch.tensor(own[start : start + recipe.micro_batch]))
-            states = texts.states(few.captions)
-            losses = diffusion_loss(unet, few, states, noise_schedule, recipe.snr_gamma)
-            yield losses.sum() / recipe.batch
+            texts = states(few.captions)
+            errors = diffusion_loss(pipeline.unet, few, texts, noise_schedule, recipe.snr_gamma)
+            yield errors.sum() / recipe.batch
 
-    optimization = Optimization(
-        recipe.steps,
-        recipe.learning_rate,
-        recipe.weight_decay,
-        schedule=schedule_named(recipe.schedule),
-    )
-    yield from train(pipeline.unet, loss_of_step, optimization, checkpointing)
+    return losses
 
 
 def add_lora(unet: UNet2DConditionModel, rank: int, seed: int) -> int:

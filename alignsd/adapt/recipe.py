@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from alignsd.base.errors import at_least, check_seed
+from alignsd.models.training import Optimization, schedule_named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,8 @@ class Recipe:
         weight_decay: of AdamW.
         rank: of the low-rank matrices.
         seed: fixes the first matrices, and order, noise and time steps of the training.
+        schedule: of the learning rate: ``"constant"``; or ``"cosine"``, with which the last steps
+            hardly move the weights.
 
     Raises:
         Problem: that names the first setting that is out of range.
@@ -30,9 +33,17 @@ class Recipe:
     weight_decay: float
     rank: int
     seed: int
+    schedule: str = "constant"
 
     def __post_init__(self) -> None:
         at_least(1, steps=self.steps, batch=self.batch, micro_batch=self.micro_batch)
         at_least(1, rank=self.rank)
         at_least(0, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
         check_seed(self.seed)
+        schedule_named(self.schedule)
+
+    @property
+    def optimization(self) -> Optimization:
+        """How ``models.training.train`` trains the matrices."""
+        schedule = schedule_named(self.schedule)
+        return Optimization(self.steps, self.learning_rate, self.weight_decay, schedule=schedule)

@@ -35,9 +35,7 @@ from alignsd.kit.tables import read_table, write_table
 from alignsd.models.registry import training_precision
 from alignsd.models.training import (
     Checkpointing,
-    Optimization,
     batch_indices,
-    schedule_named,
     step_generator,
     train,
 )
@@ -111,13 +109,12 @@ class PairRecipe(Recipe):
     """How a LoRA is trained on pairs.
 
     The official settings of Diffusion-DPO are for all weights of Stable Diffusion 1.5, not for a
-    LoRA. Settings of every training are those of ``Recipe``, with pairs as the examples: ``steps``
-    (official: 2,000), ``batch`` (2,048), ``learning_rate`` (2.05e-5; diffusers' LoRA: 1e-5),
-    ``weight_decay`` (1e-2), ``rank`` (Diffusion-NPO: 8). Two recipes with one seed see the same
+    LoRA. ``Recipe`` has the settings of every training; the examples are pairs. Official: 2,000
+    steps of 2,048 pairs, learning rate 2.05e-5 (diffusers' LoRA: 1e-5), constant after a warm-up,
+    weight decay 1e-2; the LoRA of Diffusion-NPO has rank 8. Two recipes with one seed see the same
     pairs with the same noise.
 
     Attributes:
-        schedule: ``"constant"`` (official, after a warm-up), or ``"cosine"``.
         snr_gamma: see ``adapt.lora.snr_weight``; 0 weighs all time steps alike (official).
         beta: see ``preference_loss`` (official: 5,000; Diffusion-NPO: 1,000 in our measure). The
             errors are means over the numbers of a latent, so a fitting beta depends on the size of
@@ -133,7 +130,6 @@ class PairRecipe(Recipe):
             each other.
     """
 
-    schedule: str
     snr_gamma: float
     beta: float
     caption_dropout: float
@@ -145,7 +141,6 @@ class PairRecipe(Recipe):
         at_least(0, snr_gamma=self.snr_gamma, beta=self.beta)
         check_shares(caption_dropout=self.caption_dropout)
         check_shares(swapped_captionless=self.swapped_captionless)
-        schedule_named(self.schedule)
         if self.beta == 0:
             raise _nothing_to_learn()
         if self.swapped_captionless and (self.swapped or self.caption_dropout):
@@ -334,13 +329,7 @@ def learn(
         add_up([sums])
         learner.inner[step] = sums / recipe.batch
 
-    optimization = Optimization(
-        recipe.steps,
-        recipe.learning_rate,
-        recipe.weight_decay,
-        schedule=schedule_named(recipe.schedule),
-    )
-    yield from train(learner, loss_of_step, optimization, checkpointing)
+    yield from train(learner, loss_of_step, recipe.optimization, checkpointing)
 
 
 def align(

@@ -30,9 +30,7 @@ from alignsd.models.clip import Clip, embed_texts
 from alignsd.models.registry import training_precision
 from alignsd.models.training import (
     Checkpointing,
-    Optimization,
     batch_indices,
-    constant,
     step_generator,
     train,
 )
@@ -43,10 +41,10 @@ Reward = Callable[[Tensor, list[str]], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class RewardRecipe(Recipe):
-    """How a LoRA is trained on a reward. The learning rate is constant.
+    """How a LoRA is trained on a reward.
 
-    Settings of every training are those of ``Recipe``, with drawn pictures as the examples:
-    ``batch`` (AlignProp: 128), ``learning_rate`` (AlignProp: 1e-3).
+    ``Recipe`` has the settings of every training; the examples are drawn pictures. AlignProp: 128
+    pictures per step, learning rate 1e-3.
 
     Attributes:
         denoising_steps: T, the steps in which a picture is drawn (AlignProp: 50).
@@ -251,10 +249,7 @@ def finetune(
             drawn = draw_with_gradient(pipeline, states, negatives, noise[few], recipe)
             yield -goal.reward(drawn, asked).sum() / recipe.batch  # the sum over all is - mean r
 
-    optimization = Optimization(
-        recipe.steps, recipe.learning_rate, recipe.weight_decay, schedule=constant
-    )
-    yield from train(pipeline.unet, loss_of_step, optimization, checkpointing)
+    yield from train(pipeline.unet, loss_of_step, recipe.optimization, checkpointing)
 
 
 def _first_noise(unet: UNet2DConditionModel, recipe: RewardRecipe, step: int) -> Tensor:
