@@ -163,6 +163,13 @@ Parts = Annotated[
 Pictures = Annotated[
     int, typer.Option(min=0, help="In place of parts: pictures to score, such as 14000000.")
 ]
+Batch = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Images at a time while measuring; 0: as in the preset, on a CPU one."
+    ),
+]
+Device = Annotated[str, typer.Option(help="A torch device; auto takes a GPU if there is one.")]
 
 
 @app.command()
@@ -170,15 +177,8 @@ def cost(
     preset: FullSize = "paper",
     parts: Parts = 0,
     pictures: Pictures = 0,
-    batch: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Images at a time while measuring; 0: as in the preset, on a CPU one."
-        ),
-    ] = 0,
-    device: Annotated[
-        str, typer.Option(help="A torch device; auto takes a GPU if there is one.")
-    ] = "auto",
+    batch: Batch = 0,
+    device: Device = "auto",
     with_10: Annotated[
         bool, typer.Option("--with-10", help="Count notebook 10 too, which a run leaves out.")
     ] = False,
@@ -203,6 +203,8 @@ def simulate(
     preset: FullSize = "paper",
     parts: Parts = 0,
     pictures: Pictures = 0,
+    batch: Batch = 0,
+    device: Device = "auto",
     rates: Annotated[
         Path | None,
         typer.Option(help="JSON of seconds per unit, or a cost.json; measured if not given."),
@@ -233,7 +235,7 @@ def simulate(
     values, scored = _at_full_size(preset, parts, pictures)
     known = given_rates(rates, rate or ())
     if not known:
-        measured = costs.measure("auto", costs.batches(values, "auto"), ())
+        measured = costs.measure(device, costs.batches(values, device, batch), ())
         known = dict(zip(measured["task"], measured["seconds"], strict=True))
     cluster = Cluster(gpus_per_node, cores_per_gpu, network)
     print(on_gpus.report(values, scored, known, on_gpus.Simulation(counts, cluster, price, figure)))

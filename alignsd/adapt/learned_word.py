@@ -8,14 +8,16 @@ with the word: minimize w(t) |noise - unet(noised, t, c(v))|^2. The model itself
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from alignsd.adapt.examples import Examples
-from alignsd.adapt.lora import LoraRecipe, step_losses
+from alignsd.adapt.lora import LoraRecipe, hold_frozen, step_losses
 from alignsd.base.errors import Problem
+from alignsd.models.registry import training_precision
 from alignsd.models.training import Checkpointing, train
 
 
@@ -33,6 +35,7 @@ class Word(nn.Module):
 
     def __init__(self, pipeline: StableDiffusionPipeline, word: str, like: str) -> None:
         super().__init__()
+        self.word, self.like = word, like
         first = _token(pipeline, like)
         if not pipeline.tokenizer.add_tokens([word]):
             raise Problem(
@@ -92,7 +95,7 @@ def learn_word(
     """Train the vector of a word, and yield ``(step, loss)``; the text encoder keeps the vector.
 
     Args:
-        pipeline: that the word was added to.
+        pipeline: that the word was added to. All weights are converted to ``training_precision``.
         word: the word.
         examples: negatives, from ``encode_examples``.
         recipe: ``identifier`` holds the word; the rank does not count.
@@ -101,10 +104,25 @@ def learn_word(
     Raises:
         Problem: if the training diverges, or the checkpoint does not fit.
     """
+    hold_frozen(pipeline, training_precision(pipeline.unet.device))
     losses = step_losses(pipeline, examples, recipe, partial(_states, pipeline))
     with word.in_use():
         yield from train(word, losses, recipe.optimization, checkpointing)
     word.keep()
+
+
+def save_with_word(pipeline: StableDiffusionPipeline, word: Word, folder: Path) -> None:
+    """Write a model with a learned word, in diffusers' layout and in the model's own precision.
+
+    Args:
+        pipeline: freshly loaded, and not the pipeline of the training; gets the word.
+        word: the learned word.
+        folder: where to write.
+    """
+    same = Word(pipeline, word.word, word.like)
+    same.load_state_dict(word.state_dict())
+    same.keep()
+    pipeline.save_pretrained(folder)
 
 
 def _states(pipeline: StableDiffusionPipeline, captions: Sequence[str]) -> Tensor:

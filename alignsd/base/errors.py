@@ -71,7 +71,7 @@ def at_least(minimum: float, /, **values: float) -> None:
             expected=f"at least {minimum:g}",
             found=repr(value),
             cause="a slip in a preset, in the parameters cell or in --set",
-            fix=f"--set {name}={minimum:g} or more",
+            fix=f"--set {name}={minimum:g} or more; or the parameter that {name} comes from",
         )
 
 
@@ -79,7 +79,7 @@ def check_shares(**values: float) -> None:
     """Do nothing if the values of parameters are shares, 0 to 1.
 
     Raises:
-        Problem: that names the first parameter whose value is none.
+        Problem: that names the first parameter whose value is no share.
     """
     at_least(0, **values)
     for name, value in values.items():

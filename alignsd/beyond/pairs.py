@@ -115,7 +115,14 @@ def at_random(pairs: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
     Raises:
         Problem: if ``most`` is below 1, or the seed is out of range.
     """
-    at_least(1, pairs=most)
+    if most < 1:
+        raise Problem(
+            "A training sees no pair.",
+            expected="1 pair or more: pair_steps x pair_batch",
+            found=f"{most}",
+            cause="pair_steps or pair_batch is below 1",
+            fix="--set pair_steps=200 --set pair_batch=12",
+        )
     check_seed(seed)
     if len(pairs) <= most:
         return pairs

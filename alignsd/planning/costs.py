@@ -108,15 +108,15 @@ def before_a_run(values: Values, device: str, known: Path, notebooks: Collection
     """
     name = throughput.device_name(device)
     sizes = batches(values, device)
-    tasks = [*throughput.TASKS]
+    needed = [*throughput.TASKS]
     if other_ways.NUMBER in notebooks:
-        tasks += throughput.OTHER_TASKS
-    measured_with = {"device": name, "batches": sizes, "tasks": tasks}
+        needed += throughput.OTHER_TASKS
     kept = _kept(known)
-    if kept.get("measured_with") != measured_with:
+    with_batches = {row["task"]: row["batch"] for row in kept.get("measured", ())}
+    if kept.get("device") != name or any(with_batches.get(t) != sizes.get(t, 1) for t in needed):
         print(f"measuring {name} with models of full size")
         measured = measure(device, sizes, notebooks).to_dict("records")
-        kept = {"measured_with": measured_with, "measured": measured}
+        kept = {"device": name, "measured": measured}
         write_json(known, kept)
     return report(values, parts_to_score(values), pd.DataFrame(kept["measured"]), notebooks)
 

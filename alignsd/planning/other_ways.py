@@ -133,7 +133,7 @@ def count(values: Values, positives: int) -> list[tuple[str, str, int]]:
     along = whole(own, "reward_steps") * whole(own, "reward_batch")
     steps = whole(own, "steps")
     through = whole(own, "reward_through") or steps
-    again = through - 1 if own["reward_recompute"] else 0  # steps that are computed twice
+    again = along if own["reward_recompute"] else 0  # pictures that are computed twice
     drawn = drawn_images(values)
     encoded = paper.TRAIN_IMAGES + positives + most_pictures_by_hps(values)
     arms = len(ways.WAYS) + _arms_along_strength(values)
@@ -144,8 +144,8 @@ def count(values: Values, positives: int) -> list[tuple[str, str, int]]:
         # A guided step of a drawing is two passes of the UNet.
         TRAIN_LORA: rejection + 2 * along * (through - 1),
         TRAIN_REWARD: along,
-        DENOISE: drawn * steps + along * (steps - through + again),
-        DECODE: drawn,
+        DENOISE: drawn * steps + along * (steps - through) + again * through,
+        DECODE: drawn + again,
         EMBED: 3 * drawn,  # HPS, CLIP score, diversity
         FEATURES: drawn,
         # Two tables; the square root of each table's reference covariance is one more.

@@ -33,8 +33,6 @@ RATES = {
     "decode": throughput.DECODE,
     "features": throughput.FEATURES,
     "fid": throughput.FRECHET,
-    "train-pair": throughput.TRAIN_PAIR,
-    "train-reward": throughput.TRAIN_REWARD,
 }
 SECONDS = "{task: seconds per unit}, or what alignsd cost keeps in cost.json"
 Rates = Mapping[str, float]  # task -> seconds per unit
@@ -133,6 +131,7 @@ def read_rates(path: Path) -> dict[str, float]:
     content = read_json(path)
     if isinstance(content, dict) and isinstance(content.get("measured"), list):
         rows = [row for row in content["measured"] if isinstance(row, dict)]
+        rows = [row for row in rows if row.get("task") not in throughput.OTHER_TASKS]
         content = {row.get("task"): row.get("seconds") for row in rows}
     if not isinstance(content, dict) or not content:
         raise _bad_rate(path.name, f"a {type(content).__name__}, or nothing")
@@ -174,7 +173,7 @@ def task_named(name: Any) -> str:
         Problem: if there is no such task.
     """
     task = RATES.get(name, name)
-    if task not in RATES.values():
+    if task not in TASKS:
         raise Problem(
             f"There is no task {str(name)[:60]!r}.",
             expected=", ".join(RATES),

@@ -32,7 +32,7 @@ def fewer(choices: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
             expected=f"1 to {len(choices):,} choices, or 0 for all",
             found=f"{count:,}",
             cause="a number for another data set, or a part of the choices was left out",
-            fix="set the parameter `choices` lower, or to 0 for all choices",
+            fix="ask for fewer: alignsd ablate choices --values 100,300",
         )
     index = subsets(len(choices), [count], seed)[count]
     return choices.iloc[index].reset_index(drop=True)
@@ -56,11 +56,11 @@ def with_wrong_picks(choices: pd.DataFrame, share: float, seed: int) -> pd.DataF
     check_seed(seed)
     if not 0 <= share <= 1:
         raise Problem(
-            "wrong_picks is no share.",
+            "The share of wrong picks is no share.",
             expected="a number from 0 to 1",
             found=repr(share),
             cause="a number in percent, or a slip",
-            fix="set wrong_picks=0.1 for a tenth",
+            fix="a tenth: alignsd ablate labels --values 0.1",
         )
     if share == 0:
         return choices
@@ -83,5 +83,5 @@ def _one_picture(choice: pd.Series) -> Problem:
         expected="2 pictures or more in each choice",
         found=f"1 picture in the choice {choice.get('id', choice.name)}",
         cause="a data set with choices that were none",
-        fix="set the parameter `wrong_picks` to 0, or leave such choices out",
+        fix="leave choices of one picture out of the data set",
     )

@@ -145,3 +145,15 @@ def test_no_pairs_are_named(tmp_path):
     empty = pd.DataFrame(columns=pairs.FROM_PEOPLE)
     with pytest.raises(Problem, match="no pairs to train on"):
         pairs.encode_pairs(None, empty, 64, 0, tmp_path)
+
+
+def test_pairs_drawn_at_random_keep_their_order_and_follow_from_the_seed():
+    table = pd.DataFrame({"prompt": [f"p{number}" for number in range(50)]})
+    drawn = pairs.at_random(table, 20, seed=3)
+    numbers = drawn["prompt"].str[1:].astype(int).tolist()
+    assert len(drawn) == 20 and numbers == sorted(set(numbers))
+    assert pairs.at_random(table, 20, seed=3).equals(drawn)
+    assert not pairs.at_random(table, 20, seed=4).equals(drawn)
+    assert pairs.at_random(table, 50, seed=3) is table
+    with pytest.raises(Problem, match="pair_steps x pair_batch"):
+        pairs.at_random(table, 0, seed=3)

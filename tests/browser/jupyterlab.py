@@ -28,7 +28,7 @@ from alignsd.base.commands import READER_FOLDER
 
 SHOWN = "window.jupyterapp.shell.currentWidget"  # the document in front
 TOKEN = "a-token-of-the-tests"
-STARTS = 60  # seconds for a server to start, far more than it takes
+STARTS = 60  # seconds for a server or a notebook to start, far more than it takes
 SETTLED = 1.5  # seconds in front after which a notebook stays in front
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
@@ -175,11 +175,13 @@ class Window:
             path: relative to the repository, such as ``"lab/04_select_images.ipynb"``.
         """
         in_front_since: float | None = None
+        end = time.monotonic() + STARTS
         while in_front_since is None or time.monotonic() < in_front_since + SETTLED:
             if in_front_since is None or self._shown() != path:
                 self.command("docmanager:open", {"path": path, "factory": "Notebook"})
                 self.page.wait_for_function(f"path => {SHOWN}?.context?.path === path", arg=path)
                 in_front_since = time.monotonic()
+            assert time.monotonic() < end, f"{path} does not stay in front; {self.told()}"
             time.sleep(0.1)
         self._wait_until_ready()
         self.opened = path
@@ -188,6 +190,8 @@ class Window:
         """Choose *Run All Cells* and wait until no cell runs any more, at most so long."""
         assert self._shown() == self.opened, f"{self._shown()} is in front, not {self.opened}"
         self.command("notebook:run-all-cells", seconds=seconds)
+        counts = [cell.get("execution_count") for cell in self.notebook()["cells"]]
+        assert any(counts), f"no cell has run; {self.told()}"
 
     def edit_cell(self, old: str, new: str) -> None:
         """Replace a text that stands in one code cell of the open notebook, such as a value."""

@@ -1,14 +1,17 @@
 """The committed run of preset mini belongs to the notebooks as they are now."""
 
+import io
 import json
 import re
 import subprocess
 
 import nbformat
+import pandas as pd
 import pytest
 
 from alignsd import paper
 from alignsd.base.paths import notebooks, root
+from alignsd.beyond import ways
 from alignsd.compare import scorecard
 from alignsd.kit.provenance import code_sha256, source_sha256
 from alignsd.kit.values.notebook_files import notebook_names, notebook_path
@@ -17,6 +20,8 @@ from alignsd.running.links import linked
 
 RUN = root() / "papermill_runs" / "mini"
 FIGURES = root() / "figures" / "mini"
+RUNS_OF_WAYS = ("mini", "mini-seed1", "mini-seed2")  # of notebook 10
+LIGHTEST = ["skin tone: lightest", "skin tone: light"]
 REMEDY = "alignsd run --preset mini, then commit papermill_runs/mini and figures/mini"
 
 
@@ -123,6 +128,30 @@ def test_results_repeat_the_scorecards_of_the_committed_runs(scorecards):
         assert line in results, (
             f"docs/results.md has other numbers than papermill_runs; it should say\n{line}"
         )
+
+
+def row_of_way(way, arms_of_seeds):
+    """Return the row of a way in docs/results.md: flaw rates with intervals, then values."""
+    found = [arms.set_index(["arm", "metric"]).loc[way.name] for arms in arms_of_seeds]
+    cells = [" ".join(way.label.split())]
+    for arms in found:
+        value, low, high = 100 * arms.loc["flaw_rate", ["value", "low", "high"]]
+        cells.append(f"{value:.1f} [{low:.1f}, {high:.1f}]")
+    for metric, digits in (("hps", 1), ("fid", 0), ("diversity", 3)):
+        cells.append(" / ".join(f"{arms.loc[metric, 'value']:.{digits}f}" for arms in found))
+    lightest = [100 * arms.loc[LIGHTEST, "value"].sum() for arms in found]
+    cells.append(" / ".join(f"{share:.0f}" for share in lightest))
+    return f"| {' | '.join(cells)} |"
+
+
+def test_results_repeat_the_other_ways_of_three_seeds():
+    files = [committed(f"papermill_runs/{run}/other_ways.csv") for run in RUNS_OF_WAYS]
+    if not all(files):
+        pytest.skip("not a clone")
+    arms_of_seeds = [pd.read_csv(io.StringIO(file)) for file in files]
+    results = committed("docs/results.md").splitlines()
+    for way in ways.WAYS:
+        assert row_of_way(way, arms_of_seeds) in results
 
 
 def test_readme_quotes_rows_of_the_committed_scorecard(scorecards):

@@ -9,7 +9,7 @@ from alignsd.base.images import save_png
 from alignsd.base.paths import stage_dir
 from alignsd.collect.hpd import read_choices
 from alignsd.planning.ablation import changed_choices as changed
-from alignsd.planning.ablation import settings
+from alignsd.planning.ablation import prepared, settings
 from alignsd.planning.ablation.definitions import find
 
 COUNT = 12
@@ -85,9 +85,21 @@ def test_where_links_are_forbidden_the_pictures_are_copied(source, monkeypatch):
     assert len(read_choices(target, "train")) == 3
 
 
+def test_a_data_set_of_other_choices_is_made_anew(source):
+    before = read_choices(written(changed.FEWER, 4), "train")
+    others = [choice(number) for number in range(2, COUNT)]
+    write_json(source / "preference_train.json", others)
+    after = read_choices(written(changed.FEWER, 4), "train")
+    assert len(after) == len(before) == 4
+    assert set(after["id"]) <= {other["id"] for other in others}
+    assert not after.equals(before)
+    assert (source / "preference_images").is_dir(), "the linked pictures stay"
+
+
 def test_a_data_set_that_was_cut_off_is_finished(source):
     target = written(changed.FEWER, 4)
     (target / "preference_train.json").unlink()
+    (target / prepared.MADE_FROM).unlink()
     written(changed.FEWER, 4)
     assert len(read_choices(target, "train")) == 4
 
@@ -100,7 +112,7 @@ def test_a_data_set_that_was_cut_off_is_finished(source):
         (changed.FEWER, 2.5, "a whole number of choices"),
         (changed.FEWER, True, "a whole number of choices"),
         (changed.WRONG, 1.5, "a share, 0 to 1"),
-        (changed.WRONG, -0.1, "at least 0"),
+        (changed.WRONG, -0.1, "a share, 0 to 1"),
         (changed.WRONG, "many", "a share, 0 to 1"),
     ],
 )

@@ -36,7 +36,8 @@ def machine(monkeypatch, tmp_path):
 
     def measure(device, batches, further=()):
         calls.append(batches)
-        return pd.DataFrame({"task": throughput.TASKS, "batch": 1, "seconds": 3.6, "gib": 1.0})
+        sizes = [batches.get(task, 1) for task in throughput.TASKS]
+        return pd.DataFrame({"task": throughput.TASKS, "batch": sizes, "seconds": 3.6, "gib": 1.0})
 
     monkeypatch.setattr(throughput, "measure", measure)
     monkeypatch.setattr(throughput, "device_name", lambda device: "a card")
@@ -145,8 +146,8 @@ def test_the_machine_is_measured_anew_for_another_batch(values, machine, tmp_pat
         changed = values | {"05": values["05"] | {"micro_batch": micro_batch}}
         assert "in all" in costs.before_a_run(changed, "auto", known, ["05"])
     assert [call[throughput.TRAIN_LORA] for call in machine] == [8, 4]
-    measured_with = json.loads(known.read_text())["measured_with"]
-    assert measured_with["batches"][throughput.TRAIN_LORA] == 4
+    measured = json.loads(known.read_text())["measured"]
+    assert [row["batch"] for row in measured if row["task"] == throughput.TRAIN_LORA] == [4]
 
 
 def test_batches_are_parameters_on_a_gpu_and_one_on_a_cpu(values, machine, monkeypatch):
@@ -201,7 +202,7 @@ BAD_MEASUREMENTS = [
     "[]",
     "5",
     "{}",
-    '{"measured_with": 1, "measured": []}',
+    '{"device": 1, "measured": []}',
     '{"measured": [1]}',
     "[" * 99_999,
 ]

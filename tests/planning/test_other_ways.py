@@ -3,7 +3,9 @@
 import pandas as pd
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from alignsd import cli
 from alignsd.kit.values.presets import resolve
 from alignsd.planning import costs, other_ways, throughput
 from alignsd.planning.space import space
@@ -39,7 +41,8 @@ def test_a_gradient_through_more_steps_takes_more(values):
     one, three = counts(values), counts(values | {"10": through_three})
     pictures = 100 * 16
     assert three[throughput.TRAIN_LORA] - one[throughput.TRAIN_LORA] == 2 * 2 * pictures
-    assert three[throughput.DENOISE] == one[throughput.DENOISE], "two less, and two again"
+    assert three[throughput.DENOISE] - one[throughput.DENOISE] == pictures, "2 less, 3 again"
+    assert three[throughput.DECODE] - one[throughput.DECODE] == pictures
     all_steps = counts(values | {"10": values["10"] | {"reward_through": 0}})
     assert all_steps[throughput.TRAIN_LORA] - one[throughput.TRAIN_LORA] == 2 * 49 * pictures
 
@@ -55,6 +58,14 @@ def test_a_report_tells_of_notebook_10_where_it_counts(values):
     told = costs.report(values, 1_000, MEASURED, [*values])
     assert f"of these, notebook 10: {hours:,.1f} hours" in told
     assert "notebook 10" not in costs.report(values, 1_000, MEASURED, ["03", "06"])
+
+
+@pytest.mark.parametrize("options", [[], ["--with-10"]])
+def test_the_command_counts_notebook_10_where_it_is_asked_to(options, monkeypatch):
+    monkeypatch.setattr(throughput, "measure", lambda device, sizes, further: MEASURED)
+    done = CliRunner().invoke(cli.app, ["cost", "--parts", "3", "--device", "cpu", *options])
+    assert done.exit_code == 0, done.exception
+    assert ("notebook 10" in done.output) == bool(options)
 
 
 @pytest.mark.parametrize("notebooks", [["06"], ["06", "10"]])

@@ -70,7 +70,7 @@ def test_wrong_picks_are_spread_over_the_other_pictures():
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), 10])
 def test_a_share_out_of_range_is_refused(choices, share):
-    with pytest.raises(Problem, match="wrong_picks is no share"):
+    with pytest.raises(Problem, match="wrong picks is no share"):
         with_wrong_picks(choices, share, 0)
 
 

@@ -13,11 +13,14 @@ from typing import Any
 import pandas as pd
 
 from alignsd.base.atomic import made, write_json
-from alignsd.base.errors import Problem, check_shares
-from alignsd.base.paths import root, run_dir, stage_dir, user_path
+from alignsd.base.errors import Problem
+from alignsd.base.paths import stage_dir, user_path
 from alignsd.base.reading import read_json
 from alignsd.kit import lineage
+from alignsd.kit.provenance import file_sha256
+from alignsd.kit.schemas import COLLECT
 from alignsd.kit.values.parameters import Value, text, whole
+from alignsd.planning.ablation import prepared
 from alignsd.reward.fewer_or_wrong import fewer, with_wrong_picks
 
 FEWER = "choices"  # number of training choices
@@ -25,7 +28,6 @@ WRONG = "wrong picks"  # share of the training choices
 TRAIN_FILES = ("preference_train.json", "preference_train_grouped.json")
 KEPT_FILES = ("preference_test.json", "preference_test_grouped.json", "provenance.parquet")
 PICTURES = "preference_images"
-COLLECT = "01_collect_preferences"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,8 @@ class ChangedChoices:
         if not is_number or (self.kind == FEWER and not isinstance(amount, int)):
             raise self._no_amount(amount)
         if self.kind == WRONG:
-            check_shares(values=amount)
+            if not 0 <= amount <= 1:
+                raise self._no_amount(amount)
         elif not 1 <= amount <= self.own_amount():
             raise Problem(
                 "There are not so many choices to train on.",
@@ -81,12 +84,11 @@ class ChangedChoices:
 
     def changes(self, amount: float) -> dict[str, Value]:
         """Return the values of notebook 02 that change."""
-        return {"data": as_value(self.folder(amount))}
+        return {"data": prepared.as_value(self.folder(amount))}
 
     def folder(self, amount: float) -> Path:
         """Return where the changed data set lies."""
-        name = self.kind.replace(" ", "-")
-        return run_dir(self.parent) / "ablations" / f"{name}-{amount:g}"
+        return prepared.folder(self.parent, f"{self.kind.replace(' ', '-')}-{amount:g}")
 
     def write(self, amount: float) -> None:
         """Write the changed data set; a finished data set is not written again.
@@ -94,7 +96,11 @@ class ChangedChoices:
         The pictures are not copied where the disk can link to them.
         """
         source, target = self.source, self.folder(amount)
-        if (target / TRAIN_FILES[0]).exists():
+        made_from: dict[str, Any] = {"kind": self.kind, "amount": amount, "seed": self._seed}
+        made_from["source"] = {
+            name: file_sha256(source / name) for name in TRAIN_FILES if (source / name).exists()
+        }
+        if prepared.is_made(target, made_from):
             return
         made(target)
         _link(source / PICTURES, target / PICTURES)
@@ -102,16 +108,19 @@ class ChangedChoices:
         for file in (*(source / name for name in KEPT_FILES), source / truth.name, truth):
             if file.exists():
                 shutil.copy2(file, target / file.name)
-        for name in reversed(TRAIN_FILES):  # the file that says the data set is finished comes last
-            if (source / name).exists():
-                changed = self._changed(_choices(source / name), amount)
-                write_json(target / name, changed.to_dict("records"))
+        for name in made_from["source"]:
+            changed = self._changed(_choices(source / name), amount)
+            write_json(target / name, changed.to_dict("records"))
+        prepared.finish(target, made_from)
+
+    @property
+    def _seed(self) -> int:
+        return whole(self.values["02"], "seed")
 
     def _changed(self, choices: pd.DataFrame, amount: float) -> pd.DataFrame:
-        seed = whole(self.values["02"], "seed")
         if self.kind == FEWER:
-            return fewer(choices, min(int(amount), len(choices)), seed)
-        return with_wrong_picks(choices, amount, seed)
+            return fewer(choices, min(int(amount), len(choices)), self._seed)
+        return with_wrong_picks(choices, amount, self._seed)
 
     def _no_amount(self, amount: object) -> Problem:
         of_choices = self.kind == FEWER
@@ -119,16 +128,10 @@ class ChangedChoices:
         return Problem(
             f"{amount!r:.60} is no amount of {self.kind}.",
             expected="a whole number of choices" if of_choices else "a share, 0 to 1",
-            found=f"a {type(amount).__name__}",
+            found=f"{amount!r:.60}",
             cause="a slip in --values",
             fix=f"alignsd ablate {example}",
         )
-
-
-def as_value(path: Path) -> str:
-    """Return a folder as the value of a parameter: from the repository on, if inside."""
-    inside = path.resolve().is_relative_to(root().resolve())
-    return path.resolve().relative_to(root().resolve()).as_posix() if inside else str(path)
 
 
 def _choices(file: Path) -> pd.DataFrame:

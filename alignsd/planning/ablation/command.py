@@ -96,10 +96,15 @@ def _refuse_a_launch(ablation: Ablation, parent: str) -> None:
         expected="one process",
         found=f"{processes.count()} processes of a launch",
         cause="a launcher was put in front of alignsd ablate",
-        fix=f"launch the runs that `alignsd ablate {ablation.name} --from-run {parent} --list` "
-        "names as alignsd run, then: "
-        f"alignsd ablate {ablation.name} --from-run {parent}",
+        fix=_how_without_a_launch(ablation, parent),
     )
+
+
+def _how_without_a_launch(ablation: Ablation, parent: str) -> str:
+    command = f"alignsd ablate {ablation.name} --from-run {parent}"
+    if ablation.prepared:
+        return command
+    return f"launch the runs that `{command} --list` names as alignsd run, then: {command}"
 
 
 def _plan_in_words(ablation: Ablation, tried: Sequence[Setting], parent: str) -> str:
