@@ -115,6 +115,8 @@ RANGES = {
     "reward_steps": COUNT,
     "reward_batch": COUNT,
     "reward_learning_rate": NOT_NEGATIVE,
+    "reward_through": COUNT_OR_NONE,
+    "reward_micro_batch": COUNT,
     "strengths[]": NOT_NEGATIVE,
     "strength_prompts": COUNT,
     "columns": COUNT,
