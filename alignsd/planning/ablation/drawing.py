@@ -1,6 +1,7 @@
 """Draw what an ablation reads off: a panel per metric, the values with 95 % intervals."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -30,6 +31,8 @@ WORDS = {
     "CLIP": "CLIP, before HPS is trained",
 }
 IN_A_ROW = 3  # panels side by side
+NARROWEST = 6.4  # inches; room for the legend beside the label of the preset
+LETTERS = 11  # of the title, per inch
 SHIFT = 0.1  # of a setting's width: the two values of a setting stand beside each other
 LONG = 40  # characters of all labels together that fit side by side
 
@@ -37,7 +40,7 @@ LONG = 40  # characters of all labels together that fit side by side
 def size(ablation: Ablation) -> tuple[float, float]:
     """Return the width and the height of an ablation's figure, in inches."""
     rows, columns = _grid(len(ablation.metrics))
-    width = 3.4 * columns + 0.4
+    width = max(3.4 * columns + 0.4, NARROWEST)
     height = 2.7 * rows + 1.1
     return width, height
 
@@ -59,10 +62,11 @@ def draw(fig: Figure, ablation: Ablation, table: pd.DataFrame, own: str) -> Figu
         _panel(ax, rows, metric)
         _ticks(ax, _labels(rows), own)
         ax.set_xlabel(parameters)
-    title = f"{ablation.question}\none run per setting, 95 % intervals"
-    fig.suptitle(title, fontsize=11)
+    question = textwrap.fill(ablation.question, int(LETTERS * fig.get_figwidth()))
+    fig.suptitle(f"{question}\none run per setting, 95 % intervals", fontsize=11)
     handles = _handles(ablation.metrics)
-    fig.legend(handles=handles, loc="outside lower left", ncols=2)
+    side_by_side = 2 if len(ablation.metrics) > 1 else 1  # the preset stands at the lower right
+    fig.legend(handles=handles, loc="outside lower left", ncols=side_by_side)
     return fig
 
 
