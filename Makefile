@@ -61,7 +61,7 @@ site: $(INSTALLED)  ## build the site from executed notebooks and documents, and
 	@echo "Open site/index.html in a browser."
 
 clean:  ## delete what notebooks left for each other, and caches; executed notebooks and figures stay
-	rm -rf papermill_runs/*/stages .pytest_cache .ruff_cache .mypy_cache
+	rm -rf papermill_runs/*/stages papermill_runs/*/ablations .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(INSTALLED): requirements.txt pyproject.toml

@@ -68,6 +68,11 @@ def stage_dir(run: str, stage: str) -> Path:
     return run_dir(run) / "stages" / stage
 
 
+def prepared_dir(run: str) -> Path:
+    """Return the folder of what ablations make from a run before their own runs."""
+    return run_dir(run) / "ablations"
+
+
 def figures_dir(run: str) -> Path:
     """Return the folder of a run's figures."""
     return output() / "figures" / checked_run(run)

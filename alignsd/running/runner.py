@@ -9,7 +9,7 @@ from typing import Any
 from alignsd.base import processes
 from alignsd.base.atomic import remove_folder, sweep, write_json
 from alignsd.base.errors import Problem
-from alignsd.base.paths import figures_dir, run_dir, shown, stage_dir
+from alignsd.base.paths import figures_dir, prepared_dir, run_dir, shown, stage_dir
 from alignsd.base.progress import FILE, read_work, work_file
 from alignsd.kit import lineage, locks, variations
 from alignsd.kit.provenance import code_sha256, package_sha256, source_sha256, versions
@@ -172,6 +172,7 @@ def leave(task: Task) -> None:
 def clean(run: str, start: str | None = None) -> Iterator[Path]:
     """Delete the stages of a run from notebook ``start`` on and yield the deleted folders.
 
+    Without ``start``, what ablations made from the run goes too; ``alignsd ablate`` makes it again.
     The executed copies, the records and the figures stay until the next run.
 
     Raises:
@@ -188,3 +189,6 @@ def clean(run: str, start: str | None = None) -> Iterator[Path]:
             with locks.hold(locks.stage_lock(run, name), writer):
                 remove_folder(folder)
             yield folder
+        if start is None and prepared_dir(run).exists():
+            remove_folder(prepared_dir(run))
+            yield prepared_dir(run)

@@ -9,7 +9,7 @@ from alignsd.base.images import save_png
 from alignsd.base.paths import stage_dir
 from alignsd.collect.hpd import read_choices
 from alignsd.planning.ablation import changed_choices as changed
-from alignsd.planning.ablation import prepared, settings
+from alignsd.planning.ablation import command, prepared, settings
 from alignsd.planning.ablation.definitions import find
 
 COUNT = 12
@@ -136,6 +136,7 @@ def test_the_settings_are_runs_on_other_data_beside_the_run_s_own(source, notebo
     three, five, own = settings.settings(ablation, "mini")
     assert own.run == "mini" and own.plan is None and own.values == {"choices": COUNT}
     assert (three.run, five.run) == ("mini-02-choices-3", "mini-02-choices-5")
+    assert "that time is not counted" in command.describe(ablation, "mini")
     target = choices_of(changed.FEWER).folder(3)
     assert not target.exists(), "nothing is written before the run"
     data = dict(line.split("=", 1) for line in three.plan.settings)

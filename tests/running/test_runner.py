@@ -174,7 +174,13 @@ def test_clean_deletes_stages_from_a_notebook_on_and_nothing_else(two, kit):
     kept = kit / "papermill_runs/mini/01_first.ipynb"
     kept.write_text("{}")
     assert list(runner.clean("mini", "02")) == folders[1:]
-    assert folders[0].exists() and kept.exists()
+    prepared = kit / "papermill_runs/mini/ablations"
+    prepared.mkdir()
+    (prepared / "made").write_text("")
+    assert list(runner.clean("mini", "02")) == []
+    assert folders[0].exists() and kept.exists() and prepared.exists()
+    assert list(runner.clean("mini")) == [folders[0], prepared]
+    assert kept.exists() and not prepared.exists()
     with pytest.raises(Problem, match="no run 'none'"):
         list(runner.clean("none"))
 

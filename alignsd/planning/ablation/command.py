@@ -115,6 +115,8 @@ def _plan_in_words(ablation: Ablation, tried: Sequence[Setting], parent: str) ->
         lines.append(f"    {setting.label}: run {setting.run}, {_state(setting, parent)}")
         todo += setting.todo
     lines.append(f"to run: {_minutes(seconds(todo, expected))}, by the records of earlier runs")
+    if todo and ablation.prepared:
+        lines.append("Each setting first makes what its run needs; that time is not counted.")
     return "\n".join(lines)
 
 

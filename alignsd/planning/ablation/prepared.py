@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from alignsd.base.atomic import remove_folder, write_json
-from alignsd.base.paths import root, run_dir
+from alignsd.base.paths import prepared_dir, root
 from alignsd.base.reading import read_json
 
 MADE_FROM = "made_from.json"
@@ -13,7 +13,7 @@ MADE_FROM = "made_from.json"
 
 def folder(run: str, name: str) -> Path:
     """Return where the folder with a name lies, below the run that is varied."""
-    return run_dir(run) / "ablations" / name
+    return prepared_dir(run) / name
 
 
 def as_value(path: Path) -> str:
