@@ -1,7 +1,10 @@
-"""Pairs of pictures of one prompt, a winner and a loser: from people's choices, or from HPS."""
+"""Pairs of pictures of one prompt, a winner and a loser: from people's choices, or from HPS.
+
+People's pairs can be ordered by HPS: then only the labels differ, and the pictures are the same.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +43,14 @@ class Pairs:
         """Return the prompt of each pair."""
         return self.winners.captions
 
+    def exchanged(self, where: np.ndarray) -> "Pairs":
+        """Return the same pairs, winner and loser exchanged where ``where`` is true, ``(n,)``."""
+        winners, losers = self.winners.positions, self.losers.positions
+        return Pairs(
+            replace(self.winners, positions=np.where(where, losers, winners)),
+            replace(self.losers, positions=np.where(where, winners, losers)),
+        )
+
 
 def from_people(choices: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Return the pairs of people's choices: the chosen picture against each other picture.
@@ -58,6 +69,31 @@ def from_people(choices: pd.DataFrame, folder: Path) -> pd.DataFrame:
         winner = files.pop(choice.human_preference)
         rows += [(choice.prompt, winner, loser, str(folder)) for loser in files]
     return pd.DataFrame(rows, columns=FROM_PEOPLE)
+
+
+def disputed(scores: pd.DataFrame) -> np.ndarray:
+    """Return for each pair of people's choices whether a score prefers the loser.
+
+    A pair of equal scores is not disputed.
+
+    Args:
+        scores: of the choices that ``from_people`` takes, from ``reward.hps.score_choices``.
+
+    Returns:
+        bool, ``(n,)``, in the order of ``from_people``.
+    """
+    differs = []
+    for _, of_choice in scores.groupby("id", sort=False):
+        chosen = of_choice.loc[of_choice["preferred"], "score"].item()
+        others = of_choice.loc[~of_choice["preferred"], "score"]
+        differs.append((others > chosen).to_numpy())
+    return np.concatenate(differs) if differs else np.zeros(0, dtype=bool)
+
+
+def exchanged(pairs: pd.DataFrame, where: np.ndarray) -> pd.DataFrame:
+    """Return the same pairs, winner and loser exchanged where ``where`` is true, ``(n,)``."""
+    winner, loser = pairs["winner"], pairs["loser"]
+    return pairs.assign(winner=winner.mask(where, loser), loser=loser.mask(where, winner))
 
 
 def from_scores(

@@ -24,7 +24,11 @@ LABELS = {
     "hps": "HPS",
     "judge": "the judge itself",
 }
-LABELS_OF_PAIRS = {"dpo_people": "people's pairs", "dpo_hps": "pairs by HPS"}
+LABELS_OF_PAIRS = {
+    "dpo_people": "people's pairs",
+    "dpo_relabelled": "people's pairs, ordered by HPS",
+    "dpo_hps": "pairs by HPS",
+}
 METRICS = {
     "hps": "HPS",
     "aesthetic": "aesthetic score",
@@ -203,27 +207,52 @@ def _lines(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
 def reward_and_truth(ax: Axes, table: pd.DataFrame, truth: str = "flaw_rate") -> Axes:
     """Draw the truth against the reward: a path per way, from strength 0 to the largest strength.
 
+    Strength 0 is the original model, a grey square. A path ends at the largest strength with a
+    large dot.
+
     Args:
         ax: where to draw.
         table: as for ``panel``.
         truth: the metric on the vertical axis.
     """
-    both = table[table["metric"].isin(["hps", truth])]
-    wide = both.pivot(index="arm", columns="metric", values="value").reset_index()
-    wide["base"] = wide["arm"].str.partition("@")[0]
-    wide["strength"] = wide["arm"].map(lambda name: named(name).strength)
-    scale = 100 if truth in PERCENT else 1
-    for base, of_way in wide.sort_values("strength").groupby("base", sort=False):
-        way = named(str(base))
+    paths = _paths(table, truth)
+    for base, path in paths.items():
+        way = named(base)
         label = way.label.replace("\n", " ")
-        ax.plot(of_way["hps"], scale * of_way[truth], marker="o", color=way.colour, label=label)
+        sizes = [4.5] * (len(path) - 1) + [11]
+        ax.plot(path["hps"], path[truth], color=way.colour, label=label)
+        for (_, point), size in zip(path.iterrows(), sizes, strict=True):
+            ax.plot(point["hps"], point[truth], "o", ms=size, color=way.colour)
+    begun = pd.concat(paths.values()) if paths else pd.DataFrame(columns=["strength"])
+    original = begun[begun["strength"] == 0].head(1)
+    if len(original):
+        ax.plot(original["hps"], original[truth], "s", ms=9, color=GREY, label="original", zorder=3)
     ax.set(xlabel="HPS (the reward)", ylabel=METRICS.get(truth, truth))
     ax.legend(fontsize=8)
-    ends = ", ".join(str(base) for base in wide["base"].unique())
+    ends = ", ".join(
+        f"{base} at HPS {path['hps'].iloc[-1]:.1f} and {path[truth].iloc[-1]:.3g}"
+        for base, path in paths.items()
+    )
     alt.describe(
-        ax, f"Paths of {METRICS.get(truth, truth)} against HPS along the strength: {ends}."
+        ax, f"Paths of {METRICS.get(truth, truth)} against HPS along the strength, ends: {ends}."
     )
     return ax
+
+
+def _paths(table: pd.DataFrame, truth: str) -> dict[str, pd.DataFrame]:
+    """Return ``strength``, ``hps`` and the truth of each way, in ascending strength."""
+    values = table.pivot(index="arm", columns="metric", values="value")
+    bases = table["arm"].str.partition("@")[0].drop_duplicates()
+    scale = 100 if truth in PERCENT else 1
+    paths = {}
+    for base in bases:
+        of_way = values[values.index.str.partition("@").get_level_values(0) == base]
+        strength = [named(arm).strength for arm in of_way.index]
+        path = pd.DataFrame(
+            {"strength": strength, "hps": of_way["hps"], truth: scale * of_way[truth]}
+        )
+        paths[str(base)] = path.sort_values("strength")
+    return paths
 
 
 def attribute_bars(ax: Axes, arms: pd.DataFrame, name: str, classes: Sequence[str]) -> Axes:

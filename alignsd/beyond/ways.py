@@ -15,10 +15,8 @@ from alignsd.base.plotting.colours import (
     BLUE,
     GREEN,
     GREY,
-    ORANGE,
     PURPLE,
     SKY,
-    VERMILLION,
 )
 from alignsd.beyond.preference import PairRecipe
 from alignsd.beyond.reward_gradient import RewardRecipe
@@ -69,18 +67,25 @@ PAPERS = Way(
 )
 BEST_OF_2 = Way("best_of_2", "best of 2 by HPS", BLACK, pictures=2)
 BEST_OF_4 = Way("best_of_4", "best of 4 by HPS", BLACK, pictures=4)
-DPO_PEOPLE = Way("dpo_people", "DPO, people's pairs", ORANGE, adapter="dpo_people")
-DPO_HPS = Way("dpo_hps", "DPO, pairs by HPS", VERMILLION, adapter="dpo_hps")
+DPO_PEOPLE = Way("dpo_people", "DPO, people's pairs", "#FDBE85", adapter="dpo_people")
+DPO_RELABELLED = Way(
+    "dpo_relabelled",
+    "DPO, people's pairs\nordered by HPS",
+    "#E6703A",
+    adapter="dpo_relabelled",
+)
+DPO_HPS = Way("dpo_hps", "DPO, pairs by HPS", "#8A3200", adapter="dpo_hps")
 NPO = Way("npo", "NPO: a second network\nas negative", SKY, negative_adapter="npo")
 DPO_NPO = Way("dpo_npo", "DPO by HPS and NPO", PURPLE, adapter="dpo_hps", negative_adapter="npo")
 SNPO = Way("snpo", "one network, swapped\nwithout captions", GREEN, adapter="snpo")
 REJECTION = Way("rejection", "rejection sampling", "#8C6D31", adapter="rejection")
 REWARD = Way("reward", "gradient of HPS", "#B3446C", adapter="reward")
 
-DRAWN = (ORIGINAL, PAPERS, DPO_PEOPLE, DPO_HPS, NPO, DPO_NPO, SNPO, REJECTION, REWARD)
+DPO = (DPO_PEOPLE, DPO_RELABELLED, DPO_HPS)
+DRAWN = (ORIGINAL, PAPERS, *DPO, NPO, DPO_NPO, SNPO, REJECTION, REWARD)
 KEPT = (BEST_OF_2, BEST_OF_4)  # drawn by the original, and then chosen
 WAYS = (ORIGINAL, PAPERS, *KEPT, *DRAWN[2:])
-ALONG_STRENGTH = (PAPERS, DPO_PEOPLE, DPO_HPS, SNPO, REJECTION, REWARD)
+ALONG_STRENGTH = (PAPERS, *DPO, SNPO, REJECTION, REWARD)
 
 
 def named(name: str) -> Way:
@@ -123,9 +128,15 @@ SETTINGS = {
         "a LoRA; beta belongs to the mean error over 256 numbers of a latent, not 16,384",
         "3: trials had 300 steps, and a learning rate of 4e-3",
     ),
+    "dpo_relabelled": Settings(
+        "Diffusion-DPO (CVPR 2024)",
+        "the same, and HPS orders the pairs (an option of the official code)",
+        "as above",
+        "1",
+    ),
     "dpo_hps": Settings(
         "Diffusion-DPO (CVPR 2024)",
-        "the same, with pairs that HPS orders (an option of the official code)",
+        "the same; clear pairs of scored pictures are our own idea",
         "as above",
         "2: a trial had 300 steps",
     ),

@@ -44,7 +44,7 @@ from alignsd.planning.throughput import (
 
 NUMBER = "10"
 RANK = 32
-PAIR_TRAININGS = 4  # DPO on people's pairs, DPO on pairs by HPS, NPO, swapped captionless pairs
+PAIR_TRAININGS = 5  # DPO on three sources of pairs, NPO, swapped captionless pairs
 SAMPLES_OF_THE_ORIGINAL = 4  # the best of 4 is kept
 Values = Mapping[str, Mapping[str, Value]]  # notebook number -> resolved parameters
 
@@ -138,7 +138,7 @@ def count(values: Values, positives: int) -> list[tuple[str, str, int]]:
     encoded = paper.TRAIN_IMAGES + positives + most_pictures_by_hps(values)
     arms = len(ways.WAYS) + _arms_along_strength(values)
     work = {
-        READ: encoded,
+        READ: encoded + paper.TRAIN_IMAGES,  # pictures of people's pairs: for HPS, for latents
         ENCODE: encoded,
         TRAIN_PAIR: of_pairs,
         # A guided step of a drawing is two passes of the UNet.
@@ -146,7 +146,7 @@ def count(values: Values, positives: int) -> list[tuple[str, str, int]]:
         TRAIN_REWARD: along,
         DENOISE: drawn * steps + along * (steps - through) + again * through,
         DECODE: drawn + again,
-        EMBED: 3 * drawn,  # HPS, CLIP score, diversity
+        EMBED: paper.TRAIN_IMAGES + 3 * drawn,  # people's pairs; HPS, CLIP score, diversity
         FEATURES: drawn,
         # Two tables; the square root of each table's reference covariance is one more.
         FRECHET: whole(own, "fid_resamples") * (arms + 2),

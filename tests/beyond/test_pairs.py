@@ -14,6 +14,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.images import read_image, save_png
 from alignsd.beyond import pairs
 from alignsd.models.stable_diffusion import load_pipeline
+from alignsd.reward.pictures import images_of
 
 
 def test_the_chosen_picture_stands_against_each_other_picture(tmp_path):
@@ -33,6 +34,26 @@ def test_the_chosen_picture_stands_against_each_other_picture(tmp_path):
     ]
     assert set(table["folder"]) == {str(tmp_path)}
     assert choices["file_path"][0] == ["a.jpg", "b.jpg", "c.jpg"], "the choices are not changed"
+
+
+def test_pairs_are_exchanged_where_the_score_prefers_the_loser(tmp_path):
+    choices = pd.DataFrame(
+        {
+            "id": ["one", "two", "three"],
+            "human_preference": [1, 0, 0],
+            "prompt": ["a cat", "a dog", "a cow"],
+            "file_path": [["a", "b", "c"], ["d", "e"], ["a", "f"]],
+        }
+    )
+    scores = images_of(choices).assign(score=[9.0, 5.0, 4.0, 7.0, 7.0, 1.0, 2.0])
+    is_disputed = pairs.disputed(scores)
+    assert is_disputed.tolist() == [True, False, False, True], "a tie is not disputed"
+    table = pairs.from_people(choices, tmp_path)
+    ordered = pairs.exchanged(table, is_disputed)
+    assert ordered["winner"].tolist() == ["a", "b", "d", "f"]
+    assert ordered["loser"].tolist() == ["b", "c", "e", "a"]
+    assert table["winner"].tolist() == ["b", "b", "d", "a"], "the table is not changed"
+    assert pairs.disputed(scores.head(0)).tolist() == []
 
 
 def losers(scores, margin, minimum=2):
@@ -139,6 +160,10 @@ def test_a_picture_of_several_pairs_is_encoded_once(tmp_path):
         encoded.losers.moments(every), single.moments(np.array([1, 2, 0])), atol=1e-4
     )
     assert encoded.losers.captions == encoded.captions
+    other = encoded.exchanged(np.array([True, False, False]))
+    both = encoded.winners.positions, encoded.losers.positions
+    assert other.winners.positions.tolist() == [both[1][0], *both[0][1:]]
+    assert other.losers.positions.tolist() == [both[0][0], *both[1][1:]]
 
 
 def test_no_pairs_are_named(tmp_path):

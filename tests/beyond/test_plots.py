@@ -67,9 +67,13 @@ def test_the_panel_has_a_place_per_metric_in_the_order_of_the_strength():
 
 def test_the_truth_stands_against_the_reward():
     ax = plots.reward_and_truth(axes(), strengths())
-    (line,) = ax.lines
-    assert line.get_xdata().tolist() == [50, 52, 54]
-    assert line.get_ydata() == pytest.approx([30, 20, 10])
+    path, *points, original = ax.lines
+    assert list(path.get_xdata()) == [50, 52, 54]
+    assert list(path.get_ydata()) == pytest.approx([30, 20, 10])
+    sizes = [point.get_markersize() for point in points]
+    assert sizes[-1] > sizes[0], "the largest strength is the large dot"
+    assert list(original.get_xdata()) == [50] and original.get_label() == "original"
+    assert "dpo_hps at HPS 54.0 and 10" in alternative_text(ax.figure)
 
 
 def test_shares_of_an_attribute_fill_the_bar():

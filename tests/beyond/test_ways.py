@@ -92,7 +92,8 @@ def test_passes_count_each_picture_through_the_unet():
 
 def test_costs_add_the_second_network():
     counted = {"adapted": 300.0, "dpo_people": 8, "dpo_hps": 80, "npo": 40, "snpo": 8}
-    table = ways.costs(counted | {"rejection": 12, "reward": 9}, steps=4).set_index("way")
+    others = {"dpo_relabelled": 8, "rejection": 12, "reward": 9}
+    table = ways.costs(counted | others, steps=4).set_index("way")
     assert table.loc["best of 2 by HPS"].tolist() == [2, 1, 0, 0]
     assert table.loc["DPO by HPS and NPO"].tolist() == [1, 2, 120, 15]
     assert table.loc["the paper's arm", "training, passes"] == 300

@@ -27,12 +27,13 @@ def counts(values):
 
 def test_the_work_by_hand(values):
     work = counts(values)
-    assert work[throughput.TRAIN_PAIR] == 4 * 2 * 2_000 * 64, "both pictures of the pairs"
+    assert work[throughput.TRAIN_PAIR] == 5 * 2 * 2_000 * 64, "both pictures of the pairs"
     assert work[throughput.TRAIN_LORA] == 10_000 * 40, "rejection sampling alone"
     assert work[throughput.TRAIN_REWARD] == 100 * 16
-    drawn = 1 * (192 * (9 + 3) + 48 * (6 * 4 + 1))
+    drawn = 1 * (192 * (10 + 3) + 48 * (7 * 4 + 1))
     assert work[throughput.DECODE] == drawn
     assert work[throughput.DENOISE] == 50 * drawn + 49 * 100 * 16, "49 steps without a gradient"
+    assert work[throughput.EMBED] == 79_167 + 3 * drawn, "people's pairs, and what is drawn"
     assert work[throughput.ENCODE] == 79_167 + 37_572 + 2 * 2_000 * 64
 
 
