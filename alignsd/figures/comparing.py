@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from alignsd import paper
-from alignsd.base.plotting.colours import BLUE, GREEN, GREY, ORANGE
+from alignsd.base.plotting.colours import BLACK, BLUE, GREEN, GREY
 from alignsd.compare.arms import CONTROL, ORIGINAL, PAPERS, TABLE_4, Arm, named
 from alignsd.figures import alt
 from alignsd.figures.intervals import percent
@@ -52,7 +52,7 @@ class Outcome:
 
 OUTCOMES = (
     Outcome("original", -1, "the original wins", GREY),
-    Outcome("tie", 0, "tie", ORANGE),
+    Outcome("tie", 0, "tie", BLACK),
     Outcome("adapted", 1, "the adapted model wins", BLUE),
 )
 

@@ -65,7 +65,7 @@ def sharpness_histogram(ax: Axes, scores: pd.DataFrame, limit: float = BLUR_LIMI
     ax.set_ylim(0, 6 * ax.get_ylim()[1])
     # The usual labels of a logarithmic axis, powers of ten, are formulas.
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper center")
     description = f"Histogram: sharpness of {len(sharpness):,} images; {words}."
     alt.describe(ax, description)
     return ax

@@ -12,6 +12,8 @@ from alignsd.play.studio import ARM_OF_ADAPTER, Picture, Wish, plan_seed
 
 NOWHERE, AS_PROMPT, AS_NEGATIVE = "not used", "as prompt", "as negative prompt"
 WAYS = (NOWHERE, AS_PROMPT, AS_NEGATIVE)
+# The same ways where no heading says that they are about the identifier.
+WORDS = ("no identifier", "identifier as prompt", "identifier as negative prompt")
 MODELS = (ORIGINAL.adapter, ADAPTED.adapter)
 PER_PROMPT = len(MODELS) * len(WAYS)  # pictures
 
@@ -86,10 +88,11 @@ def sheet(pictures: Sequence[Picture]) -> list[cards.Card]:
 
 
 def by_name(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
-    """Return name -> pixels of one prompt in every way, such as ``"adapted, as prompt"``."""
+    """Return name -> pixels of one prompt in every way, such as ``"adapted, no identifier"``."""
+    models = [ARM_OF_ADAPTER[picture.wish.adapter].label for picture in pictures]
     return {
-        f"{ARM_OF_ADAPTER[picture.wish.adapter].label}, {WAYS[number % len(WAYS)]}": picture.pixels
-        for number, picture in enumerate(pictures)
+        f"{model}, {WORDS[number % len(WORDS)]}": picture.pixels
+        for number, (model, picture) in enumerate(zip(models, pictures, strict=True))
     }
 
 

@@ -7,6 +7,7 @@ from alignsd.base.progress import Work
 
 SHORT = 10.0  # seconds; a shorter notebook says nothing about the pace of the other notebooks
 TRUSTED = 5.0  # seconds; the pace of a bar counts after this time
+TELLING = 0.05  # share of a notebook that a bar must have taken to tell the pace of the whole
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,28 @@ class Forecast:
         return self.left(rest[0]) if rest else 0.0
 
     def _whole(self, name: str, seconds: float, bars: Sequence[Work]) -> float:
-        """Return the seconds that a running notebook takes from start to end."""
-        pace = _pace(self.used, self.planned)
+        """Return the seconds that a running notebook takes from start to end.
+
+        A bar that took a small part of the earlier run tells its own time only: perhaps the
+        earlier run had the training already that this run begins.
+        """
+        expected = self.earlier.seconds[name]
         known = self.earlier.bars.get(name, {})
         trusted = [bar for bar in bars if bar.left == 0 or bar.seconds > TRUSTED]
         compared = [bar for bar in trusted if known.get(bar.what, 0.0) >= 1]
-        if compared:
-            observed = sum(bar.seconds + bar.left for bar in compared)
-            pace = observed / sum(known[bar.what] for bar in compared)
+        telling = [bar for bar in compared if known[bar.what] >= TELLING * expected]
+        observed, usual = _seconds(compared, known)
+        pace = _pace(*_seconds(telling, known)) if telling else _pace(self.used, self.planned)
+        whole = observed + pace * max(0.0, expected - usual)
         longest = max((bar.left for bar in trusted), default=0.0)
-        return max(pace * self.earlier.seconds[name], seconds + longest)
+        return max(whole, seconds + longest)
+
+
+def _seconds(bars: Sequence[Work], known: Mapping[str, float]) -> tuple[float, float]:
+    """Return the seconds that bars take in this run, and the seconds of the earlier run."""
+    observed = sum(bar.seconds + bar.left for bar in bars)
+    usual = sum(known[bar.what] for bar in bars)
+    return observed, usual
 
 
 def _pace(used: float, planned: float) -> float:

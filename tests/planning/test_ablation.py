@@ -48,6 +48,7 @@ def evaluated(kit, notebook, monkeypatch):
     """A finished run of one notebook, 07, whose results follow from guidance = 1."""
     monkeypatch.setattr(whole_plan, "_look_ahead", lambda *arguments: None)
     parameters = "guidance = 1.0  # scale\nseed = 0  # seed\nsteps = 6  # steps"
+    parameters += "\nmirror = False  # mirror"
     begin = BEGIN.format("07_evaluate")
     notebook("07_evaluate", parameters, begin, EVALUATE, "stage.finish({})")
     notebook("08_figures", 'note = "simulated"  # note')
@@ -115,6 +116,12 @@ def test_two_parameters_change_together(evaluated):
         "mini-07-steps-8",
         "mini-07-guidance-2.0-steps-8",
     ]
+    mirrored = Ablation("mirrored", "?", "07", ("guidance", "mirror"), ((2.0, True), (1.0, True)))
+    assert [setting.label for setting in settings.settings(mirrored, "mini")] == [
+        "1.0, False",
+        "1.0, True",
+        "2.0, True",
+    ], "also yes and no have an order"
     changed = settings.with_values(both, "[(2, 7)]")
     assert changed.values == ((2, 7),)
     with pytest.raises(Problem, match="changes 2 parameters"):
@@ -182,8 +189,9 @@ def test_the_figure_has_a_panel_per_metric_with_both_arms_and_their_intervals():
         ("4", "adapted_negative", "hps", 52.0, 51.0, 53.0, ""),
     ]
     ablation = Ablation("rank", "Which rank?", "05", ("rank",), ones(4, 16), ("flaw_rate", "hps"))
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns).assign(n=96)
     fig = drawing.draw(Figure(drawing.size(ablation)), ablation, table, own="16")
+    assert "n = 96 pictures, 95 % intervals" in fig.get_suptitle()
     flaws, hps = fig.axes
     assert flaws.get_ylabel() == "drawn wrong (judge), %" and hps.get_ylabel().startswith("HPS")
     assert [tick.get_text() for tick in flaws.get_xticklabels()] == ["4", "16\n(run)"]
@@ -195,6 +203,19 @@ def test_the_figure_has_a_panel_per_metric_with_both_arms_and_their_intervals():
     assert ends == [pytest.approx([10.0, 40.0]), pytest.approx([0.0, 20.0])]
     words = [text.get_text() for text in fig.legends[0].get_texts()]
     assert words == ["original model", "adapted, negative prompt"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ((2.0, True), "2, yes"),
+        ((5e-5, 1e20), "5e-5, 1e+20"),
+        ((1.75,), "1.75"),
+        (("4k, ",), "'4k, '"),
+    ],
+)
+def test_a_figure_writes_settings_as_a_reader_writes_them(setting, words):
+    assert drawing._plain(settings.in_words(setting)) == words
 
 
 OF_PARAMETERS = [ablation for ablation in ABLATIONS if not ablation.prepared]

@@ -131,12 +131,12 @@ def test_pairs_are_the_original_and_the_paper_s_picture():
     values = [[int(pixels[0, 0, 0]) for pixels in pair] for pair in ways.pairs(pictures)]
     assert values == [[0, 5], [6, 11]]
     assert list(ways.by_name(pictures[:6])) == [
-        "original, not used",
-        "original, as prompt",
-        "original, as negative prompt",
-        "adapted, not used",
-        "adapted, as prompt",
-        "adapted, as negative prompt",
+        "original, no identifier",
+        "original, identifier as prompt",
+        "original, identifier as negative prompt",
+        "adapted, no identifier",
+        "adapted, identifier as prompt",
+        "adapted, identifier as negative prompt",
     ]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignsd.base.progress import Pace
+from alignsd.base.progress import Pace, Work
 from alignsd.running.forecast import EarlierRun, Forecast
 
 
@@ -39,6 +39,16 @@ def test_a_notebook_of_a_few_seconds_says_nothing_about_the_others():
     assert run.left("00", 3.0) == pytest.approx(781, abs=1)
     assert run.done("00", 6.0) == pytest.approx(780, abs=1)
     assert run.left("01", 390.0) == pytest.approx(390, abs=1)
+
+
+def test_a_bar_that_the_earlier_run_hardly_needed_tells_its_own_time_only():
+    """The earlier run found a finished training: 1 second in place of 200."""
+    earlier = EarlierRun({"10": 240.0}, {"10": {"training": 1.0, "drawing": 150.0}})
+    run = Forecast(["10"], earlier)
+    training = Work("training", 200.0, fraction=1.0, left=0.0, at=0.0)
+    assert run.left("10", 200.0, [training]) == 239
+    drawing = Work("drawing", 75.0, fraction=0.5, left=75.0, at=0.0)
+    assert run.left("10", 280.0, [training, drawing]) == 200 + 239 - 280
 
 
 class Machine:

@@ -98,7 +98,7 @@ ABLATIONS = (
     ),
     Ablation(
         "learning-rate",
-        "How fast should HPS learn? (departure 8)",
+        "How fast should HPS learn? (deviations, row 8)",
         "02",
         ("learning_rate",),
         ones(1.7e-5, 5e-5, 5e-4),
@@ -107,7 +107,7 @@ ABLATIONS = (
     ),
     Ablation(
         "scale",
-        "From which scale of the logits should HPS start? (departure 10)",
+        "From which scale of the logits should HPS start? (deviations, row 10)",
         "02",
         ("initial_scale", "learning_rate"),
         ((30.0, 5e-5), (100.0, 1.7e-5), (100.0, 5e-5), (100.0, 5e-4)),
@@ -116,7 +116,7 @@ ABLATIONS = (
     ),
     Ablation(
         "passes",
-        "How often should HPS see a choice, and mirrored or not? (departure 29)",
+        "How often should HPS see a choice, and mirrored or not? (deviations, row 29)",
         "02",
         ("epochs", "mirror"),
         ((1.0, False), (1.0, True), (2.0, False), (2.0, True)),
@@ -125,7 +125,7 @@ ABLATIONS = (
     ),
     Ablation(
         "negatives",
-        "How many of the negatives does the LoRA need? (departure 14)",
+        "How many of the negatives does the LoRA need? (deviations, row 14)",
         "04",
         ("negative_share",),
         ones(0.0, 0.25, 0.5, 1.0),
@@ -149,7 +149,7 @@ ABLATIONS = (
     ),
     Ablation(
         "captions",
-        "How many negatives should have the identifier alone, without a caption? (departure 7)",
+        "How many negatives should have the identifier alone as a caption? (deviations, row 7)",
         "05",
         ("identifier_alone",),
         ones(0.0, 0.2, 0.4, 0.8),
@@ -163,28 +163,28 @@ ABLATIONS = (
     ),
     Ablation(
         "rank",
-        "Which rank should the LoRA have? (departure 23)",
+        "Which rank should the LoRA have? (deviations, row 23)",
         "05",
         ("rank",),
         ones(4, 16, 32),
     ),
     Ablation(
         "time-steps",
-        "Should all time steps weigh alike in the loss of the LoRA? (departure 18)",
+        "Should all time steps weigh alike in the loss of the LoRA? (deviations, row 18)",
         "05",
         ("snr_gamma",),
         ones(0.0, 1.0, 5.0),
     ),
     Ablation(
         "schedule",
-        "Should the learning rate of the LoRA fall? (departure 20)",
+        "Should the learning rate of the LoRA fall? (deviations, row 20)",
         "05",
         ("schedule",),
         ones("constant", "cosine"),
     ),
     Ablation(
         "denoising",
-        "How many denoising steps does drawing need? (departure 9)",
+        "How many denoising steps does drawing need? (deviations, row 9)",
         "06",
         ("steps",),
         ones(4, 6, 8, 12),

@@ -1,7 +1,9 @@
 """Draw what an ablation reads off: a panel per metric, the values with 95 % intervals."""
 
 import math
+import re
 import textwrap
+from ast import literal_eval
 from collections.abc import Sequence
 
 import pandas as pd
@@ -23,7 +25,7 @@ AXES = {
     "hps": ("HPS, 100 x cosine", 1),
     "aesthetic": ("aesthetic score, 1-10", 1),
     "fid": ("FID, lower is better", 1),
-    ACCURACY: ("accuracy of HPS, %", 100),
+    ACCURACY: ("choices predicted right, %", 100),
 }
 WORDS = {
     "adapted_negative": "adapted, negative prompt",
@@ -63,7 +65,8 @@ def draw(fig: Figure, ablation: Ablation, table: pd.DataFrame, own: str) -> Figu
         _ticks(ax, _labels(rows), own)
         ax.set_xlabel(parameters)
     question = textwrap.fill(ablation.question, int(LETTERS * fig.get_figwidth()))
-    fig.suptitle(f"{question}\none run per setting, 95 % intervals", fontsize=11)
+    words = f"one run per setting, {_counts(values)}, 95 % intervals; axes need not begin at 0"
+    fig.suptitle(f"{question}\n{words}", fontsize=11)
     handles = _handles(ablation.metrics)
     side_by_side = 2 if len(ablation.metrics) > 1 else 1  # the preset stands at the lower right
     fig.legend(handles=handles, loc="outside lower left", ncols=side_by_side)
@@ -96,6 +99,14 @@ def _handles(metrics: Sequence[str]) -> list[Patch]:
         handle = Patch(color=colour, label=words)
         handles.append(handle)
     return handles
+
+
+def _counts(values: pd.DataFrame) -> str:
+    """Return how many choices and pictures a value was measured on, in words."""
+    is_accuracy = values["metric"] == ACCURACY
+    counted = {"choices": values[is_accuracy]["n"], "pictures": values[~is_accuracy]["n"]}
+    words = [f"n = {int(n.max()):,} {what}" for what, n in counted.items() if len(n)]
+    return ", ".join(words)
 
 
 def _words(name: str) -> str:
@@ -138,12 +149,26 @@ def _dots(ax: Axes, rows: pd.DataFrame, colour: str, shift: float) -> None:
 
 def _ticks(ax: Axes, labels: Sequence[str], own: str) -> None:
     """Name the settings, and mark the run's own; long names are turned."""
-    words = [drawable(label) for label in labels]
+    words = [drawable(_plain(label)) for label in labels]
     if own in labels:
         words[labels.index(own)] += "\n(run)"
     is_long = len("".join(words)) > LONG
     look: Look = {"rotation": 20, "ha": "right"} if is_long else {}
     ax.set_xticks(range(len(labels)), words, **look)
+
+
+def _plain(label: str) -> str:
+    """Return a setting as a reader writes it: ``2, yes`` for ``2.0, True``, ``5e-5``."""
+    values = literal_eval(f"[{label}]")
+    return ", ".join(map(_plain_value, values))
+
+
+def _plain_value(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return re.sub(r"e([+-])0", r"e\1", f"{value:g}")
+    return repr(value)
 
 
 def _listed(rows: pd.DataFrame) -> str:

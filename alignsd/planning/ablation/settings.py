@@ -210,7 +210,8 @@ def _all(ablation: Ablation, own: Mapping[str, Value], offers: Offers) -> list[t
         pairs = zip(ablation.parameters, values, strict=True)
         every.append(tuple(checked(offers[name][key], value, where) for key, value in pairs))
     distinct = [values for place, values in enumerate(every) if values not in every[:place]]
-    if all(is_number(value) for values in distinct for value in values):
+    every_value = [value for values in distinct for value in values]
+    if all(is_number(value) or isinstance(value, bool) for value in every_value):
         return sorted(distinct)
     return distinct
 
