@@ -20,6 +20,7 @@ from alignsd.base.paths import user_path
 from alignsd.base.reading import listed, read_json
 from alignsd.models.clip_pictures import check_fit, check_pictures, to_square
 from alignsd.models.clip_weights import load_weights, read_weights
+from alignsd.models.files.vocabulary import bad_tokenizer, check_vocabulary
 from alignsd.models.files.weights import check_finite
 from alignsd.models.files.wording import short
 from alignsd.models.registry import checked_precision, resolve, scoring_precision, torch_device
@@ -169,8 +170,9 @@ def load_clip(
         precision: see ``Clip``; None for ``registry.scoring_precision``.
 
     Raises:
-        Problem: if the model, the fit or the precision is unknown, or the weights can be neither
-            found nor fetched, do not fit the model, or are not finite numbers.
+        Problem: if the model, the fit or the precision is unknown, the tokenizer has no vocabulary,
+            or the weights can be neither found nor fetched, do not fit the model, or are not
+            finite numbers.
     """
     name, _, file_of_name = name.partition("=")
     file = weights
@@ -187,11 +189,11 @@ def load_clip(
     pretrained = "openai" if folder is None and state is None else None
     try:
         model, is_random = _created(known, pretrained, target)
-        tokenizer = open_clip.get_tokenizer(known)
     except Exception as error:  # a folder's configuration can make open_clip raise anything
         if folder is not None:
             _read_all_weights(folder)
         raise _not_loaded(name, error) from error
+    tokenizer = _tokenizer(known, name, folder)
     if state is not None:
         load_weights(model, state, Path(file or name).name)
     elif is_random:
@@ -199,6 +201,20 @@ def load_clip(
     else:
         check_finite(model.state_dict(), f"The CLIP {name!r}", "get its weights again")
     return Clip(model.eval(), tokenizer, target, fit, precision=precision)
+
+
+def _tokenizer(known: str, name: str, folder: Path | None) -> Callable[[list[str]], Tensor]:
+    """Return open_clip's tokenizer, if the tokenizer tells words apart."""
+    try:
+        tokenizer = open_clip.get_tokenizer(known)
+    except Exception as error:  # damaged files make transformers raise a dozen unrelated types
+        if folder is None:
+            raise _not_loaded(name, error) from error
+        for file in listed(folder, ".json"):
+            read_json(file)
+        raise bad_tokenizer(f"The CLIP {name!r}", short(told(error), 160)) from error
+    check_vocabulary(tokenizer, f"The CLIP {name!r}")
+    return tokenizer
 
 
 def _is_folder(path: str) -> bool:

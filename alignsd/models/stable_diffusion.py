@@ -14,6 +14,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.processes import share
 from alignsd.base.progress import track
+from alignsd.models.files.vocabulary import bad_tokenizer, check_vocabulary
 from alignsd.models.lora.files import load_lora
 from alignsd.models.parallel import lanes, together
 from alignsd.models.quiet import no_library_bars
@@ -87,7 +88,7 @@ def load_pipeline(
         strength: factor of the LoRA; 0 is the model without the LoRA.
 
     Raises:
-        Problem: if the model or the adapter cannot be found.
+        Problem: if the model or the adapter cannot be found, or the tokenizer lacks its files.
     """
     target = torch_device(device)
     path = resolve(name)
@@ -101,6 +102,7 @@ def load_pipeline(
         )
     except (OSError, ValueError) as error:  # ValueError: a name that no model on the hub can have
         raise _not_loaded(name, error) from error
+    _check_tokenizer(pipeline, name)
     if adapter is not None:
         load_lora(pipeline, adapter)
         # Fused, the function is the same, with one matrix product in place of three.
@@ -110,6 +112,17 @@ def load_pipeline(
     pipeline.vae.to(memory_format=torch.channels_last)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(target)
+
+
+def _check_tokenizer(pipeline: StableDiffusionPipeline, name: str) -> None:
+    """Do nothing if the tokenizer tells words apart, and fills prompts up to a length that fits."""
+    tokenizer, what = pipeline.tokenizer, f"The model {name!r}"
+    check_vocabulary(lambda texts: tokenizer(texts).input_ids, what)
+    most = getattr(pipeline.text_encoder.config, "max_position_embeddings", 10**6)
+    if tokenizer.model_max_length > most:
+        # Without tokenizer_config.json the length is 10**30.
+        length = f"model_max_length {tokenizer.model_max_length:.3g}"
+        raise bad_tokenizer(what, f"{length}; the text encoder takes {most} tokens at most")
 
 
 def _not_loaded(name: str, error: Exception) -> Problem:

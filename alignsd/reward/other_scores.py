@@ -19,6 +19,7 @@ from alignsd.base.downloads import FAILED, told
 from alignsd.base.errors import Problem
 from alignsd.base.reading import listed, read_json
 from alignsd.models.clip import Clip, check_fit, load_clip
+from alignsd.models.files.vocabulary import check_vocabulary
 from alignsd.models.files.weights import check_finite, read_tensors, short
 from alignsd.models.quiet import no_library_bars
 from alignsd.models.registry import resolve, torch_device
@@ -191,8 +192,8 @@ def load_transformers_clip(name: str, fit: str = "crop", device: str = "auto") -
         device: ``"auto"`` or a torch device.
 
     Raises:
-        Problem: if the CLIP can be neither found nor read, lacks weights, or holds numbers that
-            are not finite.
+        Problem: if the CLIP can be neither found nor read, lacks weights or a vocabulary, or holds
+            numbers that are not finite.
     """
     target, path = torch_device(device), resolve(name)
     check_fit(fit)
@@ -219,6 +220,7 @@ def load_transformers_clip(name: str, fit: str = "crop", device: str = "auto") -
             texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
         ).input_ids
 
+    check_vocabulary(tokens, f"The CLIP {name!r}")
     with torch.no_grad():
         scale = float(model.logit_scale.exp())
     return Clip(own_model, tokens, target, fit, scale)

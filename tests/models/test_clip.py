@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,7 @@ from alignsd.models.clip import (
     swap_activation,
 )
 from alignsd.models.clip_pictures import to_square
+from alignsd.models.registry import resolve
 from alignsd.reward.hps import score
 
 PROMPTS = ["a person in a red shirt", "a person waving on the beach"]
@@ -191,6 +193,34 @@ def test_openai_s_own_file_is_read_by_its_hash_under_any_name_and_no_other_torch
     found = load_clip(f"{folder}={renamed}", device="cpu")
     expected = embed_images(load_clip(str(folder), device="cpu"), images)
     assert np.allclose(embed_images(found, images), expected, atol=1e-2)
+
+
+VOCABULARY = ("tokenizer.json", "vocab.json", "merges.txt")
+
+
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [
+        (VOCABULARY, "tokenizer without a vocabulary"),
+        ((*VOCABULARY, "tokenizer_config.json"), "no tokenizer that can be used"),
+        (("tokenizer.json", "merges.txt"), "no tokenizer that can be used"),
+        (("tokenizer_config.json",), "no tokenizer that can be used"),
+    ],
+)
+def test_a_clip_without_all_files_of_its_tokenizer_is_refused(tmp_path, absent, words):
+    """If it failed, every prompt would be the same prompt."""
+    shutil.copytree(resolve("miniature/clip"), tmp_path / "clip")
+    for name in absent:
+        (tmp_path / "clip" / name).unlink()
+    with pytest.raises(Problem, match=f"(?s){words}.*unfinished download"):
+        load_clip(str(tmp_path / "clip"), device="cpu")
+
+
+def test_a_damaged_vocabulary_is_told(tmp_path):
+    shutil.copytree(resolve("miniature/clip"), tmp_path / "clip")
+    (tmp_path / "clip" / "tokenizer.json").write_text("{")
+    with pytest.raises(Problem, match="tokenizer.json"):
+        load_clip(str(tmp_path / "clip"), device="cpu")
 
 
 def test_an_unknown_fit_is_refused():

@@ -1,10 +1,13 @@
 """Drawing with the shipped miniature model: seeds, batches, negative prompts, refusals."""
 
+import shutil
+
 import numpy as np
 import pytest
 from jaxtyping import UInt8
 
 from alignsd.base.errors import Problem
+from alignsd.models.registry import resolve
 from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
 PROMPT = "a person in a red shirt standing on the beach"
@@ -85,3 +88,31 @@ def test_missing_models_and_adapters_are_told(tmp_path):
         load_pipeline(str(tmp_path / "nothing"))
     with pytest.raises(Problem, match="no LoRA"):
         load_pipeline("miniature/stable-diffusion", "cpu", adapter=tmp_path)
+
+
+def copied(tmp_path):
+    """Return a copy of the miniature's folder, which a test may damage."""
+    return shutil.copytree(resolve("miniature/stable-diffusion"), tmp_path / "sd")
+
+
+@pytest.mark.parametrize(
+    ("absent", "words"),
+    [
+        (("tokenizer.json", "vocab.json", "merges.txt"), "tokenizer without a vocabulary"),
+        (("tokenizer_config.json",), "model_max_length 1e.30"),
+    ],
+)
+def test_a_model_without_all_files_of_its_tokenizer_is_refused(tmp_path, absent, words):
+    """If it failed, every prompt would give the same picture, or drawing would overflow."""
+    folder = copied(tmp_path)
+    for name in absent:
+        (folder / "tokenizer" / name).unlink()
+    with pytest.raises(Problem, match=f"(?s){words}.*unfinished download"):
+        load_pipeline(str(folder), "cpu")
+
+
+def test_a_model_without_the_folder_of_its_tokenizer_is_refused(tmp_path):
+    folder = copied(tmp_path)
+    shutil.rmtree(folder / "tokenizer")
+    with pytest.raises(Problem, match="no tokenizer that can be used"):
+        load_pipeline(str(folder), "cpu")

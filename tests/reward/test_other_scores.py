@@ -104,6 +104,15 @@ def test_weights_that_would_give_made_up_scores_are_refused(pickscore, tmp_path,
         other_scores.load_scorer(f"PickScore={tmp_path / 'p'}", "cpu")
 
 
+def test_a_folder_without_a_vocabulary_is_refused(pickscore, tmp_path):
+    """If it failed, every prompt would be the same prompt."""
+    shutil.copytree(pickscore, tmp_path / "copy")
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (tmp_path / "copy" / name).unlink(missing_ok=True)
+    with pytest.raises(Problem, match="tokenizer without a vocabulary"):
+        other_scores.load_scorer(f"PickScore={tmp_path / 'copy'}", "cpu")
+
+
 @pytest.mark.parametrize("error", [LocalEntryNotFoundError, HTTPError])
 def test_without_network_the_message_names_file_and_repository(monkeypatch, error):
     def unreachable(repository, file):
