@@ -11,10 +11,11 @@ import torch
 # torch. At run time the two are the same.
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
-from alignsd.base.errors import Problem, at_least, check_seed
+from alignsd.base.errors import at_least, check_seed
 from alignsd.base.processes import share
 from alignsd.base.progress import track
-from alignsd.models.files.vocabulary import bad_tokenizer, check_vocabulary
+from alignsd.models.files.diffusers_folder import not_loaded
+from alignsd.models.files.whole_pipeline import check_pipeline
 from alignsd.models.lora.files import load_lora
 from alignsd.models.parallel import lanes, together
 from alignsd.models.quiet import no_library_bars
@@ -88,7 +89,8 @@ def load_pipeline(
         strength: factor of the LoRA; 0 is the model without the LoRA.
 
     Raises:
-        Problem: if the model or the adapter cannot be found, or the tokenizer lacks its files.
+        Problem: if the model or the adapter cannot be found or read, or the model lacks weights or
+            files of its tokenizer, or holds numbers that are not finite.
     """
     target = torch_device(device)
     path = resolve(name)
@@ -100,9 +102,9 @@ def load_pipeline(
             safety_checker=None,
             requires_safety_checker=False,
         )
-    except (OSError, ValueError) as error:  # ValueError: a name that no model on the hub can have
-        raise _not_loaded(name, error) from error
-    _check_tokenizer(pipeline, name)
+    except Exception as error:  # a damaged folder makes diffusers raise a dozen unrelated types
+        raise not_loaded(name, path, error) from error
+    check_pipeline(pipeline, name)
     if adapter is not None:
         load_lora(pipeline, adapter)
         # Fused, the function is the same, with one matrix product in place of three.
@@ -112,29 +114,6 @@ def load_pipeline(
     pipeline.vae.to(memory_format=torch.channels_last)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(target)
-
-
-def _check_tokenizer(pipeline: StableDiffusionPipeline, name: str) -> None:
-    """Do nothing if the tokenizer tells words apart, and fills prompts up to a length that fits."""
-    tokenizer, what = pipeline.tokenizer, f"The model {name!r}"
-    check_vocabulary(lambda texts: tokenizer(texts).input_ids, what)
-    most = getattr(pipeline.text_encoder.config, "max_position_embeddings", 10**6)
-    if tokenizer.model_max_length > most:
-        # Without tokenizer_config.json the length is 10**30.
-        length = f"model_max_length {tokenizer.model_max_length:.3g}"
-        raise bad_tokenizer(what, f"{length}; the text encoder takes {most} tokens at most")
-
-
-def _not_loaded(name: str, error: Exception) -> Problem:
-    folder = f"data/{name.rsplit('/', 1)[-1]}"
-    return Problem(
-        f"the model {name!r} could not be loaded",
-        expected="a folder in diffusers layout or a hub's model name",
-        found=str(error).splitlines()[0],
-        cause="a misspelt name, or no network to reach the hub",
-        fix="check the notebook's stable_diffusion parameter; or, where there is a network, "
-        f"hf download {name} --local-dir {folder}, and set it to that folder",
-    )
 
 
 def generate(

@@ -4,7 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import UInt8
+from safetensors.torch import load_file, save_file
 
 from alignsd.base.errors import Problem
 from alignsd.models.registry import resolve
@@ -116,3 +118,85 @@ def test_a_model_without_the_folder_of_its_tokenizer_is_refused(tmp_path):
     shutil.rmtree(folder / "tokenizer")
     with pytest.raises(Problem, match="no tokenizer that can be used"):
         load_pipeline(str(folder), "cpu")
+
+
+def edited(file, change):
+    """Change the tensors of a file of weights; a change that returns None drops the tensor."""
+    changed = {name: change(name, value) for name, value in load_file(file).items()}
+    kept = {name: value for name, value in changed.items() if value is not None}
+    save_file(kept, file, {"format": "pt"})
+
+
+def weights_of(folder, part):
+    return next((folder / part).glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_part_with_numbers_that_are_not_finite_is_refused(tmp_path, part):
+    """If it failed, pictures would be black without a word."""
+    folder = copied(tmp_path)
+    edited(weights_of(folder, part), lambda name, value: value * float("nan"))
+    with pytest.raises(Problem, match=f"(?s)part {part}.*no weight can be.*not finite"):
+        load_pipeline(str(folder), "cpu")
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_part_that_lacks_tensors_is_refused(tmp_path, part):
+    """If it failed, a text encoder would be random, and another part would end in a traceback."""
+    folder = copied(tmp_path)
+    first = next(iter(load_file(weights_of(folder, part))))
+    edited(weights_of(folder, part), lambda name, value: None if name == first else value)
+    with pytest.raises(Problem, match=f"(?s)is not whole.*absent from the {part}: 1"):
+        load_pipeline(str(folder), "cpu")
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder"])
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda file: file.write_bytes(file.read_bytes()[:-9]), "cut off"),
+        (lambda file: file.write_text("version https://git-lfs.github.com/x"), "Git LFS"),
+        (lambda file: file.with_name("config.json").write_text("{"), "config.json"),
+        (lambda file: file.rename(file.with_suffix(".fp16.safetensors")), "variant='fp16'"),
+        (lambda file: file.unlink(), "no weights in the folder"),
+        (lambda file: shutil.rmtree(file.parent), "no folder"),
+        (lambda file: edited(file, lambda name, value: value[None]), "do not fit each other"),
+    ],
+    ids=["cut", "pointer", "JSON", "variant", "no weights", "no folder", "shape"],
+)
+def test_a_damaged_folder_is_told_for_what_it_is(tmp_path, part, damage, words):
+    folder = copied(tmp_path)
+    damage(weights_of(folder, part))
+    with pytest.raises(Problem) as told:
+        load_pipeline(str(folder), "cpu")
+    assert words in str(told.value)
+    assert "network" not in str(told.value) and "hf download" not in str(told.value)
+
+
+def test_a_checkpoint_in_one_file_is_told_how_to_convert(tmp_path):
+    save_file({"model.diffusion_model.x": torch.zeros(1)}, tmp_path / "v1-4.safetensors")
+    for path in (tmp_path, tmp_path / "v1-4.safetensors"):
+        with pytest.raises(Problem, match=r"(?s)one file.*from_single_file\('.*v1-4.safetensors'"):
+            load_pipeline(str(path), "cpu")
+
+
+def test_a_path_that_leads_nowhere_is_no_question_of_the_network(tmp_path):
+    with pytest.raises(Problem, match="there is no such folder") as told:
+        load_pipeline(str(tmp_path / "nothing"), "cpu")
+    assert "hf download" not in str(told.value)
+
+
+@pytest.mark.parametrize("options", [{"max_shard_size": "200KB"}, {"safe_serialization": False}])
+def test_shards_and_files_of_torch_load_to_the_same_weights(pipeline, tmp_path, options):
+    pipeline.save_pretrained(tmp_path / "sd", **options)
+    loaded = load_pipeline(str(tmp_path / "sd"), "cpu")
+    for part in ("unet", "vae", "text_encoder"):
+        own, other = (getattr(model, part).state_dict() for model in (pipeline, loaded))
+        assert all(torch.equal(value, other[name]) for name, value in own.items())
+
+
+def test_a_missing_shard_is_told(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "sd", max_shard_size="200KB")
+    next((tmp_path / "sd" / "unet").glob("*-00001-of-*")).unlink()
+    with pytest.raises(Problem, match="files of weights in unet"):
+        load_pipeline(str(tmp_path / "sd"), "cpu")
