@@ -13,6 +13,9 @@ from alignsd.models.files.weights import instead_of_file, is_file, read_tensors
 from alignsd.models.files.wording import short
 from alignsd.models.registry import resolve
 
+# Places of the linear layers in LAION's improved predictor; dropout stands in the places between.
+IMPROVED = (0, 2, 4, 6, 7)
+
 
 @dataclass(frozen=True)
 class Aesthetic:
@@ -58,10 +61,13 @@ def load_aesthetic(name: str) -> Aesthetic:
 
     LAION's first predictor is one linear layer. LAION's second predictor ("improved") has five
     linear layers, with dropout between the layers and no activation. Without dropout the five
-    layers are one linear map, and are loaded as one layer.
+    layers are one linear map, and are loaded as one layer. A file does not say what stands between
+    its layers, but the layers' numbers do: LAION's ``ava+logos-l14-reluMSE.pth``, with ReLU between
+    the layers, has other numbers.
 
     Raises:
-        Problem: if the file is missing or damaged, or holds anything but finite linear layers.
+        Problem: if the file is missing or damaged, or holds anything but finite linear layers, or
+            several layers whose numbers are not those of the improved predictor.
     """
     path = Path(resolve(name))
     if not is_file(path):
@@ -95,6 +101,11 @@ def _linear_layers(state: dict[str, Tensor], name: str) -> list[tuple[Tensor, Te
             layers.append((weight.double(), bias.double()))
     if 2 * len(layers) != len(state) or not _end_in_one_number(layers):
         raise _no_predictor(name, "", state)
+    numbers = [prefix.rstrip(".").rpartition(".")[2] for prefix in prefixes]
+    if len(layers) > 1 and numbers != [str(number) for number in IMPROVED]:
+        found = f"{len(layers)} layers of the numbers {short(', '.join(numbers))}"
+        cause = "a predictor with activations such as ReLU between its layers"
+        raise _no_predictor(name, found, state, cause)
     return layers
 
 
@@ -113,13 +124,19 @@ def _end_in_one_number(layers: list[tuple[Tensor, Tensor]]) -> bool:
     return last_weight.shape[0] == 1
 
 
-def _no_predictor(name: str, found: str, state: dict[str, Tensor]) -> Problem:
+def _no_predictor(
+    name: str,
+    found: str,
+    state: dict[str, Tensor],
+    cause: str = "a predictor of another kind",
+) -> Problem:
     first = list(state.items())[:4]
     shapes = [f"{short(key, 40)} {tuple(value.shape)}" for key, value in first]
     return Problem(
         f"{name} is no linear aesthetic predictor.",
-        expected="weight and bias of linear layers that end in one number",
+        expected="weight and bias of one linear layer that ends in one number, "
+        f"or of layers {', '.join(map(str, IMPROVED))} of LAION's improved predictor",
         found=found or ", ".join(shapes),
-        cause="a predictor of another kind",
+        cause=cause,
         fix="give one of LAION's linear or improved predictors",
     )

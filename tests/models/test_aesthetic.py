@@ -56,6 +56,18 @@ def test_one_layer(tmp_path, suffix):
     np.testing.assert_allclose(ratings, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("numbers", [(0, 3, 6, 9, 11), (0, 2, 4, 6, 8), (0, 1, 2, 3, 4)])
+def test_layers_with_activations_between_them_are_not_folded(tmp_path, numbers):
+    """If it failed, LAION's predictor with ReLU would rate as the linear map of its layers."""
+    state = {}
+    for number, old in zip(numbers, (0, 2, 4, 6, 7), strict=True):
+        for name, value in improved().layers[old].state_dict().items():
+            state[f"layers.{number}.{name}"] = value
+    torch.save(state, tmp_path / "relu.pth")
+    with pytest.raises(Problem, match="(?s)no linear aesthetic.*such as ReLU"):
+        load_aesthetic(str(tmp_path / "relu.pth"))
+
+
 def test_bad_files_say_what_is_wrong(tmp_path):
     """Each kind of wrong file ends in one message that names it, not in a traceback of torch's."""
     (tmp_path / "page.pth").write_text("<html>not found</html>")
