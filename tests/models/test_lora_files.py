@@ -180,6 +180,21 @@ def test_alpha_in_the_metadata_means_what_diffusers_takes_it_for(tuned, tmp_path
     assert torch.equal(predicted(ours.unet), predicted(theirs.unet))
 
 
+@pytest.mark.parametrize("name", ["a.safetensors", "a.SAFETENSORS", "a", "a.bin"])
+def test_the_content_of_a_file_decides_how_it_is_read_and_not_its_name(tuned, tmp_path, name):
+    """If it failed, a renamed LoRA would be applied at another strength."""
+    state = load_file(files.save_lora(tuned.unet, tmp_path, {}))
+    words = {"lora_adapter_metadata": json.dumps({"unet.r": 4, "unet.lora_alpha": 1})}
+    whole = files.read_lora(saved(state, tmp_path / "whole.safetensors"), tuned.unet)
+    save_file(state, tmp_path / name, words)
+    quarter = files.read_lora(tmp_path / name, tuned.unet)
+    for key, value in whole.items():
+        assert torch.equal(quarter[key], value / 4 if "lora_B" in key else value)
+    torch.save(state, tmp_path / name)
+    of_torch = files.read_lora(tmp_path / name, tuned.unet)
+    assert all(torch.equal(of_torch[key], value) for key, value in whole.items())
+
+
 def test_kohya_s_convolutions_are_read_too(tuned, tmp_path):
     """Beside q, k, v and out, kohya's trainer adapts linear layers and 1 x 1 convolutions."""
     by_hand, state = load_pipeline(BASE, "cpu").unet, {}
@@ -218,6 +233,7 @@ def test_the_files_say_what_they_are(tuned, tmp_path):
     assert about["ss_output_name"] == files.kohya_file(tmp_path).stem
     assert about["ss_max_train_steps"] == "7"
     assert "ss_base_model_version" not in about, "the miniature is no Stable Diffusion 1"
+    torch.save({"a": torch.ones(1)}, tmp_path / "adapted_model.bin")
     assert files.read_about(tmp_path / "adapted_model.bin") == {}, "a torch file says nothing"
     (tmp_path / "page.safetensors").write_text("<html>moved</html>")
     with pytest.raises(Problem, match="page.safetensors cannot be read"):

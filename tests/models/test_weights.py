@@ -267,6 +267,16 @@ def test_equal_tensors_are_equal_bytes_in_two_processes(tmp_path, monkeypatch):
     assert about == {f"entry {i}": f"wörd \n{i}\\" for i in range(30)}
 
 
+def test_metadata_is_read_from_a_file_that_begins_as_a_pickle_does(tmp_path):
+    """A header of 128 bytes begins with the byte 0x80, as the files of older torch do."""
+    for length in range(256):
+        content = save(GOOD, {"note": "x" * length})
+        if content[0] == 0x80:
+            break
+    (tmp_path / "a.bin").write_bytes(content)
+    assert weights.read_metadata(tmp_path / "a.bin", "weights") == {"note": "x" * length}
+
+
 def test_a_predictor_of_another_clip_is_told(tmp_path):
     save_file(GOOD, tmp_path / "a.safetensors")
     with pytest.raises(Problem, match="(?s)does not fit the CLIP.*64 numbers.*4 numbers"):

@@ -49,13 +49,15 @@ def content(path: Path, lazy: bool = False) -> Any:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file.
+    """Return the metadata of a safetensors file; a file of torch has none.
 
     Raises:
-        Unfit: if the file is missing, damaged, cut off or no safetensors file.
+        Unfit: if the file is missing, damaged, cut off or of another kind.
     """
     size, head = _size_and_head(path)
     if not _is_safetensors(head):
+        if head.startswith((ZIP, PICKLE)):
+            return {}
         raise named(head, path)
     words = _header(path, size).get("__metadata__") or {}
     if not isinstance(words, dict) or any(not isinstance(text, str) for text in words.values()):

@@ -93,10 +93,10 @@ def read_torch(path: Path | str, kind: str, fix: str = "", lazy: bool = False) -
 
 
 def read_metadata(path: Path | str, kind: str) -> dict[str, str]:
-    """Return the metadata of a safetensors file.
+    """Return the metadata of a safetensors file; a file of torch has none.
 
     Raises:
-        Problem: if the file is missing, damaged, cut off or no safetensors file.
+        Problem: if the file is missing, damaged, cut off or of another kind.
     """
     path = Path(path)
     with _as_problem(path, kind, ""):

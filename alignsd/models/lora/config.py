@@ -51,10 +51,9 @@ def adapter_config(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _config_of_metadata(path: Path) -> dict[str, Any]:
-    """Return the configuration in a safetensors file's metadata; empty if there is none."""
+    """Return the configuration in a file's metadata; empty if there is none."""
     source = f"{LORA_ADAPTER_METADATA_KEY} in the metadata"
-    metadata = read_metadata(path, "a LoRA") if path.suffix == ".safetensors" else {}
-    text = metadata.get(LORA_ADAPTER_METADATA_KEY, "{}")
+    text = read_metadata(path, "a LoRA").get(LORA_ADAPTER_METADATA_KEY, "{}")
     whole = parse_json(text, f"{source} of {short(path.name)}")
     if not isinstance(whole, dict):
         raise _bad_config(path, f"{source}: no dictionary")

@@ -104,14 +104,14 @@ def kohya_file(folder: Path) -> Path:
 
 
 def read_about(path: Path) -> dict[str, str]:
-    """Return the metadata of a LoRA's safetensors file.
+    """Return the metadata of a LoRA's file, under any name of the file.
 
     A torch file has no metadata.
 
     Raises:
         Problem: if the file cannot be read.
     """
-    return read_metadata(path, "a LoRA") if path.suffix == ".safetensors" else {}
+    return read_metadata(path, "a LoRA")
 
 
 def load_lora(pipeline: StableDiffusionPipeline, path: Path, name: str | None = None) -> None:
