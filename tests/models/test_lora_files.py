@@ -465,6 +465,44 @@ def test_a_configuration_that_makes_no_sense_is_told(tuned, tmp_path, change):
             files.read_lora(path, tuned.unet)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"init_lora_weights": "pissa"}, "also changes the base weights"),
+        ({"init_lora_weights": "pissa_niter_4"}, "path_initial_model_for_weight_conversion"),
+        ({"init_lora_weights": "OLoRA"}, "also changes the base weights"),
+        ({"init_lora_weights": "corda"}, "also changes the base weights"),
+        ({"init_lora_weights": "loftq"}, "also changes the base weights"),
+        ({"init_lora_weights": "lora_ga"}, "also changes the base weights"),
+        ({"init_lora_weights": ["x"]}, "also changes the base weights"),
+        ({"kasa_config": {"beta": 1}}, "a KaSA"),
+        ({"use_dora": True}, "cause: +a DoRA"),
+        ({"peft_type": "OFT", "r": 0}, "cause: +an adapter that is no LoRA"),
+        ({"peft_type": "LOHA"}, "cause: +an adapter that is no LoRA"),
+    ],
+    ids=str,
+)
+def test_an_adapter_that_does_more_than_add_to_the_base_weights_is_refused(
+    tuned, tmp_path, change, words
+):
+    """If it failed, a PiSSA would be added to base weights that still hold its part."""
+    peft_folder(tmp_path)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(Problem, match=f"(?s)cannot be read as a LoRA.*{words}"):
+        files.read_lora(tmp_path / "adapter_model.safetensors", tuned.unet)
+
+
+@pytest.mark.parametrize("start", [False, None, "gaussian", "eva", "orthogonal", "mica"])
+def test_a_start_that_leaves_the_base_weights_as_they_are_is_read(tuned, tmp_path, start):
+    peft_folder(tmp_path)
+    usual = files.read_lora(tmp_path / "adapter_model.safetensors", tuned.unet)
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"init_lora_weights": start}))
+    other = files.read_lora(tmp_path / "adapter_model.safetensors", tuned.unet)
+    assert all(torch.equal(other[name], value) for name, value in usual.items())
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "5", "{", "", "null", '"x"'])
 def test_metadata_that_is_no_configuration_is_told(tuned, tmp_path, text):
     state = load_file(files.save_lora(tuned.unet, tmp_path, {}))

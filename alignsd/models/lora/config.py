@@ -21,6 +21,14 @@ PEFT_PREFIX = "base_model.model."
 # No brackets, so that no pattern takes for ever to match.
 SAFE_PATTERN = re.compile(r"[\w.\\^$*|-]{1,200}")
 MOST_STARS = 3
+# Values of init_lora_weights that leave the base weights as they are.
+BASE_UNCHANGED = (True, False, None, "gaussian", "eva", "orthogonal", "mica")
+OTHER_ADAPTER = "give a plain LoRA: train with PEFT's LoraConfig, without use_dora"
+CONVERT = (
+    "in the training, convert the adapter to a LoRA: save_pretrained(FOLDER, "
+    "path_initial_model_for_weight_conversion=THE_ADAPTER_BEFORE_THE_FIRST_STEP); PEFT does so for "
+    "PiSSA, OLoRA, CorDA and LoRA-GA; or train with init_lora_weights=True"
+)
 
 
 def adapter_config(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -44,6 +52,9 @@ def adapter_config(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
     else:
         config = _config_of_metadata(path)
         source = f"{LORA_ADAPTER_METADATA_KEY} in the metadata"
+    if not isinstance(config, dict):
+        raise _bad_config(path, f"{source}: no dictionary")
+    _check_kind(config, path, source)
     fault = _fault_of_config(config)
     if fault:
         raise _bad_config(path, f"{source}: {fault}")
@@ -61,15 +72,8 @@ def _config_of_metadata(path: Path) -> dict[str, Any]:
     return {name.removeprefix("unet."): value for name, value in of_unet.items()}
 
 
-def _fault_of_config(config: Any) -> str | None:
+def _fault_of_config(config: Mapping[str, Any]) -> str | None:
     """Return what is wrong with peft's configuration, or None."""
-    if not isinstance(config, dict):
-        return "no dictionary"
-    kind = config.get("peft_type", "LORA")
-    if kind != "LORA":
-        return f"an adapter of the type {short(repr(kind), 40)}, which is no LoRA"
-    if config.get("use_dora"):
-        return "a DoRA, which also changes the length of the weights"
     numbers = {name: config[name] for name in ("r", "lora_alpha") if name in config}
     for name in ("alpha_pattern", "rank_pattern"):
         pattern = config.get(name) or {}
@@ -81,6 +85,39 @@ def _fault_of_config(config: Any) -> str | None:
         if not _is_positive(value):
             return f"{short(name)} is {short(repr(value), 40)}, no number above 0"
     return None
+
+
+def _check_kind(config: Mapping[str, Any], path: Path, source: str) -> None:
+    """Do nothing if the configuration is of an adapter that adds to base weights, and no more.
+
+    PiSSA and its like take a part out of the base weights before training. Added to the unchanged
+    base weights, their matrices are another model than the trained model.
+    """
+    kind, start = config.get("peft_type", "LORA"), config.get("init_lora_weights")
+    lower = start.lower() if isinstance(start, str) else start
+    if kind != "LORA":
+        named = f"peft_type {short(repr(kind), 40)}"
+        raise _other_kind(path, source, named, "an adapter that is no LoRA", OTHER_ADAPTER)
+    if config.get("use_dora"):
+        cause = "a DoRA, which also changes the length of the weights"
+        raise _other_kind(path, source, "use_dora", cause, OTHER_ADAPTER)
+    if config.get("kasa_config"):
+        cause = "a KaSA, which takes a part out of the base weights"
+        raise _other_kind(path, source, "kasa_config", cause, OTHER_ADAPTER)
+    if lower not in BASE_UNCHANGED:
+        cause = "an adapter whose start also changes the base weights, as PiSSA's does"
+        named = f"init_lora_weights {short(repr(start), 40)}"
+        raise _other_kind(path, source, named, cause, CONVERT)
+
+
+def _other_kind(path: Path, source: str, named: str, cause: str, fix: str) -> Problem:
+    return Problem(
+        f"{short(path.name)} cannot be read as a LoRA.",
+        expected="a LoRA, which adds matrices of low rank to the base weights, and no more",
+        found=f"{source}: {named}",
+        cause=cause,
+        fix=fix,
+    )
 
 
 def _fault_of_pattern(name: str, pattern: Any) -> str | None:
