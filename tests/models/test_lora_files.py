@@ -220,6 +220,42 @@ def test_kohya_s_convolutions_are_read_too(tuned, tmp_path):
     assert not torch.allclose(read, plain, atol=1e-2)
 
 
+def test_dimensions_of_one_at_the_end_make_no_other_matrix(tuned, tmp_path):
+    """Some tools store a linear layer as a 1 x 1 convolution, or the other way round."""
+    state = load_file(kohya_of(tuned, tmp_path))
+    wide = {
+        name: value if name.endswith("alpha") else value[:, :, None, None]
+        for name, value in state.items()
+    }
+    linear = files.read_lora(saved(wide, tmp_path / "wide.safetensors"), tuned.unet)
+    whole = files.read_lora(kohya_of(tuned, tmp_path), tuned.unet)
+    assert all(torch.equal(linear[name], value) for name, value in whole.items())
+    unet = load_pipeline(BASE, "cpu").unet
+    names = [name for name, _ in unet.named_modules()]
+    module = next(name for name in names if name.endswith("proj_in"))
+    out, into, *kernel = unet.get_submodule(module).weight.shape
+    assert kernel == [1, 1]
+    flat = {
+        f"unet.{module}.lora_A.weight": torch.ones(4, into),
+        f"unet.{module}.lora_B.weight": torch.ones(out, 4),
+    }
+    read = files.read_lora(saved(flat, tmp_path / "flat.safetensors"), unet)
+    assert [value.ndim for value in read.values()] == [4, 4]
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_matrices_of_8_bits_are_read_as_the_same_numbers(tuned, tmp_path, dtype):
+    state = load_file(kohya_of(tuned, tmp_path))
+    small = {
+        name: torch.tensor(2.0) if name.endswith("alpha") else value.to(dtype)
+        for name, value in state.items()
+    }
+    as_single = {name: value.float() for name, value in small.items()}
+    read = files.read_lora(saved(small, tmp_path / "small.safetensors"), tuned.unet)
+    expected = files.read_lora(saved(as_single, tmp_path / "single.safetensors"), tuned.unet)
+    assert all(torch.equal(read[name], value) for name, value in expected.items())
+
+
 def test_the_files_say_what_they_are(tuned, tmp_path):
     words = {"base model": BASE, "negative prompt": "Weird image. ", "steps": 7}
     files.save_lora(tuned.unet, tmp_path, words)
@@ -349,6 +385,9 @@ def test_stable_diffusion_takes_the_lora(rank, expected):
         )
 
 
+CROSS = "transformer_blocks_0_attn2_to_k"
+
+
 def kohya_state(
     width, modules=("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k",)
 ):
@@ -373,6 +412,9 @@ def kohya_state(
         (kohya_state(1024), "Stable Diffusion 2.x .text width 1024"),
         (kohya_state(2048), "SDXL"),
         (kohya_state(4, ["lora_unet_input_blocks_4_1_proj_in"]), "SDXL"),
+        (kohya_state(4, ["lora_unet_output_blocks_4_1_proj_in"]), "SDXL"),
+        (kohya_state(768, [f"lora_unet_input_blocks_4_1_{CROSS}"]), "for Stable Diffusion 1.x"),
+        (kohya_state(2048, [f"lora_unet_input_blocks_4_1_{CROSS}"]), "SDXL"),
         (kohya_state(4, ["lora_te2_text_model_encoder_layers_0_mlp_fc1"]), "SDXL"),
         (kohya_state(4, ["lora_te_text_model_encoder_layers_0_mlp_fc1"]), "text encoder"),
         (kohya_state(4, ["lora_unet_double_blocks_0_img_attn_proj"]), "Flux"),
@@ -516,3 +558,10 @@ def test_a_peft_file_without_its_configuration_is_told(tuned, tmp_path):
     (tmp_path / "adapter_config.json").unlink()
     with pytest.raises(Problem, match="no adapter_config.json beside"):
         files.load_lora(tuned, tmp_path)
+
+
+def test_a_renamed_peft_file_is_told_that_a_configuration_may_be_another_file_s(tuned, tmp_path):
+    peft_folder(tmp_path)
+    (tmp_path / "adapter_model.safetensors").rename(tmp_path / "style.safetensors")
+    with pytest.raises(Problem, match="(?s)may be of another file.*renamed"):
+        files.load_lora(tuned, tmp_path / "style.safetensors")

@@ -48,7 +48,7 @@ def adapter_config(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
     if path.name in PEFT_FILES and is_file(beside):
         config, source = read_json(beside), PEFT_CONFIG
     elif any(name.startswith(PEFT_PREFIX) for name in state):
-        raise _bad_config(path, f"no {PEFT_CONFIG} beside {short(path.name)}")
+        raise _without_config(path)
     else:
         config = _config_of_metadata(path)
         source = f"{LORA_ADAPTER_METADATA_KEY} in the metadata"
@@ -191,6 +191,25 @@ def _bad_config(path: Path, found: str) -> Problem:
         found=found,
         cause="a file that was copied without its folder, or an edit by hand",
         fix=f"get {short(path.name)} again, together with {PEFT_CONFIG} if PEFT wrote it",
+    )
+
+
+def _without_config(path: Path) -> Problem:
+    """Say why no configuration belongs to a file of PEFT.
+
+    A configuration beside a renamed file may be another file's, with another alpha.
+    """
+    if not is_file(path.parent / PEFT_CONFIG):
+        return _bad_config(path, f"no {PEFT_CONFIG} beside {short(path.name)}")
+    suffix = ".safetensors" if path.suffix.lower() == ".safetensors" else ".bin"
+    name = f"adapter_model{suffix}"
+    return Problem(
+        f"{short(path.name)} cannot be read as a LoRA.",
+        expected=f"PEFT's own name, {name}, beside {PEFT_CONFIG}",
+        found=f"another name beside {PEFT_CONFIG}, which may be of another file",
+        cause="a file that was renamed, or copied into the folder of another adapter",
+        fix=f"mkdir NEW; cp {short(path.name)} NEW/{name}; cp {PEFT_CONFIG} NEW, "
+        f"if {PEFT_CONFIG} is this file's; and give NEW",
     )
 
 

@@ -20,6 +20,7 @@ from torch import Size, Tensor, nn
 from alignsd import __version__
 from alignsd.base.errors import Problem
 from alignsd.models.files.weights import (
+    FLOAT8,
     instead_of_file,
     is_file,
     read_metadata,
@@ -172,6 +173,7 @@ def read_lora(path: Path, unet: nn.Module) -> dict[str, Tensor]:
     state = _tensors(path)
     config = adapter_config(path, state)
     layers = _by_layer(_peft_names(state, unet))
+    layers = {module: _reshaped(layer, unet, module) for module, layer in layers.items()}
     strange = [module for module, layer in layers.items() if not _fits(layer, unet, module)]
     if strange:
         raise no_lora_of(path, state, layers, strange, unet)
@@ -198,7 +200,9 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             cause="the fine-tuning has not finished, or a wrong path",
             fix="alignsd run --run NAME 05; docs/data.md says where the paper's is",
         )
-    return read_tensors(path, "a LoRA", f"get {name} again")
+    state = read_tensors(path, "a LoRA", f"get {name} again")
+    # torch does not compute with 8 bits. Single precision holds the same numbers.
+    return {key: value.float() if value.dtype in FLOAT8 else value for key, value in state.items()}
 
 
 def _peft_names(state: Mapping[str, Tensor], unet: nn.Module) -> dict[str, Tensor]:
@@ -229,6 +233,27 @@ def _by_layer(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         module, _, kind = name.partition(".lora_") if ".lora_" in name else name.rpartition(".")
         layers.setdefault(module, {})[kind] = value
     return layers
+
+
+def _reshaped(layer: Mapping[str, Tensor], unet: nn.Module, module: str) -> dict[str, Tensor]:
+    """Return a layer whose matrices have as many dimensions as the module's weight.
+
+    A linear layer may be stored as a 1 x 1 convolution ``(rank, in, 1, 1)``, and a 1 x 1
+    convolution as a linear layer ``(rank, in)``: the numbers are the same.
+    """
+    shape = _shape_of_weight(unet, module) or ()
+    matrices = ("A.weight", "B.weight") if len(shape) >= 2 else ()
+    return {
+        kind: _with_dimensions(value, len(shape)) if kind in matrices else value
+        for kind, value in layer.items()
+    }
+
+
+def _with_dimensions(value: Tensor, count: int) -> Tensor:
+    """Return a tensor with ``count`` dimensions if only dimensions of 1 at the end differ."""
+    if value.ndim < 2 or any(size != 1 for size in value.shape[count:]):
+        return value
+    return value.reshape(*value.shape[:count], *[1] * (count - value.ndim))
 
 
 def _fits(layer: Mapping[str, Tensor], unet: nn.Module, module: str) -> bool:

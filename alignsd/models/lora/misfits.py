@@ -31,6 +31,8 @@ OTHER_LAYOUTS = {
     "double_blocks.": "a LoRA for Flux",
     "lora_te2_": f"{OF_SDXL}, with layers of its two text encoders",
     "lora_unet_input_blocks_": OF_SDXL,
+    "lora_unet_middle_block_": OF_SDXL,
+    "lora_unet_output_blocks_": OF_SDXL,
     "text_encoder_2.": f"{OF_SDXL}, with layers of its two text encoders",
     "transformer_blocks.0.attn.to_q.": "a LoRA for a diffusion transformer, such as Flux or SD 3",
     "model.diffusion_model.": "a whole checkpoint of Stable Diffusion",
@@ -38,6 +40,8 @@ OTHER_LAYOUTS = {
     "string_to_param": "a textual inversion",
     "emb_params": "a textual inversion",
 }
+# How the original code names the blocks of a UNet: kohya's files for SDXL, other files seldom.
+ORIGINAL = ("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_")
 TEXT_ENCODER = ("lora_te_", "lora_te1_", "text_encoder.", "text_model.")
 # The fix of last resort.
 OTHER_LORA = "give a LoRA of the base model that the parameter stable_diffusion names"
@@ -82,6 +86,14 @@ def _cause_and_fix(
         return (
             f"the layout of cloneofsimo/lora, which numbers its layers ({example})",
             "convert the file to the layout of diffusers or kohya with the tool that wrote it",
+        )
+    width = _text_width(layers)
+    if any(name.startswith(ORIGINAL) for name in state) and width in (768, 1024, 1280):
+        return (
+            f"it is for {TEXT_WIDTHS[width]} (text width {width}), with the original code's names "
+            "of the layers (input_blocks in place of down_blocks)",
+            "give the LoRA with the names of diffusers or kohya, or convert it with the tool "
+            "that wrote it",
         )
     layout = _other_layout(state)
     if layout is not None:
