@@ -174,7 +174,7 @@ def load_clip(
             or the weights can be neither found nor fetched, do not fit the model, or are not
             finite numbers.
     """
-    name, _, file_of_name = name.partition("=")
+    name, file_of_name = _model_and_file(name)
     file = weights
     if weights is None and file_of_name:
         file = file_of_name
@@ -192,6 +192,8 @@ def load_clip(
     except Exception as error:  # a folder's configuration can make open_clip raise anything
         if folder is not None:
             _read_all_weights(folder)
+            if "loading state_dict" in str(error):
+                raise _misfit(name, error) from error
         raise _not_loaded(name, error) from error
     tokenizer = _tokenizer(known, name, folder)
     if state is not None:
@@ -201,6 +203,20 @@ def load_clip(
     else:
         check_finite(model.state_dict(), f"The CLIP {name!r}", "get its weights again")
     return Clip(model.eval(), tokenizer, target, fit, precision=precision)
+
+
+def _model_and_file(name: str) -> tuple[str, str]:
+    """Return the model and the file of ``MODEL=FILE``, or the model and no file.
+
+    The name of a folder may hold ``=``: the longest part of the text that is a folder is the model.
+    """
+    signs = [place for place, sign in enumerate(name) if sign == "="]
+    for end in (len(name), *reversed(signs)):
+        model, file = name[:end], name[end + 1 :]
+        if model and not model.startswith("miniature/") and _is_folder(resolve(model)):
+            return model, file
+    model, _, file = name.partition("=")
+    return model, file
 
 
 def _tokenizer(known: str, name: str, folder: Path | None) -> Callable[[list[str]], Tensor]:
@@ -271,6 +287,16 @@ def _without_weights(name: str) -> Problem:
         found="a configuration alone, which would give random scores",
         cause="an unfinished download",
         fix=f"put the weights there, or name their file: {short(name)}=FILE",
+    )
+
+
+def _misfit(name: str, error: Exception) -> Problem:
+    return Problem(
+        f"The weights in the folder {short(name)} do not fit open_clip_config.json beside them.",
+        expected="one file with all tensors of the model",
+        found=short(" ".join(str(error).split()), 240),
+        cause="a part of a sharded file, an unfinished save, or the weights of another model",
+        fix="get the folder again; put the parts of a sharded file into one file",
     )
 
 

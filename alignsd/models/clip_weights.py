@@ -71,13 +71,17 @@ def _scripted(path: Path) -> dict[str, Tensor]:
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     """Load weights into a model.
 
+    torch would copy whole numbers into a model of fractions without a word. Whole numbers are
+    quantized weights, whose scale the file keeps apart or not at all.
+
     Args:
         model: open_clip's.
         state: tensors by name, from ``read_weights``.
         name: of the file, for messages.
 
     Raises:
-        Problem: that names the first tensor that the two do not share, or that has another shape.
+        Problem: that names the first tensor that the two do not share, that has another shape, or
+            that holds whole numbers where the model has fractions.
     """
     own = model.state_dict()
     strange = [key for key in sorted(state.keys() | own.keys()) if not _fits(key, state, own)]
@@ -91,17 +95,28 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], name: str) -> No
             expected=f"{len(own)} tensors, {first} {_shape(own, first)}",
             found=f"{len(state)} tensors, {len(strange)} of them differ, {here}",
             cause=_cause_of_misfit(state, own),
-            fix="give the clip parameter of the training stage",
+            fix="give the whole file, and the clip parameter of the training stage",
         )
     model.load_state_dict(state)
 
 
 def _fits(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
-    return key in state and key in own and state[key].shape == own[key].shape
+    if key not in state or key not in own or state[key].shape != own[key].shape:
+        return False
+    return not _is_quantized(key, state, own)
+
+
+def _is_quantized(key: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> bool:
+    """Return whether a tensor of both holds whole numbers where the model has fractions."""
+    return own[key].is_floating_point() and not state[key].is_floating_point()
 
 
 def _shape(tensors: Mapping[str, Tensor], key: str) -> str:
-    return str(tuple(tensors[key].shape)) if key in tensors else "absent"
+    if key not in tensors:
+        return "absent"
+    value = tensors[key]
+    numbers = "" if value.is_floating_point() else f" of {str(value.dtype)[6:]} numbers"
+    return f"{tuple(value.shape)}{numbers}"
 
 
 def _cause_of_misfit(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
@@ -109,7 +124,11 @@ def _cause_of_misfit(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
     for sign, kind in OTHER_WEIGHTS.items():
         if any(sign in key for key in state) and not any(sign in key for key in own):
             return kind
-    shared = len(state.keys() & own.keys())
-    if 10 * shared < len(own):
+    shared = state.keys() & own.keys()
+    if any(_is_quantized(key, state, own) for key in shared):
+        return "quantized weights: whole numbers, whose scale is not among them"
+    if shared == state.keys() and all(_fits(key, state, own) for key in shared):
+        return "a part of a sharded file, or an unfinished save"
+    if 10 * len(shared) < len(own):
         return "the weights of another kind of model: hardly a name is CLIP's"
     return "the weights were trained from another CLIP"

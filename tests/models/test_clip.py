@@ -145,6 +145,37 @@ def test_weights_of_another_model_name_the_tensor_that_differs(folder, tmp_path)
         load_clip(str(folder), weights=tmp_path / "hpc.pt", device="cpu")
 
 
+def test_half_a_sharded_file_is_told_as_what_it_is(folder, tmp_path):
+    whole = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
+    half = dict(list(whole.items())[: len(whole) // 2])
+    torch.save(half, tmp_path / "half.pt")
+    with pytest.raises(Problem, match="a part of a sharded file, or an unfinished save"):
+        load_clip(str(folder), weights=tmp_path / "half.pt", device="cpu")
+    shutil.copytree(folder, tmp_path / "clip")
+    torch.save(half, tmp_path / "clip" / "open_clip_pytorch_model.bin")
+    with pytest.raises(Problem, match="(?s)do not fit open_clip_config.*a part of a sharded file"):
+        load_clip(str(tmp_path / "clip"), device="cpu")
+
+
+def test_whole_numbers_are_not_taken_for_the_weights_of_a_clip(folder, tmp_path):
+    """If it failed, weights of 8 bits without their scale would give made-up scores."""
+    whole = torch.load(folder / "open_clip_pytorch_model.bin", weights_only=True)
+    small = {key: (value * 127).round().clamp(-128, 127).char() for key, value in whole.items()}
+    torch.save(small, tmp_path / "int8.pt")
+    with pytest.raises(Problem, match="(?s)of int8 numbers.*quantized weights"):
+        load_clip(str(folder), weights=tmp_path / "int8.pt", device="cpu")
+
+
+def test_the_name_of_a_folder_may_hold_an_equals_sign(folder, tmp_path):
+    place = shutil.copytree(folder, tmp_path / "lr=1e-5" / "clip")
+    official(folder, tmp_path / "lr=1e-5" / "hpc.pt")
+    plain = embed_texts(load_clip(str(place), device="cpu"), PROMPTS)
+    assert np.array_equal(plain, embed_texts(load_clip(str(folder), device="cpu"), PROMPTS))
+    with_file = f"{place}={tmp_path / 'lr=1e-5' / 'hpc.pt'}"
+    tuned = embed_texts(load_clip(with_file, device="cpu"), PROMPTS)
+    assert not np.array_equal(plain, tuned)
+
+
 def test_missing_weights_name_the_place(folder, tmp_path):
     with pytest.raises(Problem, match="docs/data.md"):
         load_clip(str(folder), weights=tmp_path / "absent.pt", device="cpu")
