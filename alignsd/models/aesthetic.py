@@ -112,6 +112,8 @@ def _linear_layers(state: dict[str, Tensor], name: str) -> list[tuple[Tensor, Te
 def _is_linear(weight: Tensor, bias: Tensor) -> bool:
     if weight.ndim != 2 or 0 in weight.shape:
         return False
+    if not (weight.is_floating_point() and bias.is_floating_point()):
+        return False  # quantized, without the scale
     return tuple(bias.shape) == (weight.shape[0],)
 
 

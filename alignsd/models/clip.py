@@ -20,6 +20,7 @@ from alignsd.base.paths import user_path
 from alignsd.base.reading import listed, read_json
 from alignsd.models.clip_pictures import check_fit, check_pictures, to_square
 from alignsd.models.clip_weights import load_weights, read_weights
+from alignsd.models.files.quantized import check_not_quantized
 from alignsd.models.files.vocabulary import bad_tokenizer, check_vocabulary
 from alignsd.models.files.weights import check_finite
 from alignsd.models.files.wording import short
@@ -201,7 +202,9 @@ def load_clip(
     elif is_random:
         raise _without_weights(name)
     else:
-        check_finite(model.state_dict(), f"The CLIP {name!r}", "get its weights again")
+        what, again = f"The CLIP {name!r}", "get its weights again"
+        check_finite(model.state_dict(), what, again)
+        check_not_quantized(path, model.state_dict(), what, again)
     return Clip(model.eval(), tokenizer, target, fit, precision=precision)
 
 

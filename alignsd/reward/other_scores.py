@@ -19,6 +19,7 @@ from alignsd.base.downloads import FAILED, told
 from alignsd.base.errors import Problem
 from alignsd.base.reading import listed, read_json
 from alignsd.models.clip import Clip, check_fit, load_clip
+from alignsd.models.files.quantized import check_not_quantized
 from alignsd.models.files.vocabulary import check_vocabulary
 from alignsd.models.files.weights import check_finite, read_tensors, short
 from alignsd.models.quiet import no_library_bars
@@ -212,6 +213,7 @@ def load_transformers_clip(name: str, fit: str = "crop", device: str = "auto") -
         found = f"{len(absent)} tensors are missing or of another shape: {absent[0]}"
         raise _not_loaded(name, found)
     check_finite(model.state_dict(), f"The CLIP {name!r}", GET_PICKSCORE)
+    check_not_quantized(path, model.state_dict(), f"The CLIP {name!r}", GET_PICKSCORE)
     own_model = _TransformersClip(model.eval()).to(target)
     length = cast(CLIPTextConfig, model.config.text_config).max_position_embeddings
 

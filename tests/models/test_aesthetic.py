@@ -72,6 +72,8 @@ def test_bad_files_say_what_is_wrong(tmp_path):
     """Each kind of wrong file ends in one message that names it, not in a traceback of torch's."""
     (tmp_path / "page.pth").write_text("<html>not found</html>")
     torch.save(nn.Linear(768, 10).state_dict(), tmp_path / "classes.pth")
+    whole = {"weight": torch.ones(1, 768).char(), "bias": torch.ones(1).char()}
+    torch.save(whole, tmp_path / "int8.pth")
     torch.save({"conv.weight": torch.zeros(3, 3, 3, 3)}, tmp_path / "conv.pth")
     (tmp_path / "page.safetensors").write_text("<html>not found</html>")
     messages = {
@@ -79,6 +81,7 @@ def test_bad_files_say_what_is_wrong(tmp_path):
         "page.pth": "cannot be read",
         "classes.pth": "no linear",
         "conv.pth": "no linear",
+        "int8.pth": "no linear",
         "gone.pth": "There is no aesthetic predictor",
     }
     for name, words in messages.items():

@@ -15,6 +15,7 @@ import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from jaxtyping import Float32
 from open_clip.model import build_model_from_openai_state_dict
+from safetensors.torch import save_file
 
 from alignsd.base.errors import Problem
 from alignsd.models.clip import (
@@ -164,6 +165,11 @@ def test_whole_numbers_are_not_taken_for_the_weights_of_a_clip(folder, tmp_path)
     torch.save(small, tmp_path / "int8.pt")
     with pytest.raises(Problem, match="(?s)of int8 numbers.*quantized weights"):
         load_clip(str(folder), weights=tmp_path / "int8.pt", device="cpu")
+    place = shutil.copytree(folder, tmp_path / "clip")
+    (place / "open_clip_pytorch_model.bin").unlink()
+    save_file(small, place / "open_clip_model.safetensors")
+    with pytest.raises(Problem, match="(?s)is quantized.*8-bit whole numbers"):
+        load_clip(str(place), device="cpu")
 
 
 def test_the_name_of_a_folder_may_hold_an_equals_sign(folder, tmp_path):

@@ -150,6 +150,15 @@ def test_a_part_that_lacks_tensors_is_refused(tmp_path, part):
         load_pipeline(str(folder), "cpu")
 
 
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+def test_a_part_of_whole_numbers_is_refused(tmp_path, part):
+    """If it failed, weights of 8 bits without their scale would draw."""
+    folder = copied(tmp_path)
+    edited(weights_of(folder, part), lambda name, value: (value * 9).round().clamp(-9, 9).char())
+    with pytest.raises(Problem, match=f"(?s)part {part}, is quantized.*8-bit whole numbers"):
+        load_pipeline(str(folder), "cpu")
+
+
 @pytest.mark.parametrize("part", ["unet", "text_encoder"])
 @pytest.mark.parametrize(
     ("damage", "words"),

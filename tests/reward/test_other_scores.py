@@ -91,6 +91,7 @@ def test_a_damaged_folder_is_told(pickscore, tmp_path, file, content, words):
             lambda name, value: None if "visual_projection" in name else value,
             "1 tensors are missing",
         ),
+        (lambda name, value: (value * 9).clamp(-9, 9).char(), "is quantized"),
     ],
 )
 def test_weights_that_would_give_made_up_scores_are_refused(pickscore, tmp_path, change, words):

@@ -9,16 +9,13 @@ from pathlib import Path
 from alignsd.base.downloads import told
 from alignsd.base.errors import Problem
 from alignsd.base.reading import listed, read_json
+from alignsd.models.files.quantized import PLAIN
 from alignsd.models.files.weights import WEIGHTS, is_file, read_tensors
 from alignsd.models.files.wording import short
 
 INDEX = "model_index.json"
 PARTS = ("scheduler", "tokenizer", "text_encoder", "unet", "vae")
 WITH_WEIGHTS = ("text_encoder", "unet", "vae")
-# What diffusers and transformers look for; a variant has another word in the name, such as "fp16".
-PLAIN = re.compile(
-    r"(diffusion_pytorch_model|model|pytorch_model)(-\d+-of-\d+)?\.(safetensors|bin)"
-)
 AGAIN = "get the model again; docs/data.md says from where"
 CONVERT = (
     'where there is a network, python -c "from diffusers import StableDiffusionPipeline as P; '

@@ -65,6 +65,19 @@ def metadata(path: Path) -> dict[str, str]:
     return words
 
 
+def types(path: Path) -> dict[str, str]:
+    """Return the type of numbers of each tensor by name, such as ``"F16"``, of a safetensors file.
+
+    Raises:
+        Unfit: if the file is missing, damaged, cut off or no safetensors file.
+    """
+    size, head = _size_and_head(path)
+    if not _is_safetensors(head):
+        raise named(head, path)
+    header = _header(path, size)
+    return {name: entry["dtype"] for name, entry in header.items() if name != "__metadata__"}
+
+
 def is_torchscript(path: Path | str) -> bool:
     """Return whether a file is a TorchScript archive: weights together with a program."""
     try:

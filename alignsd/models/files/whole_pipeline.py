@@ -6,13 +6,14 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import Stabl
 
 from alignsd.base.errors import Problem
 from alignsd.models.files.diffusers_folder import AGAIN, WITH_WEIGHTS
+from alignsd.models.files.quantized import check_not_quantized
 from alignsd.models.files.vocabulary import bad_tokenizer, check_vocabulary
 from alignsd.models.files.weights import check_finite
 from alignsd.models.files.wording import short
 
 
 def check_pipeline(pipeline: StableDiffusionPipeline, name: str) -> None:
-    """Do nothing if a pipeline has a whole tokenizer, and all weights, which are finite.
+    """Do nothing if a pipeline has a whole tokenizer, and all weights, as finite fractions.
 
     diffusers leaves tensors that its files lack without numbers. transformers fills in random
     numbers for tensors that the files of the text encoder lack.
@@ -34,7 +35,9 @@ def check_pipeline(pipeline: StableDiffusionPipeline, name: str) -> None:
         _check_nothing_absent(absent, part, what)
     _check_nothing_absent(_made_up(pipeline.text_encoder), "text_encoder", what)
     for part, module in parts.items():
-        check_finite(module.state_dict(), f"{what}, in the part {part},", AGAIN)
+        state, of_part = module.state_dict(), f"{what}, in the part {part},"
+        check_not_quantized(module.config._name_or_path, state, of_part, AGAIN)
+        check_finite(state, of_part, AGAIN)
 
 
 def _check_tokenizer(pipeline: StableDiffusionPipeline, what: str) -> None:
