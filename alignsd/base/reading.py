@@ -278,45 +278,6 @@ def read_lines(path: Path | str) -> list[str]:
     return lines[:-1] if lines[-1] == "" else lines
 
 
-def read_entries(path: Path | str, what: str, entry: str, otherwise: str) -> list[str]:
-    """Return the entries of a text file with one entry per line; blank lines do not count.
-
-    Args:
-        path: the file.
-        what: the entries, at the start of a sentence: ``"The prompts"``.
-        entry: one entry: ``"prompt"``.
-        otherwise: what the reader can do besides mending the file.
-
-    Raises:
-        Problem: if the file cannot be read, has another encoding, or is a web page or a pointer to
-            a large file.
-    """
-    title = f"{what} cannot be read."
-    try:
-        lines = read_lines(path)
-    except Problem as problem:
-        raise Problem(
-            title,
-            expected=f"{problem.expected}, with one {entry} per line",
-            found=f"{problem.what} {problem.found}",
-            cause=problem.cause,
-            fix=f"{problem.fix}; or {otherwise}",
-        ) from problem
-    beginning = "\n".join(lines[:40])
-    mistaken = page_or_pointer(beginning)
-    if mistaken:
-        found, cause = mistaken
-        raise Problem(
-            title,
-            expected=f"a text file with one {entry} per line",
-            found=found,
-            cause=cause,
-            fix=f"fetch the file again, or {otherwise}",
-        )
-    stripped = (line.strip() for line in lines)
-    return [line for line in stripped if line]
-
-
 def mistaken_for(start: bytes) -> tuple[str, str] | None:
     """Return what kind of file cannot be read, and the cause, if the first bytes of the file tell.
 

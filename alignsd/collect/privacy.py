@@ -17,7 +17,8 @@ import pandas as pd
 from alignsd.base.errors import Problem
 from alignsd.base.intervals import wilson
 from alignsd.base.paths import user_path
-from alignsd.base.reading import read_entries, read_text
+from alignsd.base.reading import read_text
+from alignsd.kit.entries import read_entries
 
 KEY_FILE = "user.key"
 SHORTEST_KEY = 16  # characters
@@ -85,8 +86,10 @@ def user_key(folder: Path) -> bytes:
 def read_names(source: str) -> list[str]:
     """Return persons' names from a text file with a name per line; no name for ``""``.
 
+    A list of texts in JSON is read too.
+
     Raises:
-        Problem: if the file cannot be read or holds no name.
+        Problem: if the file cannot be read, is a table, or holds no name.
     """
     if not source:
         return []

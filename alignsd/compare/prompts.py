@@ -1,21 +1,21 @@
-"""The prompts of the comparison, from a text file with one prompt per line."""
+"""The prompts of the comparison, from a text file with one prompt per line or a list in JSON."""
 
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.paths import user_path
-from alignsd.base.reading import read_entries
+from alignsd.kit.entries import read_entries
 
 
 def read_prompts(source: str, count: int) -> list[str]:
     """Return the first ``count`` distinct prompts of a text file.
 
     Args:
-        source: a text file with one prompt per line (relative to the repository). Blank lines do
-            not count.
+        source: a text file with one prompt per line, or a list of texts in JSON (relative to the
+            repository). Blank lines do not count.
         count: the number of prompts.
 
     Raises:
-        Problem: if the file cannot be read, has another encoding or holds fewer prompts, or if
-            ``count`` is below 1.
+        Problem: if the file cannot be read, has another encoding, is a table or holds fewer
+            prompts, or if ``count`` is below 1.
     """
     at_least(1, prompt_count=count)
     another = "--set prompts=FILE with another file"
