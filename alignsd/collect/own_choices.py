@@ -29,6 +29,7 @@ __all__ = ["import_choices", "read_choices_table"]
 
 UNKNOWN_USERS = "of these, of users unknown"  # choices that were written
 TELLING = 1 / 8  # share of the numbers that must contradict the assumed first number
+FEWEST_TELLING = 2  # numbers that must contradict; a single number may be a slip
 
 
 def import_choices(
@@ -63,8 +64,8 @@ def import_choices(
 
     Raises:
         Problem: if a column is missing, too few choices are left for two parts (with the reasons),
-            the numbers seem to be counted otherwise, or ``out`` cannot be written or holds another
-            data set.
+            the numbers seem to be counted otherwise, 0 seems to be a tie, or ``out`` cannot be
+            written or holds another data set.
     """
     check_seed(seed)
     check_share(test_share)
@@ -141,7 +142,8 @@ def _first_number(rows: Sequence[Row], columns: Sequence[str], count_from: int |
     """Return the number of the first image, 0 or 1.
 
     Raises:
-        Problem: if the table's numbers contradict the number that we would assume.
+        Problem: if the table's numbers contradict the number that we would assume, or if 0 may
+            stand for a tie.
     """
     if count_from is not None:
         _check_count_from(count_from)
@@ -154,6 +156,9 @@ def _first_number(rows: Sequence[Row], columns: Sequence[str], count_from: int |
     speak_for, speak_against = (zeros, lasts) if first == 0 else (lasts, zeros)
     if speak_for == 0 and speak_against > 0 and speak_against >= TELLING * len(numbered):
         raise _counted_otherwise(first, speak_against, len(numbered))
+    often = max(FEWEST_TELLING, TELLING * len(numbered))
+    if first == 0 and min(zeros, lasts) >= often:
+        raise _zero_and_last(zeros, lasts, len(numbered))
     return first
 
 
@@ -187,6 +192,26 @@ def _counted_otherwise(first: int, against: int, total: int) -> Problem:
         f"and none is {telling}",
         cause=f"the program that made the table counts from {other}",
         fix=f"--count-from {other}, or --count-from {first} if the table is right",
+    )
+
+
+def _zero_and_last(zeros: int, lasts: int, total: int) -> Problem:
+    """Return why 0 is probably no image, in a table whose numbers may count from 0 or 1.
+
+    Args:
+        zeros: how many numbers are 0.
+        lasts: how many numbers are as many as there are images.
+        total: how many numbers the table has.
+    """
+    return Problem(
+        "The choices hold both 0 and the number of images.",
+        expected="numbers from 0 (the last image has one number less than there are images), "
+        "or numbers from 1 (no image has number 0)",
+        found=f"{zeros:,} of {total:,} numbers are 0, and {lasts:,} are as many as there are "
+        "images",
+        cause="the program that made the table counts from 1, and writes 0 for a tie or no choice",
+        fix="--count-from 1 if 0 is a tie (these rows are left out), or --count-from 0 if 0 is the "
+        "first image (rows with the number of images are left out)",
     )
 
 

@@ -383,6 +383,28 @@ def test_image_columns_that_contradict_the_numbers_are_told(folder):
     assert imported(folder, content, count_from=0)[1]["human_preference"].tolist() == [0, 1] * 3
 
 
+def test_a_table_that_writes_0_for_a_tie_stops_until_the_reader_says_how_it_counts(folder):
+    choices = [0, 1, 1, 2, 2, 1, 0, 2]
+    content = "prompt,images,choice\n" + "".join(
+        f"p{i},0.png;1.png,{choice}\n" for i, choice in enumerate(choices)
+    )
+    with pytest.raises(Problem, match="(?s)2 of 8 numbers are 0.*tie.*--count-from 1.*-from 0"):
+        imported(folder, content)
+    counts, rows = imported(folder, content, count_from=1)
+    assert counts == {"choices": 6, own_rows.NO_IMAGE: 2}
+    assert rows["human_preference"].tolist() == [0, 0, 1, 1, 0, 1]
+    counts, rows = imported(folder, content, count_from=0)
+    assert counts == {"choices": 5, own_rows.NO_IMAGE: 3}
+    assert rows["human_preference"].tolist() == [0, 1, 1, 1, 0]
+
+
+def test_one_number_beyond_the_images_is_a_slip_and_left_out(folder):
+    content = "prompt,images,choice\n" + "".join(
+        f"p{i},0.png;1.png,{choice}\n" for i, choice in enumerate([0, 1, 0, 1, 2])
+    )
+    assert imported(folder, content)[0] == {"choices": 4, own_rows.NO_IMAGE: 1}
+
+
 def test_a_choice_may_be_the_name_of_a_column(folder):
     content = "prompt,image_1,image_2,choice\n" + "".join(
         f"p{i},0.png,1.png,Image_{i % 2 + 1}\n" for i in range(6)
