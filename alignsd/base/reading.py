@@ -5,9 +5,11 @@ or raises a ``Problem`` that names the true cause: no file, a folder, another en
 JSON. No function of this module raises another exception.
 """
 
+import codecs
 import json
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,25 @@ BYTE_ORDER_MARKS = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+SAMPLE = 65536  # bytes by which we guess an encoding
+WESTERN = "WINDOWS-1252"
+# Bytes of WINDOWS-1252 that Western texts use: letters with accents, and common signs.
+OF_WESTERN = re.compile(
+    rb"[\xc0-\xff\x80\x85\x8c\x91-\x97\x99\x9c\xa0\xa1\xa3\xa7\xa9\xab\xae\xb0\xb4\xb7\xbb\xbf]+"
+)
+LONGEST_WESTERN = 2  # such bytes in a row, as in the German word for large
+# Other encodings in which programs save texts, by names that iconv and Python share.
+OTHER_ENCODINGS = {
+    "CP932": "Japanese",
+    "EUC-JP": "Japanese",
+    "GB18030": "Chinese",
+    "CP950": "Chinese",
+    "CP949": "Korean",
+    "CP1251": "Cyrillic",
+    "CP1250": "Central European",
+    "MACINTOSH": "of old Macs",
+}
+MOSTLY = 0.9  # share of the bytes or characters that must speak for an encoding
 # How files begin that stand in place of other files: first bytes, kind of file, cause.
 MISTAKEN = (
     (b"version https://git-lfs", "a pointer of Git LFS", "git lfs pull was not run"),
@@ -173,13 +194,31 @@ def decoded(content: bytes, name: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        byte = content[error.start]
-    where = f" (byte 0x{byte:02x} in line {line})"
-    guessed = _guessed(content)
-    if guessed is None:
-        raise _no_text(name, where)
-    raise _other_encoding(name, guessed, where)
+        taken_off = len(content) - len(error.object)  # the byte order mark
+        raise _not_utf8(content, taken_off + error.start, name) from None
+
+
+def _not_utf8(content: bytes, start: int, name: str) -> Problem:
+    """Return why bytes cannot be read as UTF-8.
+
+    Args:
+        content: the bytes.
+        start: the place of the first byte that is not UTF-8.
+        name: how messages call the file.
+    """
+    line = content[:start].count(b"\n") + 1
+    where = f" (byte 0x{content[start]:02x} in line {line})"
+    wide = _wide_encoding(content)
+    if wide is not None:
+        return _other_encoding(name, wide, where)
+    if _has_control(content):
+        return _no_text(name, where)
+    if _is_mostly_utf8(content[max(0, start - SAMPLE) : start + SAMPLE]):
+        return _damaged_text(name, where, line)
+    sample = content[content.rfind(b"\n", 0, start) + 1 :][:SAMPLE]
+    if _is_western(sample):
+        return _other_encoding(name, WESTERN, where)
+    return _unknown_encoding(name, _possible_encodings(sample), where, line)
 
 
 def _no_text(name: str, where: str) -> Problem:
@@ -192,14 +231,60 @@ def _no_text(name: str, where: str) -> Problem:
     )
 
 
+def _damaged_text(name: str, where: str, line: int) -> Problem:
+    return Problem(
+        f"{name} is damaged.",
+        expected="text in the encoding UTF-8",
+        found=f"UTF-8 with bytes that are no UTF-8{where}",
+        cause="a download or copy that was cut off, or lines of two files in two encodings",
+        fix=f"fetch or write the file again, or mend line {line}",
+    )
+
+
 def _other_encoding(name: str, encoding: str, where: str) -> Problem:
+    command = f"iconv -f {encoding} -t UTF-8 {_quoted(name)} > utf8.txt"
+    if encoding == WESTERN:
+        command += " (if letters are wrong in utf8.txt: CP1250 or CP1254 in place of WINDOWS-1252)"
+    return _badly_encoded(name, f"{encoding}{where}", command)
+
+
+def _unknown_encoding(name: str, possible: list[str], where: str, line: int) -> Problem:
+    """Return the error for text in an encoding that the bytes alone do not tell.
+
+    Args:
+        name: how messages call the file.
+        possible: the encodings in which the bytes are text.
+        where: the first byte that is not UTF-8, in words.
+        line: the number of this byte's line.
+    """
+    found = f"an encoding that is not UTF-8{where}"
+    if not possible:
+        return _badly_encoded(name, found, "fetch the file again")
+    kinds = (f"{encoding} ({OTHER_ENCODINGS[encoding]})" for encoding in possible)
+    file = _quoted(name)
+    first = possible[0]
+    show = f"echo $e; sed -n {line}p {file} | iconv -f $e -t UTF-8"
+    fix = (
+        "see which encoding shows the right letters: "
+        f"for e in {' '.join(possible)}; do {show}; done "
+        f"and then, if this is {first}: iconv -f {first} -t UTF-8 {file} > utf8.txt"
+    )
+    return _badly_encoded(name, f"{found}; the bytes can be {', '.join(kinds)}", fix)
+
+
+def _badly_encoded(name: str, found: str, fix: str) -> Problem:
     return Problem(
         f"{name} is in another encoding.",
         expected="text in the encoding UTF-8",
-        found=f"{encoding}{where}",
+        found=found,
         cause="the program that saved the file (Excel and Notepad do) chose another encoding",
-        fix=f"save it again as UTF-8, or: iconv -f {encoding} -t UTF-8 '{name}' > utf8.txt",
+        fix=f"save it again as UTF-8, or: {fix}",
     )
+
+
+def _quoted(name: str) -> str:
+    """Return a file's name in quotation marks, as a shell reads names."""
+    return shlex.quote(name) if "'" in name else f"'{name}'"
 
 
 def parse_json(text: str | bytes, name: str) -> Any:
@@ -316,15 +401,47 @@ def is_text(value: Any) -> bool:
     return True
 
 
-def _guessed(content: bytes) -> str | None:
-    """Return the likely encoding of text that is not UTF-8, or None if the bytes are no text."""
-    sample = content[:65536]
-    zeros = sample.count(0)
-    if zeros > len(sample) / 4:
-        little = sample[1::2].count(0) >= sample[0::2].count(0)
-        return "UTF-16LE" if little else "UTF-16BE"
-    control = sum(byte < 9 or 13 < byte < 32 for byte in sample)
-    return None if control else "WINDOWS-1252"
+def _wide_encoding(content: bytes) -> str | None:
+    """Return the encoding of text with two bytes per character, or None for other content."""
+    sample = content[:SAMPLE]
+    if sample.count(0) <= len(sample) / 4:
+        return None
+    little = sample[1::2].count(0) >= sample[0::2].count(0)
+    return "UTF-16LE" if little else "UTF-16BE"
+
+
+def _has_control(content: bytes) -> bool:
+    """Return whether content holds bytes that stand in no text."""
+    return any(byte < 9 or 13 < byte < 32 for byte in content[:SAMPLE])
+
+
+def _is_mostly_utf8(sample: bytes) -> bool:
+    """Return whether most characters beyond ASCII are whole characters of UTF-8."""
+    text = sample.decode("utf-8", "replace")
+    beyond = sum(character > "\x7f" for character in text)
+    return text.count("\ufffd") < (1 - MOSTLY) * beyond
+
+
+def _is_western(sample: bytes) -> bool:
+    """Return whether nearly all bytes beyond ASCII look as in Western text in WINDOWS-1252.
+
+    Such bytes stand alone or in pairs. Cyrillic and Asian words are longer rows of such bytes.
+    """
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    western = (run for run in runs if len(run) <= LONGEST_WESTERN and OF_WESTERN.fullmatch(run))
+    return sum(map(len, western)) >= MOSTLY * sum(map(len, runs))
+
+
+def _possible_encodings(sample: bytes) -> list[str]:
+    """Return the other encodings in which bytes are text. The sample may end inside a character."""
+    possible = []
+    for encoding in OTHER_ENCODINGS:
+        try:
+            codecs.getincrementaldecoder(encoding)().decode(sample)
+        except UnicodeDecodeError:
+            continue
+        possible.append(encoding)
+    return possible
 
 
 def _cause_of_bad_json(text: str) -> str:

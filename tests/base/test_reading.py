@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,64 @@ ENCODINGS = {
 def test_another_encoding_is_named(tmp_path, encoding, named):
     (tmp_path / "a.txt").write_bytes("caf\xe9 au lait\n".encode(encoding))
     with pytest.raises(Problem, match=f"(?s)UTF-8.*{named}"):
+        reading.read_text(tmp_path / "a.txt")
+
+
+WESTERN = [
+    "une maison \xe0 c\xf4t\xe9",
+    "gr\xf6\xdfe",
+    "cora\xe7\xe3o, n\xe3o",
+    "\u201ccaf\xe9\u201d",
+]
+
+
+@pytest.mark.parametrize("text", WESTERN)
+def test_western_text_is_told(tmp_path, text):
+    (tmp_path / "a.txt").write_bytes(text.encode("cp1252"))
+    with pytest.raises(Problem, match="(?s)WINDOWS-1252.*CP1250"):
+        reading.read_text(tmp_path / "a.txt")
+
+
+OTHERS = {
+    "CP932": "\u8d64\u3044\u5bb6\u3068\u732b",
+    "EUC-JP": "\u8d64\u3044\u5bb6\u3068\u732b",
+    "GB18030": "\u7ea2\u8272\u7684\u623f\u5b50",
+    "CP950": "\u7d05\u8272\u7684\u623f\u5b50",
+    "CP949": "\ube68\uac04 \uc9d1",
+    "CP1251": "\u043a\u0440\u0430\u0441\u043d\u044b\u0439 \u0434\u043e\u043c",
+    "CP1250": "za\u017c\xf3\u0142\u0107 g\u0119\u015bl\u0105",
+    "MACINTOSH": "une maison \xe0 c\xf4t\xe9",
+}
+
+
+@pytest.mark.parametrize(("encoding", "text"), OTHERS.items())
+def test_an_encoding_that_bytes_do_not_tell_is_left_to_the_reader(tmp_path, encoding, text):
+    file = tmp_path / "it's a.txt"
+    file.write_bytes(b"a cat\n" + f"{text}, 1\n".encode(encoding))
+    with pytest.raises(Problem, match=encoding) as caught:
+        reading.read_text(file)
+    assert "WINDOWS-1252" not in str(caught.value) and "in line 2" in caught.value.found
+    look = caught.value.fix.partition("letters: ")[2].partition(" and then")[0]
+    seen = subprocess.run(look, shell=True, capture_output=True, check=True).stdout
+    assert f"{encoding}\n{text}, 1\n" in seen.decode("utf-8", "replace")
+
+
+def test_an_encoding_is_told_by_the_line_that_holds_the_byte(tmp_path):
+    russian = OTHERS["CP1251"].encode("CP1251")
+    (tmp_path / "a.txt").write_bytes(b"a cat\n" * 20_000 + russian)
+    with pytest.raises(Problem, match=r"(?s)in line 20001\).*CP1251"):
+        reading.read_text(tmp_path / "a.txt")
+
+
+def test_the_named_byte_is_the_first_wrong_byte_also_behind_a_byte_order_mark(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbf" + "caf\xe9".encode("cp1252"))
+    with pytest.raises(Problem, match="byte 0xe9"):
+        reading.read_text(tmp_path / "a.txt")
+
+
+def test_text_in_utf8_that_was_cut_off_is_damaged_and_in_no_other_encoding(tmp_path):
+    (tmp_path / "a.txt").write_bytes((OTHERS["CP932"] * 5).encode()[:-1])
+    with pytest.raises(Problem, match="(?s)is damaged.*cut off.*mend line 1"):
         reading.read_text(tmp_path / "a.txt")
 
 
