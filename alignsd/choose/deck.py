@@ -1,6 +1,7 @@
 """Make decks of questions: from a data set, from pairs of a study, from a folder, from arrays."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -12,7 +13,14 @@ from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem, at_least, check_seed
 from alignsd.base.images import FORMATS, BadImage, read_image, save_png
 from alignsd.base.paths import shown
-from alignsd.base.reading import is_foreign, listed, natural_key, read_json
+from alignsd.base.reading import (
+    is_foreign,
+    listed,
+    natural_key,
+    page_or_pointer,
+    read_json,
+    read_text,
+)
 from alignsd.choose.questions import FEWEST, MOST, Deck, Question
 from alignsd.collect.own.cells import is_list, names_in
 from alignsd.collect.own.tables import read_choices_table
@@ -31,6 +39,7 @@ __all__ = [
 AGAIN = "-again"  # ends the id of a question that repeats another question
 CHECK = "check-"  # begins the id of an attention check
 GRID = 8  # blocks per side of a picture that is scrambled for an attention check
+PROMPT = "prompt.txt"  # in a sub-folder; goes before the sub-folder's name
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 TABLES = (".csv", ".tsv", ".jsonl")
 
@@ -133,7 +142,7 @@ def deck_of_folder(
         seed: of the draws.
 
     Raises:
-        Problem: if the folder holds no question, or a picture cannot be read.
+        Problem: if the folder holds no question, or a picture or a ``prompt.txt`` cannot be read.
     """
     folder = Path(folder)
     tables = listed(folder, *TABLES)
@@ -313,11 +322,34 @@ def _of_folders(folder: Path) -> list[Question]:
         if not FEWEST <= len(files) <= MOST:
             print(f"The folder {place.name} is left out: {len(files)} pictures, not 2 to 4.")
             continue
-        text = place / "prompt.txt"
-        prompt = text.read_text("utf-8").strip() if text.is_file() else place.name.replace("_", " ")
         names = tuple(file.relative_to(folder).as_posix() for file in files)
-        questions.append(Question(str(number), prompt, names))
+        questions.append(Question(str(number), _prompt_of(place), names))
     return questions
+
+
+def _prompt_of(place: Path) -> str:
+    """Return the text of a sub-folder's ``prompt.txt``, or the sub-folder's name with spaces.
+
+    Raises:
+        Problem: if ``prompt.txt`` cannot be read, is empty, or is a web page or a pointer of
+            Git LFS.
+    """
+    file = place / PROMPT
+    if not os.path.lexists(file):
+        return place.name.replace("_", " ")
+    prompt = read_text(file).strip()
+    mistaken = page_or_pointer(prompt)
+    if prompt and not mistaken:
+        return prompt
+    found, cause = mistaken or ("an empty file", "a file that was never filled in")
+    raise Problem(
+        f"{shown(file)} holds no prompt.",
+        expected="the prompt of the pictures beside the file",
+        found=found,
+        cause=cause,
+        fix=f"write the prompt into the file; or, for the prompt {place.name.replace('_', ' ')!r}: "
+        f"rm {shlex.quote(shown(place))}/{PROMPT}",
+    )
 
 
 def _of_table(table: Path) -> list[Question]:

@@ -192,6 +192,35 @@ def test_a_deck_of_a_folder_of_folders(tmp_path, capsys):
     assert len(decks.deck_of_folder("mine", tmp_path, count=2).questions) == 2
 
 
+def test_a_prompt_txt_of_windows_is_read_without_its_byte_order_mark(tmp_path):
+    for index in range(2):
+        save_png(tmp_path / "house" / f"{index}.png", noise(index, 8))
+    (tmp_path / "house" / "prompt.txt").write_bytes(b"\xef\xbb\xbfa red house\r\n")
+    assert decks.deck_of_folder("mine", tmp_path).questions[0].prompt == "a red house"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("une maison \xe0 c\xf4t\xe9".encode("latin-1"), "prompt.txt is in another.*WINDOWS-1252"),
+        ("a house".encode("utf-16"), "prompt.txt is in another encoding.*UTF-16"),
+        (b" \n", "prompt.txt holds no prompt.*an empty file.*'red house': rm .*prompt.txt"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "prompt.txt holds no prompt.*LFS"),
+        (None, "red_house/nowhere cannot be read.*no such file"),
+    ],
+)
+def test_a_prompt_txt_that_cannot_be_read_is_named(tmp_path, content, words):
+    for index in range(2):
+        save_png(tmp_path / "red_house" / f"{index}.png", noise(index, 8))
+    file = tmp_path / "red_house" / "prompt.txt"
+    if content is None:
+        file.symlink_to("nowhere")
+    else:
+        file.write_bytes(content)
+    with pytest.raises(Problem, match=f"(?s){words}"):
+        decks.deck_of_folder("mine", tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_deck_of_a_table(tmp_path, kind):
     for index in range(3):
