@@ -27,10 +27,13 @@ from alignsd.base.paths import shown
 from alignsd.base.processes import first_does, gathered, share
 from alignsd.base.progress import track
 from alignsd.base.reading import (
+    LOST_LINK,
     is_foreign_member,
+    is_lost_link,
     is_text,
     listed,
     mistaken_for,
+    packed_alone,
     parse_json,
     read_json,
 )
@@ -43,6 +46,7 @@ WANTED = (*PICTURES, CAPTION, DESCRIBED)
 RATINGS = ("rating", "aesthetic", "AESTHETIC_SCORE")
 COUNTS = "unpacked.json"
 LONGEST_PATH = 4096  # bytes; Linux opens no longer path
+PACKED = "packed shard (only .tar is unpacked)"
 NAME_IN_USE = "repeated name"  # the first file of this name counts
 # What tarfile raises for a file that is no tar, cut short or damaged.
 UNREADABLE = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, zlib.error)
@@ -74,7 +78,7 @@ def as_imagefolder(folder: Path, own: Path) -> Path:
     Raises:
         Problem: as ``unpack_shards``.
     """
-    if os.path.lexists(folder / METADATA) or not listed(folder, ".tar"):
+    if os.path.lexists(folder / METADATA) or not listed(folder, ".tar", lost=True):
         return folder
     counts = unpack_shards(folder, own)
     left_out = [f"{n} x {reason}" for reason, n in counts.items() if reason != "unpacked"]
@@ -97,14 +101,15 @@ def unpack_shards(source: Path, out: Path) -> Counter[str]:
 
     Returns:
         How many pictures were ``unpacked``, and reason -> how many were left out. Dead links are
-        counted as img2dataset counted them.
+        counted as img2dataset counted them. A compressed shard such as ``00001.tar.gz`` counts
+        once if there is no ``00001.tar``.
 
     Raises:
         Problem: if a shard cannot be read, two shards have one name, or the disk cannot be written.
     """
     if (out / METADATA).exists():
         return _counts_of(out)
-    shards = listed(source, ".tar")
+    shards = listed(source, ".tar", lost=True)
     _refuse_twins(shards)
     own = track(share(shards), what="unpacking", unit="shard")
     lines: list[str] = []
@@ -112,6 +117,9 @@ def unpack_shards(source: Path, out: Path) -> Counter[str]:
     for lines_of_shard, counts_of_shard in gathered([_unpack(shard, out) for shard in own]):
         lines += lines_of_shard
         counts.update(counts_of_shard)
+    packed = packed_alone(source, ".tar")
+    if packed:
+        counts[PACKED] = len(packed)
     first_does(lambda: _write_metadata(out, lines, counts))
     return counts
 
@@ -288,6 +296,8 @@ def _usable_path(member: tarfile.TarInfo, counts: Counter[str]) -> PurePosixPath
 
 def _what_is_wrong(shard: Path, error: Exception) -> tuple[str, str]:
     """Return what a file is that is no tar, and the likely cause of the mistake."""
+    if is_lost_link(shard):
+        return LOST_LINK, "the shards were copied without the files that the links lead to"
     try:
         with open(shard, "rb") as file:
             start = file.read(64)

@@ -19,6 +19,8 @@ from alignsd.base.reading import read_bytes
 
 # The formats of Discord, HPD and DiffusionDB. Fewer decoders are fewer ways to be attacked.
 FORMATS = ("PNG", "JPEG", "WEBP")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp")  # of these formats
+OTHER_SUFFIXES = (".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jxl")
 MAX_PIXELS = 64_000_000  # 8000 x 8000: a small file can claim a huge picture and fill the memory
 MAX_BYTES = 2**28  # an uncompressed picture of MAX_PIXELS has 192 MB
 MISSING = "missing file"

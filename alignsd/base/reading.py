@@ -21,8 +21,20 @@ from alignsd.base.paths import shown
 LARGEST_TEXT = 4 * 2**30  # bytes; HPD v2's largest table has 0.3 GiB
 WEB_PAGE = "a web page was saved in place of the file: the download needs a login or another link"
 # Files and folders that an operating system or a tool puts beside the files of a reader.
-FOREIGN_FOLDERS = ("__MACOSX", "__pycache__", "$RECYCLE.BIN", "System Volume Information")
+FOREIGN_FOLDERS = (
+    *("__MACOSX", "__pycache__", "$RECYCLE.BIN", "System Volume Information", "lost+found"),
+)
 FOREIGN_FILES = ("thumbs.db", "desktop.ini")
+# How a compressed file is unpacked beside itself, by the suffix.
+UNPACKED_BY = {
+    ".gz": "gunzip -k",
+    ".tgz": "gunzip -k",
+    ".bz2": "bunzip2 -k",
+    ".xz": "unxz -k",
+    ".zst": "unzstd",
+    ".zip": "unzip",
+}
+LOST_LINK = "a link to a file that is not there"
 BYTE_ORDER_MARKS = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
     (b"\x00\x00\xfe\xff", "UTF-32"),
@@ -92,30 +104,91 @@ def is_foreign_member(member: str) -> bool:
     return any(is_foreign(part) for part in parts)
 
 
-def listed(folder: Path | str, *suffixes: str, deep: bool = False) -> list[Path]:
+def listed(
+    folder: Path | str, *suffixes: str, deep: bool = False, lost: bool = False
+) -> list[Path]:
     """Return the regular files of a folder in natural order, without foreign files.
 
     Args:
         folder: the folder.
         suffixes: such as ``".json"``, in any case; all files if none is given.
-        deep: whether folders below are listed too.
+        deep: whether folders below are listed too, and folders that links lead to. Each folder is
+            listed once, whatever links lead there.
+        lost: whether links to files that are not there are listed too, for a caller that counts
+            such a file or says what is missing.
 
     Raises:
-        Problem: if the folder is missing, is no folder or cannot be opened.
+        Problem: if the folder is missing or is no folder, or if the folder or a folder below cannot
+            be opened.
     """
     folder = Path(folder)
     wanted = tuple(suffix.lower() for suffix in suffixes)
     files: list[Path] = []
     try:
-        os.listdir(folder)  # os.walk would pass over a folder that cannot be opened
-        for place, folders, names in os.walk(folder):
-            folders[:] = [name for name in folders if deep and not is_foreign(name)]
+        for place, names in _walked(folder, deep):
             files += [Path(place, name) for name in names if not is_foreign(name)]
     except (OSError, ValueError) as error:
-        raise _unreadable(folder, error, "a folder that can be opened") from error
+        closed = Path(getattr(error, "filename", None) or folder)
+        raise _unreadable(closed, error, "a folder that can be opened") from error
     chosen = [file for file in files if not wanted or file.name.lower().endswith(wanted)]
-    regular = [file for file in chosen if file.is_file()]
-    return sorted(regular, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
+    held = [file for file in chosen if file.is_file() or (lost and is_lost_link(file))]
+    return sorted(held, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
+
+
+def _walked(folder: Path, deep: bool) -> Iterator[tuple[str, list[str]]]:
+    """Yield a folder and, if ``deep``, the folders below, each once, with the names of the files.
+
+    Raises:
+        OSError: if a folder cannot be opened.
+    """
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        status = os.stat(place)
+        is_new = (status.st_dev, status.st_ino) not in seen  # links may lead in a circle
+        seen.add((status.st_dev, status.st_ino))
+        below = [name for name in folders if deep and is_new and not is_foreign(name)]
+        folders[:] = sorted(below)
+        if is_new:
+            yield place, names
+
+
+def _raise(error: OSError) -> None:
+    raise error  # os.walk would pass over a folder that cannot be opened
+
+
+def is_lost_link(path: Path | str) -> bool:
+    """Return whether a path is a link to a file that is not there."""
+    return os.path.islink(path) and not os.path.exists(path)
+
+
+def packed_alone(folder: Path, suffix: str) -> list[Path]:
+    """Return the compressed files of a folder that have no unpacked file beside them.
+
+    Args:
+        folder: the folder.
+        suffix: of the unpacked files: ``".json"`` finds ``c.json.gz`` if there is no ``c.json``.
+
+    Raises:
+        Problem: as ``listed``.
+    """
+    suffixes = [suffix + packing for packing in UNPACKED_BY]
+    if suffix == ".tar":
+        suffixes.append(".tgz")
+    present = {file.name.lower() for file in listed(folder)}
+    return [file for file in listed(folder, *suffixes) if _unpacked_name(file) not in present]
+
+
+def _unpacked_name(file: Path) -> str:
+    """Return the name of a compressed file's content, in small letters."""
+    name = Path(file.name.lower())
+    return name.with_suffix(".tar" if name.suffix == ".tgz" else "").name
+
+
+def unpacking(file: Path) -> str:
+    """Return the command that unpacks a compressed file beside itself."""
+    command = f"{UNPACKED_BY[file.suffix.lower()]} {_quoted(shown(file))}"
+    is_zip = file.suffix.lower() == ".zip"
+    return f"{command} -d {_quoted(shown(file.parent))}" if is_zip else command
 
 
 def read_bytes(path: Path | str, largest: int = LARGEST_TEXT) -> bytes:
@@ -461,6 +534,8 @@ def _without_advice(error: Exception) -> str:
 
 
 def _unreadable(path: Path, error: Exception, expected: str) -> Problem:
+    if is_lost_link(path):
+        return _lost(path, expected)
     found, cause = _reason(error)
     name = shown(path)
     if len(name) > 200:
@@ -472,6 +547,19 @@ def _unreadable(path: Path, error: Exception, expected: str) -> Problem:
         cause=cause,
         fix="mend the path; a relative path of a notebook's parameter starts at the repository, "
         "that of a command where you type the command",
+    )
+
+
+def _lost(path: Path, expected: str) -> Problem:
+    name = (Path(shown(path.parent)) / path.name).as_posix()  # shown(path) names the lost file
+    return Problem(
+        f"{name} cannot be read.",
+        expected=expected,
+        found=LOST_LINK,
+        cause="a copy that left out the files behind the links, such as a hub's blobs; or a drive "
+        "that is not mounted",
+        fix="copy the folder again with cp -rL, which copies what links lead to, or fetch the file "
+        "again",
     )
 
 

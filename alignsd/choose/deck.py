@@ -11,10 +11,18 @@ import pandas as pd
 
 from alignsd.base.atomic import write_json
 from alignsd.base.errors import Problem, at_least, check_seed
-from alignsd.base.images import FORMATS, BadImage, read_image, save_png
+from alignsd.base.images import (
+    FORMATS,
+    OTHER_SUFFIXES,
+    SUFFIXES,
+    BadImage,
+    read_image,
+    save_png,
+)
 from alignsd.base.paths import shown
 from alignsd.base.reading import (
     is_foreign,
+    is_lost_link,
     listed,
     natural_key,
     page_or_pointer,
@@ -40,7 +48,6 @@ AGAIN = "-again"  # ends the id of a question that repeats another question
 CHECK = "check-"  # begins the id of an attention check
 GRID = 8  # blocks per side of a picture that is scrambled for an attention check
 PROMPT = "prompt.txt"  # in a sub-folder; goes before the sub-folder's name
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 TABLES = (".csv", ".tsv", ".jsonl")
 
 
@@ -145,7 +152,7 @@ def deck_of_folder(
         Problem: if the folder holds no question, or a picture or a ``prompt.txt`` cannot be read.
     """
     folder = Path(folder)
-    tables = listed(folder, *TABLES)
+    tables = listed(folder, *TABLES, lost=True)
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise _no_pictures(folder, "one table, or a folder per prompt", f"several tables: {names}")
@@ -315,10 +322,13 @@ def _scrambled(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _of_folders(folder: Path) -> list[Question]:
     """Return a question per sub-folder that holds two to four pictures."""
-    folders = [path for path in folder.iterdir() if path.is_dir() and not is_foreign(path.name)]
+    own = [path for path in folder.iterdir() if not is_foreign(path.name)]
+    for path in filter(is_lost_link, own):
+        print(f"{path.name} is left out: a link that leads nowhere.")
+    folders = [path for path in own if path.is_dir()]
     questions = []
     for number, place in enumerate(sorted(folders, key=lambda path: natural_key(path.name))):
-        files = listed(place, *PICTURES)
+        files = listed(place, *SUFFIXES, *OTHER_SUFFIXES, lost=True)
         if not FEWEST <= len(files) <= MOST:
             print(f"The folder {place.name} is left out: {len(files)} pictures, not 2 to 4.")
             continue

@@ -44,13 +44,15 @@ def export_files(source: str) -> list[Path]:
         source: the file or the folder.
 
     Raises:
-        Problem: if there is no such file, or no JSON file in the folder.
+        Problem: if there is no such file, or no JSON file in the folder, or if a part is packed,
+            such as ``c [part 2].json.gz``, and not unpacked beside.
     """
     path = user_path(source)
     if _is(path, os.path.isdir):
-        files = sorted(reading.listed(path, ".json"), key=_order_of_parts)
+        files = sorted(reading.listed(path, ".json", lost=True), key=_order_of_parts)
         if not files:
             raise _no_export(source, *_instead_of_json(path))
+        _refuse_packed_parts(path)
         return files
     if _is(path, os.path.isfile):
         return [path]
@@ -240,6 +242,25 @@ def _instead_of_json(folder: Path) -> tuple[str, str, str]:
         fix = f"give the folder of one channel, such as {shown(deeper[0].parent)}"
         return found, "the exports lie in folders below", fix
     return "a folder without *.json", "a misspelt path", f"--set export=FOLDER; {EXPORT}"
+
+
+def _refuse_packed_parts(folder: Path) -> None:
+    """Do nothing if each packed JSON file of a folder is unpacked beside itself.
+
+    Raises:
+        Problem: otherwise.
+    """
+    packed = reading.packed_alone(folder, ".json")
+    if not packed:
+        return
+    name = packed[0].name
+    raise Problem(
+        f"{shown(folder)} holds files that are still packed.",
+        expected="an export whose parts are all unpacked",
+        found=f"{len(packed):,} packed, such as {name}, without {packed[0].stem}",
+        cause="some parts were packed to save space, or unpacking was stopped",
+        fix=f"{reading.unpacking(packed[0])}; or move {name} away if it is no part of the export",
+    )
 
 
 def _refuse_other_formats(path: Path, file: BinaryIO) -> None:

@@ -7,15 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from alignsd.base.errors import Problem
-from alignsd.base.images import BadImage, read_image
+from alignsd.base.images import OTHER_SUFFIXES, SUFFIXES, BadImage, read_image
 from alignsd.base.reading import listed
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 FEWEST = 2  # pictures: one picture has no covariance
 
 
 def pictures_in(folder: Path) -> tuple[Iterator[np.ndarray], Counter[str]]:
     """Return the pictures of a folder and of the folders below, and a count of unreadable files.
+
+    Folders that links lead to count as folders below. Pictures of formats that are not read, such
+    as GIF, and links to files that are not there count as unreadable files.
 
     Returns:
         An iterator of pictures ``(h, w, 3)`` uint8, read one at a time, and the number of files
@@ -31,7 +33,7 @@ def pictures_in(folder: Path) -> tuple[Iterator[np.ndarray], Counter[str]]:
 def _readable(folder: Path, left_out: Counter[str]) -> Iterator[np.ndarray]:
     """Yield the readable pictures of a folder, and count the other files in ``left_out``."""
     try:
-        files = listed(folder, *SUFFIXES, deep=True)
+        files = listed(folder, *SUFFIXES, *OTHER_SUFFIXES, deep=True, lost=True)
     except Problem as problem:
         raise _too_few(folder, problem.found, problem.cause, left_out) from problem
     readable = 0

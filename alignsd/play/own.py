@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image
-from alignsd.base.reading import natural_key
+from alignsd.base.reading import listed
 from alignsd.kit.views import NO_FORMULAS, readable
 from alignsd.models.clip import Clip
 from alignsd.play import cards
@@ -45,7 +45,7 @@ def rank(
         reason as status.
 
     Raises:
-        Problem: if the folder does not exist.
+        Problem: if the folder does not exist or cannot be opened.
     """
     pictures: dict[str, np.ndarray] = {}
     reasons: dict[str, str] = {}
@@ -77,8 +77,7 @@ def _contents(source: Path | Mapping[str, Source]) -> Mapping[str, Any]:
             cause="a misspelt path",
             fix="give the path of a folder",
         )
-    files = [path for path in source.iterdir() if path.is_file() and path.name[0] != "."]
-    return {path.name: path for path in sorted(files, key=lambda path: natural_key(path.name))}
+    return {path.name: path for path in listed(source, lost=True)}
 
 
 def what_may_be_compared(clip: str) -> str:

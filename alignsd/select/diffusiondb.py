@@ -32,7 +32,14 @@ from alignsd.base.downloads import told
 from alignsd.base.errors import Problem
 from alignsd.base.images import BadImage, read_image
 from alignsd.base.paths import user_path
-from alignsd.base.reading import is_foreign_member, listed, mistaken_for, parse_json
+from alignsd.base.reading import (
+    LOST_LINK,
+    is_foreign_member,
+    is_lost_link,
+    listed,
+    mistaken_for,
+    parse_json,
+)
 from alignsd.kit.schemas import TABLES
 from alignsd.kit.tables import command_for
 from alignsd.kit.values.urls import check_url, is_remote, is_url, local_path
@@ -144,7 +151,7 @@ def _zips(folder: Corpus) -> list[Part]:
     if isinstance(folder, RemoteFolder):
         return list(folder.zips(FOLDERS))
     subfolders = [folder / name for name in FOLDERS if os.path.isdir(folder / name)]
-    return [path for subfolder in subfolders for path in listed(subfolder, ".zip")]
+    return [path for subfolder in subfolders for path in listed(subfolder, ".zip", lost=True)]
 
 
 def _named(folder: Corpus) -> str:
@@ -284,6 +291,8 @@ def _reader(archive: zipfile.ZipFile) -> RangeReader | None:
 
 def _what_is_wrong(path: Path, error: Exception) -> tuple[str, str]:
     """Return what the file is in place of a zip, and the likely cause."""
+    if is_lost_link(path):
+        return LOST_LINK, "the parts were copied without the files that the links lead to"
     if isinstance(error, FileNotFoundError):
         return str(error), "the part was moved away, or another path was given"
     try:

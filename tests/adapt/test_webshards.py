@@ -83,6 +83,19 @@ def test_pictures_captions_and_losses(shards, tmp_path):
     assert (tmp_path / "out" / table["file_name"][0]).read_bytes() == jpeg(10)
 
 
+def test_a_packed_shard_is_counted_where_it_is_not_unpacked_beside(shards, tmp_path):
+    for name in ("00000.tar.gz", "00002.tar.gz", "00003.tgz"):
+        (shards / name).write_bytes(b"x")
+    packed = {"packed shard (only .tar is unpacked)": 2}
+    assert unpack_shards(shards, tmp_path / "out") == EXPECTED | packed
+
+
+def test_a_shard_that_is_a_link_to_nothing_is_told(shards, tmp_path):
+    (shards / "00002.tar").symlink_to("nowhere")
+    with pytest.raises(Problem, match="(?s)00002.tar cannot be read.*a link to a file"):
+        unpack_shards(shards, tmp_path / "out")
+
+
 def test_what_was_unpacked_is_not_unpacked_again(shards, tmp_path):
     first = unpack_shards(shards, tmp_path / "out")
     for shard in shards.glob("*.tar"):

@@ -1,5 +1,6 @@
 """The one reader of text files: encodings, JSON, listings, and what is not a file."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -145,6 +146,45 @@ def test_listing_skips_what_systems_put_there_and_counts_naturally(tmp_path):
     (tmp_path / "p6.json").mkdir()
     assert [f.name for f in reading.listed(tmp_path, ".json")] == ["p1.JSON", "p2.json", "p10.json"]
     assert [f.name for f in reading.listed(tmp_path, ".json", deep=True)][0] == "p5.json"
+
+
+def test_a_listing_follows_links_to_folders_and_lists_each_folder_once(tmp_path):
+    for name in ("tree/a.png", "tree/deep/b.png", "far/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    tree = tmp_path / "tree"
+    (tree / "linked").symlink_to(tmp_path / "far")
+    (tree / "again").symlink_to(tmp_path / "far")
+    (tree / "deep" / "up").symlink_to(tree)
+    (tmp_path / "far" / "back").symlink_to(tree)
+    files = reading.listed(tree, ".png", deep=True)
+    assert [file.relative_to(tree).as_posix() for file in files] == [
+        "a.png",
+        "again/c.png",
+        "deep/b.png",
+    ]
+
+
+def test_a_link_to_a_file_that_is_not_there_is_listed_on_demand_and_named(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "b.json").symlink_to("../blobs/5f")
+    (tmp_path / "c.json").symlink_to("c.json")
+    assert [file.name for file in reading.listed(tmp_path, ".json")] == ["a.json"]
+    names = [file.name for file in reading.listed(tmp_path, ".json", lost=True)]
+    assert names == ["a.json", "b.json", "c.json"]
+    with pytest.raises(Problem, match=r"(?s)b\.json cannot.*a link to a file.*blobs.*cp -rL"):
+        reading.read_json(tmp_path / "b.json")
+
+
+def test_a_packed_file_counts_where_no_unpacked_file_stands_beside(tmp_path):
+    for name in ("a.tar", "a.tar.gz", "b.TAR.GZ", "c.tgz", "d.tgz", "d.tar", "e.gz", "f.tar.zip"):
+        (tmp_path / name).write_text("x")
+    packed = reading.packed_alone(tmp_path, ".tar")
+    assert [file.name for file in packed] == ["b.TAR.GZ", "c.tgz", "f.tar.zip"]
+    (tmp_path / "it's.json.gz").write_bytes(gzip.compress(b"{}"))
+    (packed,) = reading.packed_alone(tmp_path, ".json")
+    subprocess.run(reading.unpacking(packed), shell=True, check=True)
+    assert reading.read_json(tmp_path / "it's.json") == {}
 
 
 def test_lines_of_json_are_counted_where_they_are_damaged(tmp_path):

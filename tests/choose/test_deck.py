@@ -192,6 +192,22 @@ def test_a_deck_of_a_folder_of_folders(tmp_path, capsys):
     assert len(decks.deck_of_folder("mine", tmp_path, count=2).questions) == 2
 
 
+def test_what_a_folder_names_and_does_not_hold_is_told(tmp_path, capsys):
+    for prompt in ("house", "tree"):
+        for index in range(2):
+            save_png(tmp_path / prompt / f"{index}.png", noise(index, 8))
+    (tmp_path / "more").symlink_to("nowhere")
+    assert len(decks.deck_of_folder("mine", tmp_path).questions) == 2
+    assert "more is left out" in capsys.readouterr().out
+    (tmp_path / "tree" / "2.gif").write_bytes(b"GIF89a")
+    with pytest.raises(Problem, match="2.gif is a GIF picture"):
+        decks.deck_of_folder("mine", tmp_path)
+    (tmp_path / "tree" / "2.gif").unlink()
+    (tmp_path / "tree" / "2.png").symlink_to("nowhere")
+    with pytest.raises(Problem, match="(?s)missing file.*2.png.*a link to a file"):
+        decks.deck_of_folder("mine", tmp_path)
+
+
 def test_a_prompt_txt_of_windows_is_read_without_its_byte_order_mark(tmp_path):
     for index in range(2):
         save_png(tmp_path / "house" / f"{index}.png", noise(index, 8))
@@ -206,7 +222,7 @@ def test_a_prompt_txt_of_windows_is_read_without_its_byte_order_mark(tmp_path):
         ("a house".encode("utf-16"), "prompt.txt is in another encoding.*UTF-16"),
         (b" \n", "prompt.txt holds no prompt.*an empty file.*'red house': rm .*prompt.txt"),
         (b"version https://git-lfs.github.com/spec/v1\n", "prompt.txt holds no prompt.*LFS"),
-        (None, "red_house/nowhere cannot be read.*no such file"),
+        (None, "red_house/prompt.txt cannot be read.*a link to a file that is not there.*cp -rL"),
     ],
 )
 def test_a_prompt_txt_that_cannot_be_read_is_named(tmp_path, content, words):

@@ -63,6 +63,22 @@ def test_names_of_parts_are_in_order(tmp_path):
     assert [path.name for path in exports.export_files(str(tmp_path))] == names
 
 
+def test_a_part_that_is_still_packed_is_told(tmp_path):
+    export(tmp_path, "c.json", nine_choices())
+    (tmp_path / "c.json.gz").write_bytes(gzip.compress(b"{}"))
+    assert len(exports.export_files(str(tmp_path))) == 1, "the packed copy of a file is no part"
+    (tmp_path / "c [part 2].json.gz").write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(Problem, match=r"(?s)without c \[part 2\].json.*gunzip -k '.*'; or move"):
+        exports.export_files(str(tmp_path))
+
+
+def test_a_part_that_is_a_link_to_nothing_is_told(tmp_path):
+    export(tmp_path, "c.json", nine_choices())
+    (tmp_path / "c [part 2].json").symlink_to("nowhere")
+    with pytest.raises(Problem, match=r"(?s)part 2\].json cannot be read.*a link to a file"):
+        parsed(tmp_path)
+
+
 def test_the_time_of_messages_counts_whatever_the_files_are_called(tmp_path):
     messages = nine_choices()
     for i, name in enumerate(("z", "b", "y", "a")):

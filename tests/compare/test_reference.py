@@ -7,7 +7,7 @@ from PIL import Image
 
 from alignsd import sources
 from alignsd.base.errors import Problem
-from alignsd.base.images import FOREIGN, save_png
+from alignsd.base.images import FOREIGN, MISSING, save_png
 from alignsd.compare.reference import pictures_in
 
 PROMPTS = [
@@ -52,6 +52,21 @@ def test_too_few_pictures_are_refused(tmp_path):
     pictures, _ = pictures_in(tmp_path)
     with pytest.raises(Problem, match="(?s)too few reference pictures.*found: *1 in"):
         list(pictures)
+
+
+def test_every_picture_that_the_folder_names_is_read_or_counted(tmp_path):
+    for name in ("a.png", "far/b.png"):
+        save_png(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+    folder = tmp_path / "reference"
+    folder.mkdir()
+    Image.new("RGB", (4, 4)).save(folder / "a.jfif", "JPEG")
+    Image.new("RGB", (4, 4)).save(folder / "b.gif")
+    Image.new("RGB", (4, 4)).save(folder / "c.TIF", "TIFF")
+    (folder / "d.png").symlink_to("nowhere.png")
+    (folder / "linked").symlink_to(tmp_path / "far")
+    (folder / "circle").symlink_to(folder)
+    pictures, left_out = pictures_in(folder)
+    assert len(list(pictures)) == 2 and left_out == {FOREIGN: 2, MISSING: 1}
 
 
 def test_foreign_files_are_passed_over(tmp_path):

@@ -123,6 +123,13 @@ def test_the_large_set_has_webp_and_two_folders(tmp_path):
     assert brightness == {"a.webp": 6, "b.webp": 5}
 
 
+def test_a_part_that_is_a_link_to_nothing_is_told(part):
+    (part.parent / "part-000009.zip").symlink_to("../blobs/5f")
+    parts = diffusiondb.find_parts(part.parent.parent)
+    with pytest.raises(Problem, match=r"(?s)part-000009.zip.*a link to a file that is not there"):
+        diffusiondb.list_part(parts["part-000009"])
+
+
 def test_both_sets_in_one_folder_are_a_problem(part):
     write_zip(part.parent.parent / "diffusiondb-large-part-1" / part.name, {}, {})
     with pytest.raises(Problem, match="2M and Large"):

@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 
 from alignsd.base.errors import Problem
+from alignsd.base.images import SUFFIXES
 from alignsd.base.reading import is_text, parse_json
 
 NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{0,15})?")
 LARGEST_NUMBER = 10**15
 LONGEST_USER = 10**40  # numbers below are users; larger numbers are none
 LONGEST_LIST = 10_000  # characters of a cell that is read as a list of Python
-PICTURE_NAMES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def is_blank(cell: Any) -> bool:
@@ -78,7 +78,7 @@ def names_in(cell: str) -> list[Any]:
         if separator in cell:
             return without_blank_end(cell.split(separator))
     names = [name.strip() for name in cell.split(",")]
-    if all(name.lower().endswith(PICTURE_NAMES) for name in names):
+    if all(name.lower().endswith(SUFFIXES) for name in names):
         return names
     return [cell]
 
