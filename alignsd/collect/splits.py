@@ -1,5 +1,6 @@
 """Split choices into train and test parts: at random, as in the paper, or by prompt."""
 
+import math
 import numbers
 from typing import Any
 
@@ -57,15 +58,30 @@ def split_by_prompt(
             in_test.add(counts.index[number])
             filled += count
     if not in_test:
-        raise Problem(
-            "One part of the split would be empty.",
-            expected=f"a prompt with at most {size:,} choices, to go to the test part",
-            found=f"{len(choices):,} choices of {len(counts):,} different prompts; "
-            f"the rarest prompt has {counts.min():,}",
-            cause="too few different prompts for a split by prompt",
-            fix="collect choices of more prompts, or raise test_share",
-        )
+        raise _no_rare_prompt(size, counts)
     return _parted(choices, prompts.isin(in_test).to_numpy())
+
+
+def _no_rare_prompt(size: int, counts: pd.Series) -> Problem:
+    """Return why no prompt can go to the test part.
+
+    Args:
+        size: choices that the test part may hold.
+        counts: choices per prompt.
+    """
+    n, fewest = int(counts.sum()), int(counts.min())
+    share = math.ceil(100 * fewest / n) / 100  # holds the rarest prompt
+    fix = "collect choices of more prompts"
+    if len(counts) > 1 and share < 1:
+        fix += f", or set test_share to {share:g}"
+    return Problem(
+        "One part of the split would be empty.",
+        expected=f"a prompt with at most {size:,} choices, to go to the test part",
+        found=f"{n:,} choices of {len(counts):,} different prompts; the rarest prompt has "
+        f"{fewest:,}",
+        cause="too few different prompts for a split by prompt",
+        fix=fix,
+    )
 
 
 def prompt_leak(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, float]:
@@ -111,12 +127,17 @@ def _test_size(n: int, share: float) -> int:
     size = round(share * n)
     if 0 < size < n:
         return size
+    fix = "collect more choices"
+    if n > 2:
+        fix += ", or set test_share to 0.2 (the paper: 0.198)"
+    elif n == 2:
+        fix += ", or set test_share to 0.5"
     raise Problem(
         "One part of the split would be empty.",
         expected="at least one choice in train and one in test",
         found=f"{size} of {n} choices in test, with test_share {share:g}",
         cause="too few choices" if 0 < share < 1 else "a test_share that leaves one part empty",
-        fix="collect more choices, or set test_share to 0.2 (the paper: 0.198)",
+        fix=fix,
     )
 
 

@@ -1,5 +1,7 @@
 """The two splits and the leak between their parts."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +46,31 @@ def test_leak_by_hand():
         and leak["n"] == 4
         and 0 < leak["low"] < 0.5 < leak["high"] < 1
     )
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "fix"),
+    [(1, 0.2, ""), (2, 0.2, ", or set test_share to 0.5"), (3, 0.1, ", or set test_share to 0.2")],
+)
+def test_the_message_of_an_empty_part_proposes_a_share_that_works(n, share, fix):
+    table = pd.DataFrame({"prompt": [f"p{number}" for number in range(n)]})
+    with pytest.raises(Problem) as caught:
+        splits.split_random(table, share, 0)
+    assert caught.value.fix.startswith(f"collect more choices{fix}")
+    proposed = re.search(r"test_share to ([0-9.]+)", caught.value.fix)
+    if proposed:
+        assert len(splits.split_random(table, float(proposed[1]), 0)[1]) > 0
+
+
+@pytest.mark.parametrize(("counts", "fix"), [((9,), ""), ((7, 3), ", or set test_share to 0.3")])
+def test_a_split_by_prompt_proposes_a_share_that_holds_the_rarest_prompt(counts, fix):
+    prompts = [f"p{number}" for number, count in enumerate(counts) for _ in range(count)]
+    table = pd.DataFrame({"prompt": prompts})
+    with pytest.raises(Problem) as caught:
+        splits.split_by_prompt(table, 0.2, 0)
+    assert caught.value.fix == f"collect choices of more prompts{fix}"
+    if fix:
+        assert len(splits.split_by_prompt(table, 0.3, 0)[1]) == 3
 
 
 @pytest.mark.parametrize(("n", "share"), [(1, 0.5), (0, 0.5), (10, 0.0), (10, 1.0), (10, 0.04)])
