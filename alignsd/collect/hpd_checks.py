@@ -21,7 +21,7 @@ KEYS = {
 OPTIONAL = ("user_hash", "contain_name")  # no computation needs these keys
 LARGEST_ID = 2**63 - 1  # what a table of 64-bit integers holds
 SHOWN = 3  # faults that a message lists
-SHOWN_TIES = 20  # numbers of rows with ties that a message lists
+SHOWN_ROWS = 20  # numbers of rows to take out that a message lists
 
 
 class Incomplete(Problem):
@@ -64,18 +64,10 @@ def faulty(path: Path, records: Sequence[Any], faults: Sequence[tuple[int, str]]
     """
     listed = [f"row {row}: {fault}" for row, fault in faults[:SHOWN]]
     found = "; ".join(listed) + (" ..." if len(faults) > SHOWN else "")
-    cause = "the file was edited, or another program made it"
-    fix = "collect the choices again, or unpack the release again"
-    lost = [row for row, fault in faults if fault.startswith(hpd_v2.NO_PICTURE)]
-    tied = [row for row, fault in faults if fault.startswith(hpd_v2.NO_BEST)]
+    cause, fix = _cause_and_fix(path, faults)
+    lost = _rows_with(hpd_v2.NO_PICTURE, faults)
     if lost:
         found = f"{_count_missing(path, records)}; {found}"
-        cause = "the pictures were not unpacked, lie in another folder, or the copy was interrupted"
-        fix = f"unpack all of the release's pictures into {shown(path.parent)}"
-    elif tied:
-        rows = ", ".join(map(str, tied[:SHOWN_TIES])) + (" ..." if len(tied) > SHOWN_TIES else "")
-        cause = "two images share the best place: neither HPD v1 nor the loss has a place for ties"
-        fix = f"take the rows without one best image out of {path.name}: {rows}"
     kind = Incomplete if len(lost) == len(faults) else Problem
     rows_with_faults = {row for row, _ in faults}
     return kind(
@@ -85,6 +77,32 @@ def faulty(path: Path, records: Sequence[Any], faults: Sequence[tuple[int, str]]
         cause=cause,
         fix=fix,
     )
+
+
+def _cause_and_fix(path: Path, faults: Sequence[tuple[int, str]]) -> tuple[str, str]:
+    """Return the likely cause of a part's faults, and how to mend the faults."""
+    if _rows_with(hpd_v2.NO_PICTURE, faults):
+        cause = "the pictures were not unpacked, lie in another folder, or the copy was interrupted"
+        return cause, f"unpack all of the release's pictures into {shown(path.parent)}"
+    tied = _rows_with(hpd_v2.NO_BEST, faults)
+    if tied:
+        cause = "two images share the best place: neither HPD v1 nor the loss has a place for ties"
+        return cause, f"take the rows without one best image out of {path.name}: {_shown(tied)}"
+    twice = _rows_with(hpd_v2.TWICE, faults)
+    if twice:
+        cause = "a program that drew two images of a choice at random, with replacement"
+        return cause, f"take the rows with one picture twice out of {path.name}: {_shown(twice)}"
+    cause = "the file was edited, or another program made it"
+    return cause, "collect the choices again, or unpack the release again"
+
+
+def _rows_with(start: str, faults: Sequence[tuple[int, str]]) -> list[int]:
+    """Return the rows whose fault starts with some words."""
+    return [row for row, fault in faults if fault.startswith(start)]
+
+
+def _shown(rows: Sequence[int]) -> str:
+    return ", ".join(map(str, rows[:SHOWN_ROWS])) + (" ..." if len(rows) > SHOWN_ROWS else "")
 
 
 def is_picture(folder: Path, name: str) -> bool:
@@ -111,6 +129,8 @@ def _fault_in_values(record: dict[str, Any]) -> str | None:
     paths, chosen, number = record["file_path"], record["human_preference"], record["id"]
     if not 2 <= len(paths) <= 4 or not all(isinstance(path, str) for path in paths):
         return f"file_path must name 2 to 4 pictures, found {len(paths)}"
+    if hpd_v2.names_twice(paths):
+        return hpd_v2.TWICE
     if not 0 <= chosen < len(paths):
         return f"human_preference is {_short(chosen)}, with {len(paths)} pictures"
     if not -LARGEST_ID <= number <= LARGEST_ID:

@@ -6,6 +6,7 @@
 """
 
 import os
+import posixpath
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +16,7 @@ from alignsd.base.reading import is_text
 TEST_IDS = 10**9  # train and test are numbered apart, so that both can be joined
 MOST_IMAGES = 32  # a choice's images pass through CLIP together; HPD v2 has at most 9
 NO_PICTURE = "no picture"  # how the fault of a missing picture starts
+TWICE = "one picture named twice"  # the fault of a choice between a picture and itself
 NO_BEST = "one best image expected"  # how the fault of a tie starts
 
 
@@ -70,6 +72,11 @@ def is_below(name: str) -> bool:
     return not name.startswith("/") and ".." not in name.split("/")
 
 
+def names_twice(names: Sequence[str]) -> bool:
+    """Return whether two names are one picture: ``a.png`` and ``./a.png`` are."""
+    return len({posixpath.normpath(name) for name in names}) < len(names)
+
+
 def shown_name(name: str) -> str:
     """Return a picture's name for messages: no half characters, not too long."""
     plain = name if is_text(name) else repr(name)
@@ -108,13 +115,16 @@ def _checked_files(files: Any) -> list[str]:
     """Return a row's file names.
 
     Raises:
-        ValueError: if there are fewer than two names, or too many, or a name is no text.
+        ValueError: if there are fewer than two names, or too many, if a name is no text, or if two
+            names are one picture.
     """
     is_list = isinstance(files, list) and len(files) >= 2
     if not is_list or not all(isinstance(name, str) for name in files):
         raise ValueError("at least two file names expected")
     if len(files) > MOST_IMAGES:
         raise ValueError(f"at most {MOST_IMAGES} images of one prompt expected, found {len(files)}")
+    if names_twice(files):
+        raise ValueError(TWICE)
     return files
 
 

@@ -149,7 +149,8 @@ def test_a_byte_order_mark_is_passed_over(release):
         ({"file_path": ["x" * 5000, "b.jpg"]}, "no picture x"),
         ({"file_path": ["\ud800.jpg", "b.jpg"]}, "no picture"),
         ({"file_path": ["/etc/passwd", "/etc/hosts"]}, "no picture /etc/passwd"),
-        ({"file_path": ["preference_images", "preference_images"]}, "no picture"),
+        ({"file_path": ["preference_images", "."]}, "no picture"),
+        ({"file_path": ["a.jpg", "./a.jpg"]}, "one picture named twice"),
     ],
 )
 def test_impossible_values_are_faults(release, change, fault):
@@ -157,6 +158,13 @@ def test_impossible_values_are_faults(release, change, fault):
     with pytest.raises(Problem, match=f"(?s)1 faulty rows of 2.*row 1: .*{fault}") as told:
         hpd.read_choices(release, "train")
     assert len(str(told.value)) < 1500 and str(told.value).encode()
+
+
+def test_rows_with_one_picture_twice_are_listed_to_be_taken_out(release):
+    name = hpd.image_path(1, 0)
+    write(release, "train", [row(0), row(1, file_path=[name, name])])
+    with pytest.raises(Problem, match="take the rows with one picture twice out of .*: 1"):
+        hpd.read_choices(release, "train")
 
 
 @pytest.mark.parametrize("user", [None, 5, "", ["a"], "\ud800", "absent"])

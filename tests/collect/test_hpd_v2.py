@@ -53,6 +53,8 @@ def test_pairs_and_rankings_are_read(release):
         ({"human_preference": [0.5, 0.5]}, "one whole number"),
         ({"file_path": ["1.jpg", "absent.jpg"]}, "no picture absent.jpg"),
         ({"file_path": ["1.jpg", "../1.jpg"]}, "no picture"),
+        ({"file_path": ["1.jpg", "1.jpg"]}, "one picture named twice"),
+        ({"file_path": ["1.jpg", "./1.jpg"]}, "one picture named twice"),
         ({"prompt": None}, "no prompt"),
         ({"file_path": "1.jpg"}, "two file names"),
     ],
