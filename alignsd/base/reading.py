@@ -285,7 +285,7 @@ def _not_utf8(content: bytes, start: int, name: str) -> Problem:
     if wide is not None:
         return _other_encoding(name, wide, where)
     if _has_control(content):
-        return _no_text(name, where)
+        return _no_text(name, where, content)
     if _is_mostly_utf8(content[max(0, start - SAMPLE) : start + SAMPLE]):
         return _damaged_text(name, where, line)
     sample = content[content.rfind(b"\n", 0, start) + 1 :][:SAMPLE]
@@ -294,12 +294,14 @@ def _not_utf8(content: bytes, start: int, name: str) -> Problem:
     return _unknown_encoding(name, _possible_encodings(sample), where, line)
 
 
-def _no_text(name: str, where: str) -> Problem:
+def _no_text(name: str, where: str, content: bytes) -> Problem:
+    cause = "another kind of file than its name says, or a damaged copy"
+    found, cause = mistaken_for(content[:64]) or ("bytes that no text holds", cause)
     return Problem(
         f"{name} is not text.",
         expected="a text file in the encoding UTF-8",
-        found=f"bytes that no text holds{where}",
-        cause="another kind of file than its name says, or a damaged copy",
+        found=f"{found}{where}",
+        cause=cause,
         fix="open the file in the program that made it, and save it as text in UTF-8",
     )
 

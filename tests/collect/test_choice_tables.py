@@ -1,5 +1,6 @@
 """Tables of choices as Excel, pandas, Pick-a-Pic and ImageRewardDB write them."""
 
+import gzip
 import json
 
 import numpy as np
@@ -107,13 +108,31 @@ def test_objects_are_read(folder, name, content):
     [
         ("t.xlsx", "(?s)a spreadsheet.*Save As, CSV UTF-8"),
         ("t.ods", "a spreadsheet"),
-        ("t.csv.gz", "a .gz file"),
+        ("t.csv.gz", "(?s)a compressed file.*gunzip -k '.*t.csv.gz'"),
+        ("t.CSV.ZIP", "(?s)a compressed file.*unzip '.*t.CSV.ZIP' -d"),
         ("table", "a nameless file"),
     ],
 )
 def test_another_kind_is_told_with_what_to_do(folder, name, words):
     with pytest.raises(Problem, match=words):
         tables.read_choices_table(folder / name)
+
+
+def test_a_compressed_file_under_the_name_of_a_table_is_told(folder):
+    (folder / "t.csv").write_bytes(gzip.compress(PLAIN.encode()))
+    with pytest.raises(Problem, match="(?s)not text.*a file compressed by gzip.*unpack"):
+        tables.read_choices_table(folder / "t.csv")
+
+
+@pytest.mark.parametrize("orient", ["split", "index", "columns", "values"])
+def test_a_table_of_pandas_in_one_object_is_told_with_the_call_that_is_read(folder, orient):
+    table = pd.DataFrame(RECORDS)
+    table.to_json(folder / "t.json", orient=orient)
+    option = "without orient" if orient == "columns" else f'orient="{orient}"'
+    with pytest.raises(Problem, match=f'(?s){option}.*orient="records", lines=True'):
+        tables.read_choices_table(folder / "t.json")
+    table.to_json(folder / "t.jsonl", orient="records", lines=True)
+    assert len(tables.read_choices_table(folder / "t.jsonl")) == 4
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.jsonl", "t.json", "t.parquet"])

@@ -17,7 +17,15 @@ import pyarrow.parquet
 
 from alignsd.base.errors import Problem
 from alignsd.base.paths import shown
-from alignsd.base.reading import page_or_pointer, parse_json, read_bytes, read_json_lines, read_text
+from alignsd.base.reading import (
+    UNPACKED_BY,
+    page_or_pointer,
+    parse_json,
+    read_bytes,
+    read_json_lines,
+    read_text,
+    unpacking,
+)
 
 SEPARATORS = (",", ";", "\t")
 # A first line that Excel writes and reads.
@@ -35,6 +43,7 @@ FAULT = "left out"  # column that says why a row could not be read
 MORE_CELLS = "more cells than the header has"
 NO_JSON = "a line that is not JSON"
 NO_OBJECT = "a line that is no JSON object"
+TO_JSON = 'write the table with to_json("choices.jsonl", orient="records", lines=True)'
 SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers")
 
 
@@ -60,6 +69,9 @@ def read_choices_table(path: Path | str) -> pd.DataFrame:
         return READERS[suffix](path)
     found, cause = f"a {path.suffix or 'nameless'} file", "another format"
     fix = "see docs/data_formats.md for an example, and name the file .csv or .jsonl"
+    if suffix in UNPACKED_BY:
+        found, cause = "a compressed file", "the table was packed to save space"
+        fix = f"{unpacking(path)} and then name the unpacked file"
     if suffix in SPREADSHEETS:
         found, cause = "a spreadsheet", "spreadsheets hold formats and formulas beside the cells"
         fix = "in Excel: File, Save As, CSV UTF-8 (Comma delimited)"
@@ -188,6 +200,9 @@ def _read_json(path: Path) -> pd.DataFrame:
         return _read_objects(value for _, value in read_json_lines(path))
     if isinstance(whole, dict):
         _refuse_wrapped(path, whole)
+    if isinstance(whole, list) and whole and not any(isinstance(row, dict) for row in whole):
+        cause = 'pandas\' to_json with orient="values", or another file'
+        raise _no_table(path, "an object per choice", "a list without objects", cause, TO_JSON)
     return _read_objects(whole if isinstance(whole, list) else [whole])
 
 
@@ -195,21 +210,30 @@ def _refuse_wrapped(path: Path, record: dict[str, Any]) -> None:
     """Do nothing if an object is a choice.
 
     Raises:
-        Problem: if the object holds columns, or a list of choices.
+        Problem: if the object holds columns, rows by number, or a list of choices.
     """
     columns = [name for name in record if _is_known(name)]
     of_prompts = [record[name] for name in columns if name.strip().lower() in ("prompt", "caption")]
-    if any(isinstance(value, (list, dict)) for value in of_prompts):
-        found = "an object of columns"
-        cause = "pandas' to_json without orient"
-        fix = 'write the table with to_json("choices.jsonl", orient="records", lines=True)'
-        raise _no_table(path, "an object per choice", found, cause, fix)
+    orient = _orient_of(record)
+    if orient or any(isinstance(value, (list, dict)) for value in of_prompts):
+        found = "a table in one object" if orient else "an object of columns"
+        cause = f"pandas' to_json {orient or 'without orient'}"
+        raise _no_table(path, "an object per choice", found, cause, TO_JSON)
     lists = [name for name, value in record.items() if isinstance(value, list) and value]
     if not columns and lists:
         found = f"a list inside {lists[0]!r:.60}"
         cause = "the choices lie one level deeper"
         fix = "write that list alone into a .json file"
         raise _no_table(path, "a list of choices, or an object per line", found, cause, fix)
+
+
+def _orient_of(record: dict[str, Any]) -> str:
+    """Return the option with which pandas wrote a table as one object; empty for other objects."""
+    columns, rows = record.get("columns"), record.get("data")
+    if isinstance(columns, list) and isinstance(rows, list):
+        return 'with orient="split"'
+    rows_by_number = [isinstance(row, dict) and any(map(_is_known, row)) for row in record.values()]
+    return 'with orient="index"' if rows_by_number and all(rows_by_number) else ""
 
 
 def _read_objects(values: Iterable[Any]) -> pd.DataFrame:
