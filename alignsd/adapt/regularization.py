@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alignsd.adapt.webshards import finite_number
+from alignsd.adapt.webshards import CAPTION_IN_JSON, finite_number, left_out_of_shards
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import BadImage, read_image
 from alignsd.base.processes import count, gathered, share
@@ -103,7 +103,7 @@ def regularization_pictures(folder: Path, wanted: Wanted) -> tuple[pd.DataFrame,
         while len(rows) < wanted.n:
             line = next(lines, None)
             if line is None:
-                raise _too_few(len(rows), wanted, left_out)
+                raise _too_few(len(rows), wanted, left_out + left_out_of_shards(folder))
             if line.reason is None:
                 rows.append(line.row)
                 bar.update()
@@ -114,13 +114,27 @@ def regularization_pictures(folder: Path, wanted: Wanted) -> tuple[pd.DataFrame,
 
 
 def _too_few(n: int, wanted: Wanted, left_out: Counter[str]) -> Problem:
+    """Return why there are too few pictures.
+
+    Args:
+        n: pictures that were taken.
+        wanted: how many pictures are wanted.
+        left_out: reason -> pictures, those included that were left out of shards.
+    """
+    cause = "a small folder, dead links, or pictures rated low"
+    fix = (
+        "give a larger folder, or lower regularization_images or minimum_rating; "
+        "the control takes as many more pictures as were selected"
+    )
+    if left_out[CAPTION_IN_JSON]:
+        cause = "the shards were made without captions as .txt, or the .txt were taken out"
+        fix = "give shards with the caption of KEY.jpg in KEY.txt: img2dataset --caption_col COLUMN"
     return Problem(
         "There are too few regularization pictures.",
         expected=f"{wanted.n:,} rated {wanted.minimum_rating} or more",
         found=f"{n:,}; left out: {dict(left_out) or 'none'}",
-        cause="a small folder, dead links, or pictures rated low",
-        fix="give a larger folder, or lower regularization_images or minimum_rating; "
-        "the control takes as many more pictures as were selected",
+        cause=cause,
+        fix=fix,
     )
 
 

@@ -41,6 +41,8 @@ from alignsd.select.imagefolder import LONGEST_NAME, LONGEST_TEXT, METADATA
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 CAPTION, DESCRIBED = ".txt", ".json"
+NO_CAPTION = "picture without caption"
+CAPTION_IN_JSON = "picture whose caption stands in the .json alone, and not in a .txt"
 WANTED = (*PICTURES, CAPTION, DESCRIBED)
 # Columns of ratings in the lists that img2dataset is given.
 RATINGS = ("rating", "aesthetic", "AESTHETIC_SCORE")
@@ -124,6 +126,19 @@ def unpack_shards(source: Path, out: Path) -> Counter[str]:
     return counts
 
 
+def left_out_of_shards(folder: Path) -> Counter[str]:
+    """Return reason -> how many pictures were left out when shards were unpacked into a folder.
+
+    The counter is empty for a folder that no shards were unpacked into, and for damaged counts.
+    """
+    try:
+        counts = _counts_of(folder)
+    except Problem:
+        return Counter()
+    del counts["unpacked"]
+    return counts
+
+
 def _unpack(shard: Path, out: Path) -> tuple[list[str], Counter[str]]:
     """Write the pictures of a shard, and return their lines of metadata and the counts."""
     lines = []
@@ -185,6 +200,9 @@ def _write_sample(shard: Path, sample: Sample, out: Path, counts: Counter[str]) 
             counts["neither picture nor caption"] += 1
         return None
     caption, reason = _caption(sample.members.get(CAPTION))
+    described = _description(sample.members.get(DESCRIBED), shard)
+    if reason == NO_CAPTION and described.get("caption"):
+        reason = CAPTION_IN_JSON
     if reason is not None:
         counts[reason] += 1
         return None
@@ -197,7 +215,7 @@ def _write_sample(shard: Path, sample: Sample, out: Path, counts: Counter[str]) 
         return None
     _write(out / name, sample.members[suffix])
     counts["unpacked"] += 1
-    row = {"file_name": name, "text": caption} | _rating(sample.members.get(DESCRIBED), shard)
+    row = {"file_name": name, "text": caption} | _rating(described)
     return json.dumps(row, ensure_ascii=False)
 
 
@@ -312,13 +330,13 @@ def _what_is_wrong(shard: Path, error: Exception) -> tuple[str, str]:
 def _caption(content: bytes | None) -> tuple[str, str | None]:
     """Return a caption and None, or an empty text and the reason why there is no caption."""
     if content is None:
-        return "", "picture without caption"
+        return "", NO_CAPTION
     try:
         caption = content.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         return "", "caption that is not UTF-8"
     if not caption:
-        return "", "picture without caption"
+        return "", NO_CAPTION
     if len(caption) > LONGEST_TEXT:
         return "", f"caption of more than {LONGEST_TEXT:,} characters"
     return caption, None
@@ -334,19 +352,22 @@ def finite_number(value: Any) -> float | None:
         return None
 
 
-def _rating(described: bytes | None, shard: Path) -> dict[str, float]:
+def _description(content: bytes | None, shard: Path) -> dict[str, Any]:
+    """Return what the JSON of a picture holds; nothing if the JSON is missing or no object."""
+    if content is None:
+        return {}
+    try:
+        columns = parse_json(content, shard.name)
+    except Problem:
+        return {}
+    return columns if isinstance(columns, dict) else {}
+
+
+def _rating(columns: dict[str, Any]) -> dict[str, float]:
     """Return ``{"rating": ...}`` if the JSON of a picture holds a rating, otherwise nothing.
 
     img2dataset's ``--save_additional_columns`` writes ratings into this JSON.
     """
-    if described is None:
-        return {}
-    try:
-        columns = parse_json(described, shard.name)
-    except Problem:
-        return {}
-    if not isinstance(columns, dict):
-        return {}
     values = [columns[name] for name in RATINGS if name in columns]
     rating = finite_number(values[0]) if values else None
     return {} if rating is None else {"rating": rating}

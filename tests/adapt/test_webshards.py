@@ -96,6 +96,20 @@ def test_a_shard_that_is_a_link_to_nothing_is_told(shards, tmp_path):
         unpack_shards(shards, tmp_path / "out")
 
 
+def test_captions_in_json_alone_are_the_named_reason_for_too_few_pictures(tmp_path):
+    with tarfile.open(tmp_path / "00000.tar", "w") as archive:
+        for key in "01":
+            add(archive, f"{key}.jpg", jpeg(10))
+            add(archive, f"{key}.json", b'{"caption": "a cat", "rating": 7}')
+        add(archive, "2.jpg", jpeg(10))
+        add(archive, "2.json", b'{"caption": null}')
+    with pytest.warns(UserWarning, match="2 x picture whose caption stands in the .json alone"):
+        folder = sources.regularization(str(tmp_path), tmp_path / "own", 0, Wanted(1))
+    words = r"(?s)stands in the .json alone.*: 2.*without captions as .txt.*KEY.txt"
+    with pytest.raises(Problem, match=words):
+        regularization_pictures(folder, Wanted(1))
+
+
 def test_what_was_unpacked_is_not_unpacked_again(shards, tmp_path):
     first = unpack_shards(shards, tmp_path / "out")
     for shard in shards.glob("*.tar"):
