@@ -141,11 +141,11 @@ def _walked(folder: Path, deep: bool) -> Iterator[tuple[str, list[str]]]:
     Raises:
         OSError: if a folder cannot be opened.
     """
-    seen: set[tuple[int, int]] = set()
+    seen: set[str] = set()
     for place, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-        status = os.stat(place)
-        is_new = (status.st_dev, status.st_ino) not in seen  # links may lead in a circle
-        seen.add((status.st_dev, status.st_ino))
+        real = os.path.realpath(place)
+        is_new = real not in seen  # links may lead in a circle
+        seen.add(real)
         below = [name for name in folders if deep and is_new and not is_foreign(name)]
         folders[:] = sorted(below)
         if is_new:
