@@ -8,7 +8,7 @@ import numpy as np
 
 from alignsd.base.errors import Problem
 from alignsd.base.images import OTHER_SUFFIXES, SUFFIXES, BadImage, read_image
-from alignsd.base.reading import listed
+from alignsd.base.reading import is_lost_link, listed
 
 FEWEST = 2  # pictures: one picture has no covariance
 
@@ -17,7 +17,7 @@ def pictures_in(folder: Path) -> tuple[Iterator[np.ndarray], Counter[str]]:
     """Return the pictures of a folder and of the folders below, and a count of unreadable files.
 
     Folders that links lead to count as folders below. Pictures of formats that are not read, such
-    as GIF, and links to files that are not there count as unreadable files.
+    as GIF, and links to files or folders that are not there count as unreadable files.
 
     Returns:
         An iterator of pictures ``(h, w, 3)`` uint8, read one at a time, and the number of files
@@ -33,7 +33,7 @@ def pictures_in(folder: Path) -> tuple[Iterator[np.ndarray], Counter[str]]:
 def _readable(folder: Path, left_out: Counter[str]) -> Iterator[np.ndarray]:
     """Yield the readable pictures of a folder, and count the other files in ``left_out``."""
     try:
-        files = listed(folder, *SUFFIXES, *OTHER_SUFFIXES, deep=True, lost=True)
+        files = [file for file in listed(folder, deep=True, lost=True) if _is_named_picture(file)]
     except Problem as problem:
         raise _too_few(folder, problem.found, problem.cause, left_out) from problem
     readable = 0
@@ -47,6 +47,11 @@ def _readable(folder: Path, left_out: Counter[str]) -> Iterator[np.ndarray]:
         yield picture
     if readable < FEWEST:
         raise _too_few(folder, str(readable), "a wrong path, or damaged files", left_out)
+
+
+def _is_named_picture(file: Path) -> bool:
+    """Return whether a file is a picture by its name, or a lost link, perhaps to a folder."""
+    return file.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES) or is_lost_link(file)
 
 
 def _too_few(folder: Path, found: str, cause: str, left_out: Counter[str]) -> Problem:

@@ -63,10 +63,12 @@ def test_every_picture_that_the_folder_names_is_read_or_counted(tmp_path):
     Image.new("RGB", (4, 4)).save(folder / "b.gif")
     Image.new("RGB", (4, 4)).save(folder / "c.TIF", "TIFF")
     (folder / "d.png").symlink_to("nowhere.png")
+    (folder / "more").symlink_to("no such folder")
+    (folder / "notes.txt").write_text("x")
     (folder / "linked").symlink_to(tmp_path / "far")
     (folder / "circle").symlink_to(folder)
     pictures, left_out = pictures_in(folder)
-    assert len(list(pictures)) == 2 and left_out == {FOREIGN: 2, MISSING: 1}
+    assert len(list(pictures)) == 2 and left_out == {FOREIGN: 2, MISSING: 2}
 
 
 def test_foreign_files_are_passed_over(tmp_path):
