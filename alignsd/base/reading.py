@@ -22,7 +22,11 @@ LARGEST_TEXT = 4 * 2**30  # bytes; HPD v2's largest table has 0.3 GiB
 WEB_PAGE = "a web page was saved in place of the file: the download needs a login or another link"
 # Files and folders that an operating system or a tool puts beside the files of a reader.
 FOREIGN_FOLDERS = (
-    *("__MACOSX", "__pycache__", "$RECYCLE.BIN", "System Volume Information", "lost+found"),
+    "__MACOSX",
+    "__pycache__",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
 )
 FOREIGN_FILES = ("thumbs.db", "desktop.ini")
 # How a compressed file is unpacked beside itself, by the suffix.

@@ -90,7 +90,7 @@ def _cause_and_fix(path: Path, faults: Sequence[tuple[int, str]]) -> tuple[str, 
         return cause, f"take the rows without one best image out of {path.name}: {_shown(tied)}"
     twice = _rows_with(hpd_v2.TWICE, faults)
     if twice:
-        cause = "a program that drew two images of a choice at random, with replacement"
+        cause = "the file was edited, or a program named one image of a choice twice"
         return cause, f"take the rows with one picture twice out of {path.name}: {_shown(twice)}"
     cause = "the file was edited, or another program made it"
     return cause, "collect the choices again, or unpack the release again"
