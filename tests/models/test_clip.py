@@ -166,6 +166,9 @@ def test_whole_numbers_are_not_taken_for_the_weights_of_a_clip(folder, tmp_path)
     with pytest.raises(Problem, match="(?s)of int8 numbers.*quantized weights"):
         load_clip(str(folder), weights=tmp_path / "int8.pt", device="cpu")
     place = shutil.copytree(folder, tmp_path / "clip")
+    torch.save(small, place / "open_clip_pytorch_model.bin")
+    with pytest.raises(Problem, match="(?s)is quantized.*8-bit whole numbers"):
+        load_clip(str(place), device="cpu")
     (place / "open_clip_pytorch_model.bin").unlink()
     save_file(small, place / "open_clip_model.safetensors")
     with pytest.raises(Problem, match="(?s)is quantized.*8-bit whole numbers"):

@@ -13,6 +13,11 @@ from alignsd.models.registry import resolve
 from alignsd.models.stable_diffusion import Drawing, Job, generate, image_seed, load_pipeline
 
 PROMPT = "a person in a red shirt standing on the beach"
+NAME_OF_TORCH = {  # part -> the name that the libraries give to its weights as a file of torch
+    "unet": "diffusion_pytorch_model.bin",
+    "vae": "diffusion_pytorch_model.bin",
+    "text_encoder": "pytorch_model.bin",
+}
 
 
 @pytest.fixture(scope="module")
@@ -150,11 +155,16 @@ def test_a_part_that_lacks_tensors_is_refused(tmp_path, part):
         load_pipeline(str(folder), "cpu")
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
-def test_a_part_of_whole_numbers_is_refused(tmp_path, part):
+def test_a_part_of_whole_numbers_is_refused(tmp_path, part, suffix):
     """If it failed, weights of 8 bits without their scale would draw."""
     folder = copied(tmp_path)
-    edited(weights_of(folder, part), lambda name, value: (value * 9).round().clamp(-9, 9).char())
+    file = weights_of(folder, part)
+    edited(file, lambda name, value: (value * 9).round().clamp(-9, 9).char())
+    if suffix == ".bin":
+        torch.save(load_file(file), file.with_name(NAME_OF_TORCH[part]))
+        file.unlink()
     with pytest.raises(Problem, match=f"(?s)part {part}, is quantized.*8-bit whole numbers"):
         load_pipeline(str(folder), "cpu")
 

@@ -11,6 +11,7 @@ from alignsd.base.errors import Problem
 from alignsd.base.reading import listed
 from alignsd.models.files import tensor_files
 from alignsd.models.files.foreign_files import Unfit
+from alignsd.models.files.weights import by_name
 from alignsd.models.files.wording import short
 
 # What diffusers, transformers and open_clip look for first; a variant has another word in the name.
@@ -18,7 +19,8 @@ PLAIN = re.compile(
     r"(diffusion_pytorch_|open_clip_|open_clip_pytorch_|pytorch_)?model(-\d+-of-\d+)?"
     r"\.(safetensors|bin)"
 )
-EIGHT_BITS = ("I8", "U8")  # as safetensors writes types; position_ids are I64
+WHOLE = (torch.int8, torch.uint8)  # position_ids are int64
+WHOLE_IN_SAFETENSORS = ("I8", "U8")
 
 
 def check_not_quantized(
@@ -37,11 +39,11 @@ def check_not_quantized(
     Raises:
         Problem: that names the first tensor of whole numbers.
     """
-    known = any(value.dtype in (torch.int8, torch.uint8) for value in state.values())
+    known = any(value.dtype in WHOLE for value in state.values())
     if known or not Path(folder).is_dir():
         return
-    for file in listed(folder, ".safetensors"):
-        whole = _whole_numbers(file) if PLAIN.fullmatch(file.name) else []
+    for file in _read_by_libraries(folder):
+        whole = _whole_numbers(file)
         if whole:
             raise Problem(
                 f"{short(name)} is quantized.",
@@ -53,10 +55,19 @@ def check_not_quantized(
             )
 
 
+def _read_by_libraries(folder: Path | str) -> list[Path]:
+    """Return the files of weights that the libraries read: safetensors, or else files of torch."""
+    plain = [file for file in listed(folder, ".safetensors", ".bin") if PLAIN.fullmatch(file.name)]
+    return [file for file in plain if file.suffix == ".safetensors"] or plain
+
+
 def _whole_numbers(file: Path) -> list[str]:
     """Return the names of the tensors of whole numbers of 8 bits; none for another kind of file."""
     try:
-        types = tensor_files.types(file)
+        if file.suffix == ".safetensors":
+            types = tensor_files.types(file)
+            return [name for name, type_ in types.items() if type_ in WHOLE_IN_SAFETENSORS]
+        tensors = by_name(tensor_files.content(file, lazy=True))
+        return [name for name, value in tensors.items() if value.dtype in WHOLE]
     except Unfit:  # a file that the library did not read
         return []
-    return [name for name, type_of_numbers in types.items() if type_of_numbers in EIGHT_BITS]

@@ -71,7 +71,7 @@ def read_tensors(path: Path | str, kind: str, fix: str = "") -> dict[str, Tensor
     """
     path = Path(path)
     with _as_problem(path, kind, fix):
-        tensors = _by_name(tensor_files.content(path))
+        tensors = by_name(tensor_files.content(path))
         size = path.stat().st_size
         checked = {name: _checked(name, value, size) for name, value in tensors.items()}
         return without_prefixes(checked)
@@ -193,8 +193,12 @@ def _sort_metadata(path: Path) -> None:
         file.write(text.ljust(length))
 
 
-def _by_name(content: Any) -> dict[str, Tensor]:
-    """Return the dictionary of tensors in what a file holds."""
+def by_name(content: Any) -> dict[str, Tensor]:
+    """Return the dictionary of tensors in what a file holds.
+
+    Raises:
+        Unfit: if the file holds anything but tensors by name.
+    """
     tensors = _unwrapped(content)
     if not isinstance(tensors, dict):
         raise Unfit(f"no tensors by name, but {described(tensors)}", OTHER, CODE_FIX)
