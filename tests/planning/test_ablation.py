@@ -210,6 +210,7 @@ def test_the_figure_has_a_panel_per_metric_with_both_arms_and_their_intervals():
     [
         ((2.0, True), "2, yes"),
         ((5e-5, 1e20), "5e-5, 1e+20"),
+        ((5e-4, 0.001, -1.7e-5), "5e-4, 0.001, -1.7e-5"),
         ((1.75,), "1.75"),
         (("4k, ",), "'4k, '"),
     ],
@@ -263,7 +264,7 @@ def test_the_command_lists_ablations_with_the_minutes_of_the_records(kit, notebo
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record))
     lines = CliRunner().invoke(cli.app, ["ablate"]).output.splitlines()
-    place = lines.index("guidance: How strong should guidance be?")
+    place = lines.index("guidance: How strong should guidance be? (deviations, row 9)")
     assert lines[place + 1] == "    06.guidance = 1.0 | 1.5 | 1.75 | 2.5 | 4.0"
     assert "3.0 minutes each, notebooks 06 to 07" in lines[place + 2]
     other = CliRunner().invoke(cli.app, ["ablate", "--from-run", "other"]).output

@@ -47,7 +47,7 @@ def list_all(parent: str) -> str:
         each = seconds(notebooks_of(ablation), expected)
         values = " | ".join(map(in_words, ablation.values))
         lines += [
-            f"{ablation.name}: {ablation.question}",
+            f"{ablation.name}: {ablation.asked}",
             f"    {ablation.changed} = {values}",
             f"    {len(ablation.values)} settings, {_minutes(each)} each, notebooks "
             f"{ablation.number} to {ablation.last}; reads off {', '.join(ablation.metrics)}",
@@ -109,7 +109,7 @@ def _how_without_a_launch(ablation: Ablation, parent: str) -> str:
 
 def _plan_in_words(ablation: Ablation, tried: Sequence[Setting], parent: str) -> str:
     expected = expected_seconds(preset_of(parent), parent)
-    lines = [ablation.question, f"{ablation.changed}, against run {parent}:"]
+    lines = [ablation.asked, f"{ablation.changed}, against run {parent}:"]
     todo: list[str] = []
     for setting in tried:
         lines.append(f"    {setting.label}: run {setting.run}, {_state(setting, parent)}")

@@ -42,6 +42,7 @@ class Ablation:
     metrics: tuple[str, ...] = ALIGNMENT
     last: str = "07"
     prepared: str = ""
+    row: int = 0
 
     def __post_init__(self) -> None:
         values_of_a_setting = 1 if self.prepared else len(self.parameters)
@@ -63,6 +64,11 @@ class Ablation:
                 cause="a misspelt name",
                 fix="choose a metric from METRICS",
             )
+
+    @property
+    def asked(self) -> str:
+        """The question, and where the documents answer the question."""
+        return f"{self.question} (deviations, row {self.row})" if self.row else self.question
 
     @property
     def changed(self) -> str:
@@ -98,37 +104,41 @@ ABLATIONS = (
     ),
     Ablation(
         "learning-rate",
-        "How fast should HPS learn? (deviations, row 8)",
+        "How fast should HPS learn?",
         "02",
         ("learning_rate",),
         ones(1.7e-5, 5e-5, 5e-4),
         metrics=(ACCURACY,),
         last="02",
+        row=8,
     ),
     Ablation(
         "scale",
-        "From which scale of the logits should HPS start? (deviations, row 10)",
+        "From which scale of the logits should HPS start?",
         "02",
         ("initial_scale", "learning_rate"),
         ((30.0, 5e-5), (100.0, 1.7e-5), (100.0, 5e-5), (100.0, 5e-4)),
         metrics=(ACCURACY,),
         last="02",
+        row=10,
     ),
     Ablation(
         "passes",
-        "How often should HPS see a choice, and mirrored or not? (deviations, row 29)",
+        "How often should HPS see a choice, and mirrored or not?",
         "02",
         ("epochs", "mirror"),
         ((1.0, False), (1.0, True), (2.0, False), (2.0, True)),
         metrics=(ACCURACY,),
         last="02",
+        row=29,
     ),
     Ablation(
         "negatives",
-        "How many of the negatives does the LoRA need? (deviations, row 14)",
+        "How many of the negatives does the LoRA need?",
         "04",
         ("negative_share",),
         ones(0.0, 0.25, 0.5, 1.0),
+        row=14,
     ),
     Ablation(
         "identifier",
@@ -149,10 +159,11 @@ ABLATIONS = (
     ),
     Ablation(
         "captions",
-        "How many negatives should have the identifier alone as a caption? (deviations, row 7)",
+        "How many negatives should have the identifier alone as a caption?",
         "05",
         ("identifier_alone",),
         ones(0.0, 0.2, 0.4, 0.8),
+        row=7,
     ),
     Ablation(
         "regularization",
@@ -163,31 +174,35 @@ ABLATIONS = (
     ),
     Ablation(
         "rank",
-        "Which rank should the LoRA have? (deviations, row 23)",
+        "Which rank should the LoRA have?",
         "05",
         ("rank",),
         ones(4, 16, 32),
+        row=23,
     ),
     Ablation(
         "time-steps",
-        "Should all time steps weigh alike in the loss of the LoRA? (deviations, row 18)",
+        "Should all time steps weigh alike in the loss of the LoRA?",
         "05",
         ("snr_gamma",),
         ones(0.0, 1.0, 5.0),
+        row=18,
     ),
     Ablation(
         "schedule",
-        "Should the learning rate of the LoRA fall? (deviations, row 20)",
+        "Should the learning rate of the LoRA fall?",
         "05",
         ("schedule",),
         ones("constant", "cosine"),
+        row=20,
     ),
     Ablation(
         "denoising",
-        "How many denoising steps does drawing need? (deviations, row 9)",
+        "How many denoising steps does drawing need?",
         "06",
         ("steps",),
         ones(4, 6, 8, 12),
+        row=9,
     ),
     Ablation(
         "guidance",
@@ -195,6 +210,7 @@ ABLATIONS = (
         "06",
         ("guidance",),
         ones(1.0, 1.5, 1.75, 2.5, 4.0),
+        row=9,
     ),
 )
 

@@ -36,6 +36,7 @@ IN_A_ROW = 3  # panels side by side
 NARROWEST = 6.4  # inches; room for the legend beside the label of the preset
 LETTERS = 11  # of the title, per inch
 SHIFT = 0.1  # of a setting's width: the two values of a setting stand beside each other
+SMALL = 1e-3  # a number below is written with a power of ten
 LONG = 40  # characters of all labels together that fit side by side
 
 
@@ -167,8 +168,15 @@ def _plain_value(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
-        return re.sub(r"e([+-])0", r"e\1", f"{value:g}")
+        return _plain_number(value)
     return repr(value)
+
+
+def _plain_number(value: float) -> str:
+    """Return ``5e-4`` for 0.0005: small numbers of one axis are all written alike."""
+    is_small = 0 < abs(value) < SMALL
+    digits = f"{value:e}" if is_small else f"{value:g}"
+    return re.sub(r"\.?0*e([+-])0?", r"e\1", digits)
 
 
 def _listed(rows: pd.DataFrame) -> str:
@@ -176,5 +184,5 @@ def _listed(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     name = _words(rows["of"].iloc[0])
-    values = alt.listed(rows["setting"], rows["value"], 2)
+    values = alt.listed(rows["setting"].map(_plain), rows["value"], 2)
     return f"{name}: {values}"
