@@ -17,6 +17,7 @@ from alignsd.figures.style import Look
 from alignsd.figures.text import drawable
 from alignsd.planning.ablation.definitions import ACCURACY, Ablation
 from alignsd.planning.ablation.results import baseline, subject
+from alignsd.planning.ablation.settings import in_words
 
 # What the axis of a metric says, and the factor from the table's unit to the axis's unit.
 AXES = {
@@ -37,6 +38,7 @@ NARROWEST = 6.4  # inches; room for the legend beside the label of the preset
 LETTERS = 11  # of the title, per inch
 SHIFT = 0.1  # of a setting's width: the two values of a setting stand beside each other
 SMALL = 1e-3  # a number below is written with a power of ten
+OWN = "\n(run)"  # marks the run's own setting
 LONG = 40  # characters of all labels together that fit side by side
 
 
@@ -44,7 +46,8 @@ def size(ablation: Ablation) -> tuple[float, float]:
     """Return the width and the height of an ablation's figure, in inches."""
     rows, columns = _grid(len(ablation.metrics))
     width = max(3.4 * columns + 0.4, NARROWEST)
-    height = 2.7 * rows + 1.1
+    labels = [_plain(in_words(setting)) for setting in ablation.values]
+    height = (3.1 if _is_long([*labels, OWN]) else 2.7) * rows + 1.1
     return width, height
 
 
@@ -152,10 +155,14 @@ def _ticks(ax: Axes, labels: Sequence[str], own: str) -> None:
     """Name the settings, and mark the run's own; long names are turned."""
     words = [drawable(_plain(label)) for label in labels]
     if own in labels:
-        words[labels.index(own)] += "\n(run)"
-    is_long = len("".join(words)) > LONG
-    look: Look = {"rotation": 20, "ha": "right"} if is_long else {}
+        words[labels.index(own)] += OWN
+    look: Look = {"rotation": 20, "ha": "right"} if _is_long(words) else {}
     ax.set_xticks(range(len(labels)), words, **look)
+
+
+def _is_long(labels: Sequence[str]) -> bool:
+    """Return whether labels must be turned, which takes more height."""
+    return len("".join(labels)) > LONG
 
 
 def _plain(label: str) -> str:
