@@ -20,15 +20,16 @@ from alignsd.planning.ablation.results import OF_THE_RUN
 from alignsd.running.company import Company
 from alignsd.running.tasks import Request, prepare
 
-# Four pictures of two arms. The original draws three wrong, the paper's arm two, and none at a
-# guidance above 1.
+# Four pictures of each arm. The original draws three wrong, the adapted model two, the paper's arm
+# two, and none at a guidance above 1; with the identifier as prompt all are wrong.
 EVALUATE = """
 import pandas as pd
 from alignsd.compare.arm_metrics import arm_table
 from alignsd.compare.measurement import Measurement
 from alignsd.kit.tables import write_table
 rows = []
-wrong = {"original": 3, "adapted_negative": 2 if guidance == 1 else 0}
+wrong = {"original": 3, "adapted": 2, "adapted_negative": 2 if guidance == 1 else 0}
+wrong |= {"adapted_identifier": 4, "regularization_only": 3}
 for arm, count in wrong.items():
     for i in range(4):
         scores = {"hps": 50.0 + guidance, "clip_score": 0.5, "aesthetic": 5.0}
@@ -77,8 +78,15 @@ def test_a_setting_is_run_once_and_read_off_beside_the_run_s_own(evaluated, caps
     assert rates["setting"].astype(float).tolist() == [1.0, 2.0]
     original = rows_of(table, metric="flaw_rate", of="original")
     assert original["value"].tolist() == [0.75, 0.75]
-    (paired,) = rows_of(table, metric="flaw_rate", minus=OF_THE_RUN).to_dict("records")
-    assert paired["value"] == -0.5 and paired["run"] == "mini-07-guidance-2.0"
+    asked_for = rows_of(table, metric="flaw_rate", of="adapted_identifier")
+    assert asked_for["value"].tolist() == [1.0, 1.0]
+    assert "regularization_only" not in set(table["of"])
+    paired = rows_of(table, metric="flaw_rate", minus=OF_THE_RUN)
+    assert dict(zip(paired["of"], paired["value"], strict=True)) == {
+        "adapted": 0.0,
+        "adapted_negative": -0.5,
+    }
+    assert set(paired["run"]) == {"mini-07-guidance-2.0"}
     assert set(table["metric"]) == set(definitions.ALIGNMENT)
 
     record = json.loads((folder / "guidance.json").read_text())
@@ -88,7 +96,7 @@ def test_a_setting_is_run_once_and_read_off_beside_the_run_s_own(evaluated, caps
     assert origin["command"] == again
     assert origin["settings"]["mini-07-guidance-2.0"] == {"guidance": 2.0}
     assert origin["stages"]["mini"] != origin["stages"]["mini-07-guidance-2.0"]
-    assert "adapted, negative prompt: 1.0 50.00, 2.0 0.00" in record["alt"]
+    assert "adapted, negative prompt: 1 50.00, 2 0.00" in record["alt"]
 
     made = evaluated / "papermill_runs/mini-07-guidance-2.0/07_evaluate.json"
     before = made.stat().st_mtime_ns
@@ -183,6 +191,8 @@ def test_the_figure_has_a_panel_per_metric_with_both_arms_and_their_intervals():
     columns = ["setting", "of", "metric", "value", "low", "high", "minus"]
     rows = [
         ("4", "original", "flaw_rate", 0.4, 0.3, 0.5, ""),
+        ("4", "adapted", "flaw_rate", 0.3, 0.2, 0.4, ""),
+        ("4", "adapted_identifier", "flaw_rate", 1.0, 0.9, 1.0, ""),
         ("4", "adapted_negative", "flaw_rate", 0.2, 0.1, 0.4, ""),
         ("16", "adapted_negative", "flaw_rate", 0.1, 0.0, 0.2, ""),
         ("4", "adapted_negative", "flaw_rate", 0.9, 0.9, 0.9, OF_THE_RUN),
@@ -195,14 +205,27 @@ def test_the_figure_has_a_panel_per_metric_with_both_arms_and_their_intervals():
     flaws, hps = fig.axes
     assert flaws.get_ylabel() == "drawn wrong (judge), %" and hps.get_ylabel().startswith("HPS")
     assert [tick.get_text() for tick in flaws.get_xticklabels()] == ["4", "16\n(run)"]
-    grey, blue = (container.lines for container in flaws.containers)
+    grey, green, blue = (container.lines for container in flaws.containers)
+    assert green[0].get_xydata().tolist() == [[0.0, 30.0]], "what is not drawn has no dot"
     assert grey[0].get_xydata().tolist() == [[-drawing.SHIFT, 40.0]]
     expected = [[drawing.SHIFT, 20.0], [1 + drawing.SHIFT, 10.0]]
     assert np.allclose(blue[0].get_xydata(), expected)
     ends = [segment[:, 1].tolist() for segment in blue[2][0].get_segments()]
     assert ends == [pytest.approx([10.0, 40.0]), pytest.approx([0.0, 20.0])]
     words = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert words == ["original model", "adapted, negative prompt"]
+    assert words == ["original model", "adapted, no negative prompt", "adapted, negative prompt"]
+
+
+def test_the_panel_of_the_accuracy_shows_predictors():
+    rows = [("30", "CLIP", 0.3), ("30", "HPS", 0.4), ("30", "adapted", 0.5)]
+    table = pd.DataFrame(rows, columns=["setting", "of", "value"])
+    table = table.assign(metric=["accuracy", "accuracy", "hps"], minus="", n=96)
+    table = table.assign(low=table["value"], high=table["value"])
+    ablation = Ablation("x", "?", "02", ("data",), ones(30), ("accuracy", "hps"))
+    fig = drawing.draw(Figure(drawing.size(ablation)), ablation, table, own="30")
+    assert len(fig.axes[0].containers) == 2, "CLIP and HPS"
+    words = [text.get_text() for text in fig.legends[0].get_texts()]
+    assert words[0] == "CLIP, before HPS is trained; original model"
 
 
 @pytest.mark.parametrize(

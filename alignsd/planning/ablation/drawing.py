@@ -11,12 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from alignsd.base.plotting.colours import BLUE, GREY
+from alignsd.base.plotting.colours import BLUE, GREEN, GREY
+from alignsd.compare.arms import ADAPTED, ORIGINAL, PAPERS
 from alignsd.figures import alt
 from alignsd.figures.style import Look
 from alignsd.figures.text import drawable
 from alignsd.planning.ablation.definitions import ACCURACY, Ablation
-from alignsd.planning.ablation.results import baseline, subject
+from alignsd.planning.ablation.results import CLIP, HPS
 from alignsd.planning.ablation.settings import in_words
 
 # What the axis of a metric says, and the factor from the table's unit to the axis's unit.
@@ -29,14 +30,18 @@ AXES = {
     ACCURACY: ("choices predicted right, %", 100),
 }
 WORDS = {
-    "adapted_negative": "adapted, negative prompt",
-    "original": "original model",
-    "CLIP": "CLIP, before HPS is trained",
+    ORIGINAL.name: "original model",
+    ADAPTED.name: "adapted, no negative prompt",
+    PAPERS.name: "adapted, negative prompt",
+    CLIP: "CLIP, before HPS is trained",
 }
+# Colour -> the arm or predictor with the colour; the table holds more arms than are drawn.
+OF_ARMS = {GREY: ORIGINAL.name, GREEN: ADAPTED.name, BLUE: PAPERS.name}
+OF_PREDICTORS = {GREY: CLIP, BLUE: HPS}
 IN_A_ROW = 3  # panels side by side
 NARROWEST = 6.4  # inches; room for the legend beside the label of the preset
 LETTERS = 11  # of the title, per inch
-SHIFT = 0.1  # of a setting's width: the two values of a setting stand beside each other
+SHIFT = 0.2  # of a setting's width: the values of a setting stand so far from each other
 SMALL = 1e-3  # a number below is written with a power of ten
 OWN = "\n(run)"  # marks the run's own setting
 LONG = 40  # characters of all labels together that fit side by side
@@ -52,7 +57,7 @@ def size(ablation: Ablation) -> tuple[float, float]:
 
 
 def draw(fig: Figure, ablation: Ablation, table: pd.DataFrame, own: str) -> Figure:
-    """Draw an ablation: each metric against the setting, beside the original model or CLIP.
+    """Draw an ablation: each metric against the setting, of several arms or predictors.
 
     Args:
         fig: where to draw; ``size`` says how large.
@@ -94,14 +99,22 @@ def _axes(fig: Figure, count: int) -> list[Axes]:
     return axes[:count]
 
 
+def _drawn(metric: str) -> dict[str, str]:
+    """Return colour -> arm or predictor that the panel of a metric shows, from left to right."""
+    return OF_PREDICTORS if metric == ACCURACY else OF_ARMS
+
+
 def _handles(metrics: Sequence[str]) -> list[Patch]:
     """Return what the colours mean; the panel of the accuracy has other names than the others."""
+    names: dict[str, list[str]] = {}
+    for metric in metrics:
+        for colour, name in _drawn(metric).items():
+            names.setdefault(colour, []).append(_words(name))
     handles = []
-    for colour, name_of in ((GREY, baseline), (BLUE, subject)):
-        names = dict.fromkeys(map(name_of, metrics))
-        words = "; ".join(map(_words, names))
-        handle = Patch(color=colour, label=words)
-        handles.append(handle)
+    for colour in (GREY, GREEN, BLUE):
+        if colour in names:
+            words = "; ".join(dict.fromkeys(names[colour]))
+            handles.append(Patch(color=colour, label=words))
     return handles
 
 
@@ -124,21 +137,22 @@ def _labels(rows: pd.DataFrame) -> list[str]:
 
 
 def _panel(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
-    """Draw one metric; the rows are those of the subject and of the baseline."""
-    is_baseline = rows["of"] == baseline(metric)
-    is_subject = rows["of"] == subject(metric)
+    """Draw one metric; rows of arms that the panel does not show are left out."""
     place = rows["setting"].map(_labels(rows).index)
     words, factor = AXES[metric]
     scaled = rows.assign(place=place)
     for column in ("value", "low", "high"):
         scaled[column] = factor * rows[column]
-    _dots(ax, scaled[is_baseline], GREY, -SHIFT)
-    _dots(ax, scaled[is_subject], BLUE, SHIFT)
+    drawn = _drawn(metric)
+    described = []
+    for position, (colour, name) in enumerate(drawn.items()):
+        of_name = scaled[scaled["of"] == name]
+        _dots(ax, of_name, colour, SHIFT * (position - (len(drawn) - 1) / 2))
+        described.append(_listed(of_name))
     ax.set_ylabel(words)
     ax.margins(x=0.15)
     ax.grid(axis="x", visible=False)
-    parts = [_listed(scaled[is_subject]), _listed(scaled[is_baseline])]
-    description = "; ".join(filter(None, parts)) or "not measured"
+    description = "; ".join(filter(None, reversed(described))) or "not measured"
     alt.describe(ax, f"Dots: {words} of each setting; {description}.")
 
 

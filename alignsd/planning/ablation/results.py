@@ -7,7 +7,7 @@ import pandas as pd
 from alignsd.base.intervals import paired_bootstrap
 from alignsd.base.paths import stage_dir
 from alignsd.compare.arm_metrics import against
-from alignsd.compare.arms import ORIGINAL, PAPERS
+from alignsd.compare.arms import ADAPTED, ADAPTED_IDENTIFIER, ORIGINAL, PAPERS
 from alignsd.compare.measurement import Measurement
 from alignsd.kit import lineage
 from alignsd.kit.stage_record import input_state
@@ -20,8 +20,9 @@ TRAIN = "02_train_hps"
 EVALUATE = "07_evaluate"
 HPS = "HPS"
 CLIP = "CLIP"
-SUBJECT = {ACCURACY: HPS}  # metric -> whose value is read off; otherwise the paper's arm
-BASELINE = {ACCURACY: CLIP}  # metric -> what stands beside; otherwise the original model
+PREDICTORS = (CLIP, HPS)  # whose accuracy is read off
+ARMS = (ORIGINAL.name, ADAPTED.name, PAPERS.name, ADAPTED_IDENTIFIER.name)  # for other metrics
+COMPARED = (ADAPTED.name, PAPERS.name)  # with the same arm of the parent
 COLUMNS = ["setting", "run", "of", "metric", "value", "low", "high", "n", "minus"]
 OF_THE_RUN = "the run's own setting"  # in column ``minus``
 
@@ -75,18 +76,9 @@ def _values(ablation: Ablation, setting: Setting) -> pd.DataFrame:
         else:
             arms = _read(setting.run, EVALUATE, "arms").rename(columns={"arm": "of"})
             rows = arms[arms["metric"] == metric]
-        measured.append(rows[rows["of"].isin([subject(metric), baseline(metric)])])
+        names = PREDICTORS if metric == ACCURACY else ARMS
+        measured.append(rows[rows["of"].isin(names)])
     return pd.concat(measured, ignore_index=True).assign(minus="")
-
-
-def subject(metric: str) -> str:
-    """Return whose value of a metric an ablation is about: the paper's arm, or HPS."""
-    return SUBJECT.get(metric, PAPERS.name)
-
-
-def baseline(metric: str) -> str:
-    """Return what stands beside the subject: the original model, or CLIP."""
-    return BASELINE.get(metric, ORIGINAL.name)
 
 
 def _differences(ablation: Ablation, run: str, parent: str, seed: int) -> list[pd.DataFrame]:
@@ -95,8 +87,9 @@ def _differences(ablation: Ablation, run: str, parent: str, seed: int) -> list[p
     if ACCURACY in ablation.metrics:
         tables.append(_of_choices(run, parent, seed))
     if ablation.last >= EVALUATE[:2]:
-        differences = _of_pictures(run, parent, seed)
-        tables.append(differences[differences["metric"].isin(ablation.metrics)])
+        for arm in COMPARED:
+            differences = _of_pictures(arm, run, parent, seed)
+            tables.append(differences[differences["metric"].isin(ablation.metrics)])
     return [differences.assign(minus=OF_THE_RUN) for differences in tables]
 
 
@@ -111,17 +104,17 @@ def _of_choices(run: str, parent: str, seed: int) -> pd.DataFrame:
     return pd.DataFrame([row]).rename(columns={"arm": "of"})
 
 
-def _of_pictures(run: str, parent: str, seed: int) -> pd.DataFrame:
-    """Return the differences of the paper's arm, a row per metric.
+def _of_pictures(arm: str, run: str, parent: str, seed: int) -> pd.DataFrame:
+    """Return the differences of an arm from the same arm of the parent, a row per metric.
 
     The same id is the same prompt and the same noise in both runs.
     """
     both = []
     for name in (parent, run):
         metrics = _read(name, EVALUATE, "image_metrics")
-        both.append(metrics[metrics["arm"] == PAPERS.name].assign(arm=name))
+        both.append(metrics[metrics["arm"] == arm].assign(arm=name))
     differences = against(pd.concat(both, ignore_index=True), seed, baseline=parent)
-    return differences.drop(columns="arm").assign(of=PAPERS.name)
+    return differences.drop(columns="arm").assign(of=arm)
 
 
 def _read(run: str, stage: str, stem: str) -> pd.DataFrame:
