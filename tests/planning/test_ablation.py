@@ -204,7 +204,7 @@ def test_the_figure_has_a_panel_per_metric_with_both_arms_and_their_intervals():
     assert "n = 96 pictures, 95 % intervals" in fig.get_suptitle()
     flaws, hps = fig.axes
     assert flaws.get_ylabel() == "drawn wrong (judge), %" and hps.get_ylabel().startswith("HPS")
-    assert [tick.get_text() for tick in flaws.get_xticklabels()] == ["4", "16\n(run)"]
+    assert [tick.get_text() for tick in flaws.get_xticklabels()] == ["4\n ", "16\n(run)"]
     grey, green, blue = (container.lines for container in flaws.containers)
     assert green[0].get_xydata().tolist() == [[0.0, 30.0]], "what is not drawn has no dot"
     assert grey[0].get_xydata().tolist() == [[-drawing.SHIFT, 40.0]]

@@ -148,6 +148,7 @@ ABLATIONS = (
         # Words that pretraining never saw; letters that no caption spells; a phrase of style that
         # changes no picture here; words that every picture shows.
         ones("Weird image. ", "sks ", "4k, ", "a person, "),
+        row=11,
     ),
     Ablation(
         "learned-identifier",

@@ -44,6 +44,7 @@ LETTERS = 11  # of the title, per inch
 SHIFT = 0.2  # of a setting's width: the values of a setting stand so far from each other
 SMALL = 1e-3  # a number below is written with a power of ten
 OWN = "\n(run)"  # marks the run's own setting
+NOT_OWN = "\n "  # keeps the first lines of all labels at one height
 LONG = 40  # characters of all labels together that fit side by side
 
 
@@ -167,10 +168,14 @@ def _dots(ax: Axes, rows: pd.DataFrame, colour: str, shift: float) -> None:
 
 def _ticks(ax: Axes, labels: Sequence[str], own: str) -> None:
     """Name the settings, and mark the run's own; long names are turned."""
-    words = [drawable(_plain(label)) for label in labels]
-    if own in labels:
-        words[labels.index(own)] += OWN
-    look: Look = {"rotation": 20, "ha": "right"} if _is_long(words) else {}
+    plain = [drawable(_plain(label)) for label in labels]
+    is_long = _is_long([*plain, OWN])
+    others = "" if is_long else NOT_OWN
+    words = [
+        f"{word}{OWN if label == own else others}"
+        for label, word in zip(labels, plain, strict=True)
+    ]
+    look: Look = {"rotation": 20, "ha": "right"} if is_long else {}
     ax.set_xticks(range(len(labels)), words, **look)
 
 
