@@ -225,7 +225,7 @@ def test_the_panel_of_the_accuracy_shows_predictors():
     fig = drawing.draw(Figure(drawing.size(ablation)), ablation, table, own="30")
     assert len(fig.axes[0].containers) == 2, "CLIP and HPS"
     words = [text.get_text() for text in fig.legends[0].get_texts()]
-    assert words[0] == "CLIP, before HPS is trained; original model"
+    assert words == ["CLIP, before HPS is trained", "adapted, no negative prompt", "HPS"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 import re
 import textwrap
 from ast import literal_eval
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -77,7 +77,7 @@ def draw(fig: Figure, ablation: Ablation, table: pd.DataFrame, own: str) -> Figu
     question = textwrap.fill(ablation.question, int(LETTERS * fig.get_figwidth()))
     words = f"one run per setting, {_counts(values)}, 95 % intervals; axes need not begin at 0"
     fig.suptitle(f"{question}\n{words}", fontsize=11)
-    handles = _handles(ablation.metrics)
+    handles = _handles(ablation.metrics, set(values["of"]))
     side_by_side = 2 if len(ablation.metrics) > 1 else 1  # the preset stands at the lower right
     fig.legend(handles=handles, loc="outside lower left", ncols=side_by_side)
     return fig
@@ -105,12 +105,13 @@ def _drawn(metric: str) -> dict[str, str]:
     return OF_PREDICTORS if metric == ACCURACY else OF_ARMS
 
 
-def _handles(metrics: Sequence[str]) -> list[Patch]:
+def _handles(metrics: Sequence[str], measured: Collection[str]) -> list[Patch]:
     """Return what the colours mean; the panel of the accuracy has other names than the others."""
     names: dict[str, list[str]] = {}
     for metric in metrics:
         for colour, name in _drawn(metric).items():
-            names.setdefault(colour, []).append(_words(name))
+            if name in measured:
+                names.setdefault(colour, []).append(_words(name))
     handles = []
     for colour in (GREY, GREEN, BLUE):
         if colour in names:
