@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alignsd.adapt.webshards import CAPTION_IN_JSON, finite_number, left_out_of_shards
+from alignsd.adapt.webshards import (
+    APART,
+    CAPTION_IN_JSON,
+    NO_CAPTION,
+    finite_number,
+    left_out_of_shards,
+)
 from alignsd.base.errors import Problem, at_least
 from alignsd.base.images import BadImage, read_image
 from alignsd.base.processes import count, gathered, share
@@ -129,6 +135,12 @@ def _too_few(n: int, wanted: Wanted, left_out: Counter[str]) -> Problem:
     if left_out[CAPTION_IN_JSON]:
         cause = "the shards were made without captions as .txt, or the .txt were taken out"
         fix = "give shards with the caption of KEY.jpg in KEY.txt: img2dataset --caption_col COLUMN"
+    elif left_out[APART]:
+        cause = "shards in which a picture and its caption do not follow each other"
+        fix = "pack each shard again, sorted: tar --sort=name -cf NEW.tar -C UNPACKED ."
+    elif left_out[NO_CAPTION] > n:
+        cause = "shards whose captions are missing, or have other names than their pictures"
+        fix = "give shards with the caption of FOLDER/KEY.jpg in FOLDER/KEY.txt"
     return Problem(
         "There are too few regularization pictures.",
         expected=f"{wanted.n:,} rated {wanted.minimum_rating} or more",

@@ -10,6 +10,7 @@ dead.
 import json
 import math
 import os
+import shlex
 import tarfile
 import unicodedata
 import warnings
@@ -50,6 +51,9 @@ COUNTS = "unpacked.json"
 LONGEST_PATH = 4096  # bytes; Linux opens no longer path
 PACKED = "packed shard (only .tar is unpacked)"
 NAME_IN_USE = "repeated name"  # the first file of this name counts
+APART = "file that does not follow the other files of its sample"
+NO_END = "shard without the mark of its end (maybe cut off)"
+FURTHER = "further picture of a sample"
 # What tarfile raises for a file that is no tar, cut short or damaged.
 UNREADABLE = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, zlib.error)
 
@@ -208,7 +212,7 @@ def _write_sample(shard: Path, sample: Sample, out: Path, counts: Counter[str]) 
         return None
     suffix, *further = suffixes
     if further:
-        counts["further picture of a sample"] += len(further)
+        counts[FURTHER] += len(further)
     name = f"{shard.stem}/{sample.key}{suffix}"
     if not _nameable(out / name):
         counts["name that no file can have"] += 1
@@ -248,6 +252,8 @@ def _samples(shard: Path, counts: Counter[str]) -> Iterator[Sample]:
     try:
         with tarfile.open(shard, "r|") as archive:
             yield from _grouped(archive, counts)
+            end = archive.offset
+        _check_end(shard, end, counts)
     except UNREADABLE as error:
         found, cause = _what_is_wrong(shard, error)
         raise Problem(
@@ -259,28 +265,81 @@ def _samples(shard: Path, counts: Counter[str]) -> Iterator[Sample]:
         ) from error
 
 
+def _check_end(shard: Path, end: int, counts: Counter[str]) -> None:
+    """Do nothing if a shard ends where its last member ends; count a shard without its end.
+
+    tarfile takes a damaged header for the end of the archive, and says nothing.
+
+    Args:
+        shard: the shard.
+        end: the byte behind the last member that tarfile found.
+        counts: what is left out.
+
+    Raises:
+        Problem: if anything but zeros follows.
+    """
+    rest = shard.stat().st_size - end
+    if rest == 0:
+        counts[NO_END] += 1
+    if rest <= 0:
+        return
+    with open(shard, "rb") as file:
+        file.seek(end)
+        begins_with_zeros = not any(file.read(tarfile.BLOCKSIZE))
+        ends_with_zeros = all(not any(piece) for piece in iter(lambda: file.read(2**20), b""))
+    if begins_with_zeros and ends_with_zeros:
+        return
+    cause = "a damaged or unfinished download"
+    fix = f"download {shard.name} again, or move it away"
+    if begins_with_zeros:
+        cause = "archives that were joined with cat, or a damaged download"
+        fix = f"{fix}; of joined archives unpack all with tar -xif {shlex.quote(shard.name)}"
+    raise Problem(
+        f"{shard.name} cannot be read to its end.",
+        expected="nothing but zeros behind the last file of the archive",
+        found=f"{rest:,} bytes behind byte {end:,}, which tar cannot read",
+        cause=cause,
+        fix=fix,
+    )
+
+
 def _grouped(archive: tarfile.TarFile, counts: Counter[str]) -> Iterator[Sample]:
     sample = Sample("")
-    earlier: set[str] = set()
+    earlier: dict[str, set[str]] = {}  # key -> suffixes
     for member in archive:
         path = _usable_path(member, counts)
-        if path is None:
+        if path is None or _is_other_field(path, sample, counts):
             continue
         key = path.with_suffix("").as_posix()
         suffix = path.suffix.lower()
         if key != sample.key:
             if sample.members:
                 yield sample
-            earlier.add(sample.key)
+            earlier.setdefault(sample.key, set()).update(sample.members)
             sample = Sample(key)
-        if key in earlier or suffix in sample.members:
+        if suffix in sample.members or suffix in earlier.get(key, ()):
             counts[NAME_IN_USE] += 1
+        elif key in earlier:
+            counts[APART] += 1
         elif member.size > MAX_BYTES:
             counts[f"file of more than {MAX_BYTES:,} bytes"] += 1
         else:
             sample.members[suffix] = _content(archive, member)
     if sample.members:
         yield sample
+
+
+def _is_other_field(path: PurePosixPath, sample: Sample, counts: Counter[str]) -> bool:
+    """Return whether a file is a field of the sample that we do not read, such as ``.mask.png``.
+
+    webdataset ends the key at the first dot of a name. We end the key at the last dot, since
+    pictures of other origins have dots in their names.
+    """
+    is_field = bool(sample.members) and path.as_posix().startswith(f"{sample.key}.")
+    is_known = path.with_suffix("").as_posix() == sample.key
+    if is_field and not is_known and path.suffix.lower() in PICTURES:
+        counts[FURTHER] += 1
+    return is_field and not is_known
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -110,6 +110,64 @@ def test_captions_in_json_alone_are_the_named_reason_for_too_few_pictures(tmp_pa
         regularization_pictures(folder, Wanted(1))
 
 
+def members(folder, names):
+    """Write one shard of files whose content is their name, in this order."""
+    folder.mkdir()
+    with tarfile.open(folder / "0.tar", "w") as archive:
+        for name in names:
+            add(archive, name, name.encode())
+    return folder / "0.tar"
+
+
+PAIRS = [f"{i:04}.{suffix}" for i in range(6) for suffix in ("png", "txt")]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda whole, at: whole[: at + 3] + b"~" + whole[at + 4 :], "which tar cannot read"),
+        (lambda whole, at: whole[: at + 300], "damaged or unfinished download"),
+        (lambda whole, at: whole[:at] + bytes(512) + whole[at + 512 :], "joined with cat"),
+        (lambda whole, at: whole + whole, "(?s)joined with cat.*tar -xif 0.tar"),
+    ],
+    ids=["a changed byte", "cut in a header", "a hole", "two archives"],
+)
+def test_a_shard_that_cannot_be_read_to_its_end_is_told(tmp_path, damage, words):
+    """If it failed, everything behind the first damaged header would be lost without a word."""
+    shard = members(tmp_path / "in", PAIRS)
+    whole = shard.read_bytes()
+    shard.write_bytes(damage(whole, whole.find(b"0003.png")))
+    with pytest.raises(Problem, match=words):
+        unpack_shards(shard.parent, tmp_path / "out")
+
+
+def test_a_shard_that_ends_between_two_files_is_counted(tmp_path):
+    shard = members(tmp_path / "in", PAIRS)
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: whole.find(b"0003.png")])
+    counts = unpack_shards(shard.parent, tmp_path / "out")
+    assert counts == {"unpacked": 3, "shard without the mark of its end (maybe cut off)": 1}
+
+
+def test_fields_that_are_not_read_do_not_end_a_sample(tmp_path):
+    """webdataset's writer puts the fields of a sample in the order of their names."""
+    names = ["0.jpg", "0.mask.png", "0.tags.txt", "0.txt", "my.cat.jpg", "my.cat.txt"]
+    counts = unpack_shards(members(tmp_path / "in", names).parent, tmp_path / "out")
+    assert counts == {"unpacked": 2, "further picture of a sample": 1}
+
+
+def test_pictures_before_all_captions_are_the_named_reason_for_too_few_pictures(tmp_path):
+    shard = members(tmp_path / "in", sorted(PAIRS, key=lambda name: name[-3:]))
+    counts = unpack_shards(shard.parent, tmp_path / "out")
+    apart = "file that does not follow the other files of its sample"
+    assert counts == {"picture without caption": 6, apart: 6}
+    assert "repeated name" not in counts
+    with pytest.warns(UserWarning, match=f"6 x {apart}"):
+        folder = sources.regularization(str(shard.parent), tmp_path / "own", 0, Wanted(1))
+    with pytest.raises(Problem, match="(?s)do not follow each other.*tar --sort=name"):
+        regularization_pictures(folder, Wanted(1))
+
+
 def test_what_was_unpacked_is_not_unpacked_again(shards, tmp_path):
     first = unpack_shards(shards, tmp_path / "out")
     for shard in shards.glob("*.tar"):
