@@ -17,6 +17,11 @@ from alignsd.collect.dialects.mentions import mentions_of, without_call
 
 NUMBER_OF_IMAGES = {"n", "number", "images"}  # settings that say how many pictures to draw
 UPLOADS = {"I", "init_image", "init-image", "init"}  # settings that name a picture to start from
+# A picture to start from, as a link: Midjourney's image prompts stand in front of the words.
+LINKED = re.compile(
+    r"^<?https?://|--?[a-z_-]+[ =:]+<?https?://|https?://\S+\.(?:png|jpe?g|webp|gif)\b",
+    re.IGNORECASE,
+)
 # 20 and 19 are Discord's numbers for an answered slash command and a reply; old exporters have no
 # name for these types.
 USERS_AND_BOTS = ("Default", "Reply", "ChatInputCommand", "20", "19")
@@ -92,7 +97,8 @@ class Message:
     @property
     def conditioned(self) -> bool:
         """Return whether the command came with a picture, uploaded or linked."""
-        return bool(self.files) or not UPLOADS.isdisjoint(self.settings)
+        has_link = LINKED.search(self.text) or any(map(LINKED.match, self.settings.values()))
+        return bool(self.files or has_link) or not UPLOADS.isdisjoint(self.settings)
 
 
 class NotAMessage(ValueError):

@@ -525,3 +525,42 @@ def test_the_settings_of_a_command():
 def test_a_bot_s_answer_tells_the_command_and_its_settings(text, embed, prompt, settings):
     message = discord.message_of(say(1, "bot", text, FOUR, embeds=[embed] if embed else []))
     assert (message.asked_by, message.asked, message.settings) == ("7", prompt, settings)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "<https://s.mj.run/T0wYO> a cat --iw 2 --v 5",
+        "<https://s.mj.run/a> <https://s.mj.run/b> --v 5",
+        "https://cdn.discordapp.com/attachments/1/2/x.png a cat",
+        "a cat --sref https://x.org/y --v 6",
+        "a cat --sref <https://x.org/a> <https://x.org/b>",
+        "a cat like https://x.org/y.JPG?ex=1",
+    ],
+)
+def test_a_prompt_with_the_link_of_a_picture_is_image_conditioned(parse, prompt):
+    """If it failed, a choice between pictures of a picture would count as a choice by words."""
+    parsed = parse(answered(1, f"**{prompt}** -", 7))
+    assert not parsed.choices and parsed.left_out[choices.CONDITIONED] == 1
+
+
+@pytest.mark.parametrize("prompt", ["a poster that says http", "a site like x.org, isometric"])
+def test_words_about_links_are_words(parse, prompt):
+    [choice] = parse(answered(1, f"**{prompt}** -", 7)).choices
+    assert choice.prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("answer", "prompt"),
+    [
+        ("**a queen, **masterpiece**, gold --v 5** -", "a queen, **masterpiece**, gold"),
+        ("**a **red** cat** -", "a **red** cat"),
+        ("**a cat** by **someone** -", "a cat"),
+        ("**a cat** - <@7> **50 steps** -", "a cat"),
+        ("**Done!** **a cat** -", "a cat"),
+    ],
+)
+def test_bold_words_in_a_bold_prompt_do_not_end_the_prompt(parse, answer, prompt):
+    """If it failed, prompts that begin alike would be one prompt."""
+    [choice] = parse(answered(1, answer, 7)).choices
+    assert choice.prompt == prompt

@@ -55,6 +55,8 @@ LONGEST_STATUS = 60  # characters
 AFTER_PROMPT = re.compile(
     r" [-–—|•·] ?image #\d|(?: [-–—|•·]| by)? ?<@[^<>\s]{1,200}>", re.IGNORECASE
 )
+# Where the bold words of a prompt end that has bold words in it: "**a **red** cat** - <@7>".
+END_OF_BOLD = re.compile(r"\*\*(?= [-–—] ?(?:image #\d|<@))", re.IGNORECASE)
 AROUND_VALUE = " \n*`"
 
 
@@ -267,8 +269,27 @@ def _bold_prompt(text: str) -> tuple[tuple[int, int] | None, bool]:
         if is_label or _is_status(words):
             passed_over = True
             continue
-        return match.span(1), passed_over
+        return (match.start(1), _end_of_bold(text, match)), passed_over
     return None, passed_over
+
+
+def _end_of_bold(text: str, match: re.Match[str]) -> int:
+    """Return where a bold prompt ends; the prompt may hold bold words itself.
+
+    Args:
+        text: the message.
+        match: of ``BOLD``: the prompt up to the first two stars.
+    """
+    first, end = match.end(1), match.end()
+    begins_line = match.start() == 0 or text[match.start() - 1] == "\n"
+    # Stars in front of a word open bold words; stars in front of a space close bold words.
+    opens = not text[end : end + 1].isspace()
+    if not begins_line or not opens or AFTER_PROMPT.match(text, end):
+        return first
+    end_of_line = text.find("\n", end)
+    line = text[: end_of_line if end_of_line >= 0 else len(text)]
+    last = END_OF_BOLD.search(line, end)
+    return last.start() if last else first
 
 
 def _users(
