@@ -21,6 +21,15 @@ TABLES = (".csv", ".tsv", ".tab")
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 # A column of this name holds the entries.
 COLUMN = re.compile(r"prompts?|captions?|names?|(first|last)[ _]?name", re.IGNORECASE)
+# So does a column of this name, which may also be a word of a prompt, in a file named as a table.
+WORD = re.compile(
+    r"(?:(?:prompt|image|full|user|given|family)[ _]?)?(?:prompts?|captions?|names?|texts?)"
+    r"|surnames?|forenames?|titles?|descriptions?|sentences?|first|last",
+    re.IGNORECASE,
+)
+NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*%?")
+# A name and numbers in columns of fixed width, as statistical offices write them.
+FIXED_WIDTH = re.compile(rf"\S+(?: +{NUMBER.pattern}){{2,}}")
 JSON = "in JSON"
 SHOWN = 10  # columns that a message lists
 
@@ -80,7 +89,8 @@ def read_entries(path: Path | str, what: str, entry: str, otherwise: str) -> lis
         listed = _in_json(path, entries, wanted)
         return entries if listed is None else [text.strip() for text in listed if text.strip()]
     _refuse_table(path, text, wanted)
-    return entries
+    cells = _one_column(path, text)
+    return entries if cells is None else [cell.strip() for cell in cells if cell.strip()]
 
 
 def _in_json(path: Path, lines: Sequence[str], wanted: _Entries) -> list[str] | None:
@@ -95,7 +105,7 @@ def _in_json(path: Path, lines: Sequence[str], wanted: _Entries) -> list[str] | 
         Problem: if the lines are other JSON, or JSON that is damaged.
     """
     records = [value for value in map(_object_in, lines[:BEGINNING]) if value]
-    if len(records) > len(lines[:BEGINNING]) / 2:
+    if len(lines) > 1 and len(records) > len(lines[:BEGINNING]) / 2:
         raise _objects(path, records[0], True, wanted)
     try:
         value = parse_json("\n".join(lines), shown(path))
@@ -138,49 +148,91 @@ def _objects(path: Path, record: dict[str, Any], by_line: bool, wanted: _Entries
         wanted: what the file should hold.
     """
     kind = f"{'an object per line' if by_line else 'a list of objects'} {JSON}"
-    reader = f"read_json(sys.argv[1], dtype=False{', lines=True' if by_line else ''})"
-    return _columns(path, (kind, reader), list(record), wanted)
+    options = ", lines=True" if by_line else ""
+    return _columns(path, (kind, options), list(record), wanted)
 
 
 def _object(path: Path, value: dict[str, Any], wanted: _Entries) -> Problem:
     """Return why one object of JSON is no list of entries."""
-    lists = [key for key, texts in value.items() if isinstance(texts, list)]
     found = f"an object of JSON with {_listed(list(value)) or 'nothing'}"
-    cause = f"the {wanted.entry}s lie one level deeper" if lists else "another file"
-    fix = "write the list alone into the file"
-    if lists:
-        script = (
-            "json.dump(json.load(open(sys.argv[1], 'rb'))[sys.argv[2]], open(sys.argv[3], 'w'))"
-        )
-        fix = _command(path, f"import json, sys; {script}", lists[0], wanted)
-    return wanted.unreadable(found, cause, fix)
+    keys = _place_of_texts(value)
+    if not keys:
+        return wanted.unreadable(found, "another file", "write the list alone into the file")
+    cause = f"the {wanted.entry}s lie {'one level' if len(keys) == 1 else 'two levels'} deeper"
+    texts = "json.load(open(sys.argv[1], 'rb'))[sys.argv[2]]"
+    if len(keys) > 1:
+        texts = f"[record[sys.argv[3]] for record in {texts}]"
+    script = f"import json, sys; json.dump({texts}, open(sys.argv[{len(keys) + 2}], 'w'))"
+    return wanted.unreadable(found, cause, _command(path, script, keys, wanted))
+
+
+def _place_of_texts(value: dict[str, Any]) -> list[str]:
+    """Return the key of a list of texts, or of a list of objects and the objects' key; or none."""
+    lists = {
+        key: entries for key, entries in value.items() if isinstance(entries, list) and entries
+    }
+    for key, entries in lists.items():
+        if all(map(is_text, entries)):
+            return [key]
+    for key, entries in lists.items():
+        named = entries[0] if isinstance(entries[0], dict) else {}
+        for name in filter(WORD.fullmatch, named):
+            if all(isinstance(entry, dict) and is_text(entry.get(name)) for entry in entries):
+                return [key, name]
+    return []
 
 
 def _refuse_table(path: Path, text: str, wanted: _Entries) -> None:
     """Do nothing unless the lines are rows of a table.
 
     A header that names a column of entries tells a table, where most rows have as many cells as the
-    header. So do rows with tabs that all have the same number of cells, and rows of a file whose
-    name says that the file is a table. A single line is no table.
+    header. So do rows that all have the same number of cells, with tabs between the cells, with a
+    column of numbers, or in a file whose name says that the file is a table. A single line is no
+    table.
 
     Raises:
         Problem: if the lines are rows of a table.
     """
     is_named = path.suffix.lower() in TABLES
     lines = [line for line in text.split("\n") if line.strip()][:BEGINNING]
+    name_of_column = WORD if is_named else COLUMN
     for separator, name in SEPARATORS.items():
         rows = _rows(lines, separator)
         header = [cell.strip() for cell in rows[0]] if rows else []
         as_long = sum(len(row) == len(header) for row in rows)
         if as_long < 2 or (len(header) < 2 and not is_named):
             continue
-        has_known = any(map(COLUMN.fullmatch, header)) and as_long > len(rows) / 2
+        has_known = any(map(name_of_column.fullmatch, header)) and as_long > len(rows) / 2
         is_regular = len(header) > 1 and as_long == len(rows)
-        if has_known or (is_regular and (is_named or separator == "\t")):
+        is_table = is_named or separator == "\t" or _has_numbers(rows)
+        if has_known or (is_regular and is_table):
             kind = f"a table with {name}" if len(header) > 1 else "a table of one column"
-            options = f"sep={separator!r}, dtype=str, keep_default_na=False"
-            reader = f"read_csv(sys.argv[1], {options})"
-            raise _columns(path, (kind, reader), header, wanted)
+            raise _columns(path, (kind, f"sep={separator!r}"), header, wanted)
+    if len(lines) > 1 and all(FIXED_WIDTH.fullmatch(line.strip()) for line in lines):
+        raise _columns(path, ("a table of fixed width", "sep='  *'"), lines[0].split(), wanted)
+
+
+def _has_numbers(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a column has numbers in two rows or more: all, or all but a header."""
+    for cells in zip(*rows, strict=False):
+        are_numbers = [NUMBER.fullmatch(cell.strip()) is not None for cell in cells]
+        if all(are_numbers[1:]) and sum(are_numbers) > 1:
+            return True
+    return False
+
+
+def _one_column(path: Path, text: str) -> list[str] | None:
+    """Return the cells of a file that is named as a table and has one column; or else None.
+
+    Quotation marks around a cell are no part of the cell.
+    """
+    if path.suffix.lower() not in TABLES:
+        return None
+    for separator in SEPARATORS:
+        rows = _rows([f"{line}\n" for line in text.split("\n")], separator)
+        if not rows or any(len(row) > 1 for row in rows):
+            return None
+    return [row[0] for row in rows if row]
 
 
 def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
@@ -192,34 +244,47 @@ def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
 
 
 def _columns(
-    path: Path, kind_and_reader: tuple[str, str], names: list[str], wanted: _Entries
+    path: Path, kind_and_options: tuple[str, str], names: list[str], wanted: _Entries
 ) -> Problem:
     """Return why a table is no list of entries, and the command that takes one column out.
 
     Args:
         path: the file.
-        kind_and_reader: what the file is, and the call of pandas that reads the file.
-        names: of the columns.
+        kind_and_options: what the file is, and the options with which pandas reads the file.
+        names: the cells of the first row; for JSON, the names of the columns.
         wanted: what the file should hold.
     """
-    kind, reader = kind_and_reader
-    known = [name for name in names if COLUMN.fullmatch(name)]
-    column = (known or names)[0]
-    script = f"pandas.{reader}[sys.argv[2]].to_json(sys.argv[3], orient='values')"
-    fix = _command(path, f"import pandas, sys; {script}", column, wanted)
+    kind, options = kind_and_options
+    known = [name for name in names if WORD.fullmatch(name)]
+    in_json = kind.endswith(JSON)
+    has_header = in_json or not any(map(NUMBER.fullmatch, names))
+    column = (known or names)[0] if has_header else str(_first_words(names))
+    if in_json:
+        reader = f"read_json(sys.argv[1], dtype=False{options})[sys.argv[2]]"
+    else:
+        reader = f"read_csv(sys.argv[1], {options}, dtype=str, keep_default_na=False"
+        reader += ")[sys.argv[2]]" if has_header else ", header=None)[int(sys.argv[2])]"
+    script = f"import pandas, sys; pandas.{reader}.to_json(sys.argv[3], orient='values')"
+    fix = _command(path, script, [column], wanted)
     cause = f"a table was given in place of its column of {wanted.entry}s"
-    if not known:
+    if not (known and has_header):
         fix += f", with the column of {wanted.entry}s in place of {column:.40}"
-        if not kind.endswith(JSON):
-            fix += (
-                f"; or, if a line is one {wanted.entry}, name the file .txt and take out the tabs"
-            )
-    return wanted.unreadable(f"{kind}, with {_listed(names)}", cause, fix)
+        if not in_json:
+            lines = "[*map(str.strip, open(sys.argv[1], encoding='utf-8-sig'))]"
+            script = f"import json, sys; json.dump({lines}, open(sys.argv[2], 'w'))"
+            fix += f"; or, if a line is one {wanted.entry}: {_command(path, script, [], wanted)}"
+    header = "" if has_header else ", without a header"
+    return wanted.unreadable(f"{kind}{header}, with {_listed(names)}", cause, fix)
 
 
-def _command(path: Path, script: str, column: str, wanted: _Entries) -> str:
-    """Return the command that writes one column as a list of texts in JSON."""
-    words = [shown(path), column, f"{wanted.entry}s_alone.json"]
+def _first_words(cells: Sequence[str]) -> int:
+    """Return the place of the first cell that is no number; 0 if all are numbers."""
+    return next((i for i, cell in enumerate(cells) if not NUMBER.fullmatch(cell)), 0)
+
+
+def _command(path: Path, script: str, columns: Sequence[str], wanted: _Entries) -> str:
+    """Return the command that writes texts of a file as a list of texts in JSON."""
+    words = [shown(path), *columns, f"{wanted.entry}s_alone.json"]
     return f'python -c "{script}" {shlex.join(words)}'
 
 

@@ -52,6 +52,13 @@ TABLES = {
     "one column.csv": "prompt\na cat\na dog\n",
     "p.jsonl": '{"prompt": "a cat"}\n{"prompt": "a dog"}\n{"prom',
     "it's.json": '[{"id": 1, "prompt": "a cat"},\n {"id": 2, "prompt": "a dog"}]',
+    "text.csv": 'text\n"a cat"\na dog\n',
+    "names of babies.txt": "a cat,F,7065\na dog,F,2604\n",
+    "counted.txt": "words,count\na cat,7065\na dog,2604\n",
+    "numbered.txt": "1\ta cat\n2\ta dog\n",
+    "one line.json": '{"version": 1, "prompts": ["a cat", "a dog"]}',
+    "coco.json": '{"images": [{"id": 1}], "annotations": [{"id": 1, "caption": "a cat"}, '
+    '{"id": 2, "caption": "a dog"}]}',
     "deep.json": '{"version": 1,\n "prompts": ["a cat", "a dog"]}',
 }
 
@@ -61,10 +68,39 @@ def test_a_table_is_refused_and_the_command_of_the_message_makes_a_list(tmp_path
     (tmp_path / name).write_text(TABLES[name].removesuffix('{"prom'))
     with pytest.raises(Problem, match="(?s)one prompt per line.*table|object") as caught:
         entries_of(tmp_path / name)
-    command = caught.value.fix.split("; or ")[0].replace("python", shlex.quote(sys.executable), 1)
+    command = caught.value.fix.split("; or ")[0].split(", with the column")[0]
+    command = command.replace("python", shlex.quote(sys.executable), 1)
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
     prompts = entries_of(tmp_path / "prompts_alone.json")
     assert prompts[:2] == ["a cat", "a dog"]
+
+
+def test_names_with_numbers_in_fixed_width_are_a_table(tmp_path):
+    """As the census of the United States writes its lists of names."""
+    (tmp_path / "dist.first").write_text(
+        "MARY           2.629  2.629      1\nPATRICIA       1.073  3.702      2\n"
+    )
+    with pytest.raises(Problem, match="a table of fixed width, without a header") as caught:
+        read_entries(tmp_path / "dist.first", "The names", "name", "--set names_file=''")
+    command = caught.value.fix.split(", with the column")[0]
+    command = command.replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert entries_of(tmp_path / "names_alone.json") == ["MARY", "PATRICIA"]
+
+
+def test_a_line_with_tabs_may_be_one_prompt_after_all(tmp_path):
+    (tmp_path / "p.txt").write_text("a cat\toil\na dog\tink\n")
+    with pytest.raises(Problem, match="if a line is one prompt") as caught:
+        entries_of(tmp_path / "p.txt")
+    command = caught.value.fix.split("if a line is one prompt: ")[1].split("; or ")[0]
+    command = command.replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert entries_of(tmp_path / "prompts_alone.json") == ["a cat\toil", "a dog\tink"]
+
+
+def test_quotation_marks_of_a_table_of_one_column_are_no_part_of_a_prompt(tmp_path):
+    (tmp_path / "p.csv").write_text('"a cat, on a ""mat"""\na dog\n\n"two\nlines"\n')
+    assert entries_of(tmp_path / "p.csv") == ['a cat, on a "mat"', "a dog", "two\nlines"]
 
 
 DAMAGED = {
@@ -74,7 +110,7 @@ DAMAGED = {
     "null.json": '["a cat", null]',
     "half.json": '["\\ud83d"]',
     "names.csv": "first,last\nAda,Lovelace\n",
-    "numbers.txt": "1\ta cat\n2\ta dog\n",
+    "numbers.txt": "1\t2\n2\t3\n",
 }
 
 
