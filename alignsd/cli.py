@@ -12,7 +12,7 @@ from alignsd.base import commands, processes
 from alignsd.base.errors import Problem, Stopped
 from alignsd.base.paths import checked_run, figures_dir, run_dir, shown
 from alignsd.kit import lineage
-from alignsd.kit.surroundings import print_any_character, require_docstrings
+from alignsd.kit.surroundings import print_any_character, require_docstrings, whole_output
 from alignsd.kit.values import parameters
 from alignsd.kit.values.presets import default_run, resolve
 from alignsd.planning import whole_plan
@@ -444,7 +444,7 @@ def main() -> None:
     print_any_character()
     try:
         require_docstrings()
-        with handled(interrupt):
+        with handled(interrupt), whole_output():
             app()
     except (Problem, Stopped) as problem:
         print(problem, file=sys.stderr)

@@ -2,11 +2,13 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 from alignsd.base import commands
 from alignsd.base.errors import Problem
 from alignsd.base.paths import LONGEST_RUN, runs, shown, votes_file
+from alignsd.base.reading import read_json
 from alignsd.choose.deck import deck_of_folder, read_deck, write_deck
 from alignsd.choose.questions import Deck
 from alignsd.choose.raters import BadName, Names, checked_name
@@ -27,17 +29,39 @@ def open_rating(run: str, name: str, folder: Path | None = None) -> Rating:
             ``name_of_folder`` and is written beside its votes.
 
     Raises:
-        Problem: if the run has no such deck, or the folder holds no questions.
+        Problem: if the run has no such deck, the folder holds no questions, or another folder has
+            a deck of the same name.
     """
     if folder is not None:
         deck = deck_of_folder(name_of_folder(folder), folder.resolve())
         votes = votes_file(run, deck.name)
+        _refuse_another_folder(deck, deck_file(votes))
         write_deck(deck, deck_file(votes))
         return Rating(deck, votes, run)
     votes = votes_file(run, name)
     if not deck_file(votes).is_file():
         raise _no_deck(run, name, votes)
     return Rating(read_deck(deck_file(votes)), votes, run)
+
+
+def _refuse_another_folder(deck: Deck, file: Path) -> None:
+    """Do nothing unless a deck of this name belongs to another folder with other questions."""
+    if not file.is_file():
+        return
+    former = read_json(file)
+    if not isinstance(former, dict) or former.get("fingerprint") == deck.fingerprint:
+        return
+    folder = (file.parent / str(former.get("folder"))).resolve()
+    if folder != deck.folder:
+        command = commands.pasteable("alignsd rate --run NAME")
+        raise Problem(
+            f"Another folder has the deck {deck.name} already.",
+            expected="a folder whose name no other folder of this run has",
+            found=shown(folder),
+            cause="two folders of one name, or of names without Latin letters",
+            fix=f"give the votes a run of their own: {command} --folder "
+            f"{shlex.quote(shown(deck.folder))}; or rename the folder",
+        )
 
 
 def name_of_folder(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -30,7 +31,7 @@ from alignsd.base.reading import (
     read_text,
 )
 from alignsd.choose.questions import FEWEST, MOST, Deck, Question
-from alignsd.collect.own.cells import is_list, names_in
+from alignsd.collect.own.cells import is_list, names_in, plain_name
 from alignsd.collect.own.tables import read_choices_table
 
 __all__ = [
@@ -49,6 +50,7 @@ CHECK = "check-"  # begins the id of an attention check
 GRID = 8  # blocks per side of a picture that is scrambled for an attention check
 PROMPT = "prompt.txt"  # in a sub-folder; goes before the sub-folder's name
 TABLES = (".csv", ".tsv", ".jsonl")
+LONGEST_ANSWER = 2**16  # bytes of a line of votes
 
 
 class StudySizes(TypedDict):
@@ -152,7 +154,8 @@ def deck_of_folder(
         Problem: if the folder holds no question, or a picture or a ``prompt.txt`` cannot be read.
     """
     folder = Path(folder)
-    tables = listed(folder, *TABLES, lost=True)
+    found = listed(folder, *TABLES, lost=True)
+    tables = [table for table in found if not _is_votes(table)]
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise _no_pictures(folder, "one table, or a folder per prompt", f"several tables: {names}")
@@ -373,8 +376,29 @@ def _of_table(table: Path) -> list[Question]:
     for number, row in enumerate(rows.to_dict("records")):
         cell = row["pictures"]
         names = cell if is_list(cell) else names_in(str(cell))
-        questions.append(Question(str(number), row["prompt"], tuple(map(str, names))))
+        pictures = tuple(_as_on_disk(str(name), table.parent) for name in names)
+        questions.append(Question(str(number), row["prompt"], pictures))
     return questions
+
+
+def _is_votes(table: Path) -> bool:
+    """Return whether a file holds answers that were given here; each line says what was shown."""
+    try:
+        with open(table, encoding="utf-8", errors="replace") as file:
+            first = file.readline(LONGEST_ANSWER)
+    except OSError:  # the reader of tables says why
+        return False
+    return first.startswith("{") and '"event"' in first and '"shown"' in first
+
+
+def _as_on_disk(name: str, folder: Path) -> str:
+    """Return a picture's name in the spelling of the disk: slashes, accents, no spaces around."""
+    spelled = plain_name(name.strip())
+    for form in ("NFC", "NFD"):
+        other = unicodedata.normalize(form, spelled)
+        if not (folder / spelled).exists() and (folder / other).exists():
+            return other
+    return spelled
 
 
 def _relative(path: Path, start: Path) -> str:

@@ -2,7 +2,10 @@
 
 import ctypes
 import gc
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from alignsd.base.errors import Problem
 
@@ -34,6 +37,44 @@ def print_any_character() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def whole_output() -> Iterator[None]:
+    """Write to standard output all that a block prints, before the block's end.
+
+    Raises:
+        Problem: if standard output takes no more, as a file on a full disk.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        if not _takes_no_more():
+            raise
+        raise Problem(
+            "The output of the command cannot be written.",
+            expected="a place where what the command prints can be written",
+            found=error.strerror or str(error),
+            cause="a full disk behind a redirection, such as > FILE",
+            fix="make room or name another file; what the command itself wrote may be whole, "
+            "so look before you run it again",
+        ) from error
+
+
+def _takes_no_more() -> bool:
+    """Return whether standard output is full or gone; then nothing more is written there."""
+    try:
+        sys.stdout.write("\n")  # Python forgets what it could not write, so a flush may succeed
+        sys.stdout.flush()
+    except OSError:
+        # What is left unwritten would fail again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def has_person() -> bool:

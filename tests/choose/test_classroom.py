@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from votes_tables import study
 
 from alignsd.base.errors import Problem
+from alignsd.base.images import save_png
 from alignsd.base.paths import votes_file
 from alignsd.choose import classroom
 from alignsd.choose.deck import write_deck
@@ -55,6 +57,19 @@ def test_a_deck_of_another_run_is_pointed_at(rating):
 )
 def test_a_folder_never_takes_the_place_of_a_notebooks_deck(tmp_path, folder, name):
     assert classroom.name_of_folder(tmp_path / folder) == (name or "own-pictures")
+
+
+def test_a_second_folder_of_the_same_name_does_not_take_the_first_one_s_votes(tmp_path):
+    for place, prompt in (("a", "a cat"), ("b", "a dog")):
+        for number in (0, 1):
+            picture = np.full((8, 8, 3), 9 * number, dtype=np.uint8)
+            save_png(tmp_path / place / "pictures" / prompt / f"{number}.png", picture)
+    first = classroom.open_rating("mini", "study", tmp_path / "a/pictures")
+    assert classroom.open_rating("mini", "study", tmp_path / "a/pictures").deck == first.deck
+    with pytest.raises(Problem, match="Another folder has the deck own-pictures") as caught:
+        classroom.open_rating("mini", "study", tmp_path / "b/pictures")
+    assert "a/pictures" in caught.value.found and "b/pictures" in caught.value.fix
+    assert classroom.open_rating("trial", "study", tmp_path / "b/pictures").deck != first.deck
 
 
 def test_a_browser_learns_neither_names_of_files_nor_kinds_of_questions(rating):

@@ -1,6 +1,7 @@
 """Decks check themselves, and are made of data sets, pairs, folders and arrays."""
 
 import json
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -250,6 +251,26 @@ def test_a_deck_of_a_table(tmp_path, kind):
         (tmp_path / "deck.jsonl").write_text("\n".join(lines))
     deck = decks.deck_of_folder("mine", tmp_path)
     assert [(q.prompt, list(q.pictures)) for q in deck.questions] == rows
+
+
+def test_names_of_a_table_are_read_as_other_systems_spell_them(tmp_path):
+    (tmp_path / "s").mkdir()
+    for name in ("s/a.png", "b.png", unicodedata.normalize("NFD", "café.png")):
+        save_png(tmp_path / name, noise(0, 8))
+    table = "prompt\tpictures\na cat\ts\\a.png; b.png\na dog\tcafé.png;./b.png\n"
+    (tmp_path / "mine.tsv").write_text(table, encoding="utf-8")
+    pictures = [question.pictures for question in decks.deck_of_folder("mine", tmp_path).questions]
+    decomposed = unicodedata.normalize("NFD", "café.png")
+    assert pictures == [("s/a.png", "b.png"), (decomposed, "b.png")]
+
+
+def test_votes_beside_the_pictures_are_no_table(tmp_path):
+    for name in ("a.png", "b.png"):
+        save_png(tmp_path / name, noise(0, 8))
+    (tmp_path / "mine.csv").write_text("prompt,pictures\na cat,a.png;b.png\n")
+    vote = {"time": 0, "event": "pick", "question": "0", "shown": [1, 0], "pick": 1}
+    (tmp_path / "votes.jsonl").write_text(json.dumps(vote) + "\n")
+    assert len(decks.deck_of_folder("mine", tmp_path).questions) == 1
 
 
 def test_a_folder_without_questions_is_refused(tmp_path):

@@ -153,6 +153,15 @@ def test_a_quotation_mark_that_is_not_closed_does_not_swallow_the_rest(folder):
         imported(folder, PLAIN.replace("p1", '"p1'))
 
 
+def test_a_cell_may_hold_a_whole_picture_as_text(folder):
+    """Programs for labels write pictures into cells, and no quotation mark is at fault."""
+    lines = PLAIN.splitlines()
+    longer = [f"{lines[0]},thumbnail", *(f"{line},{'QUJD' * 40_000}" for line in lines[1:])]
+    counts, rows = imported(folder, "\n".join(longer))
+    plain_counts, plain_rows = imported(folder, PLAIN)
+    assert counts == plain_counts and rows.equals(plain_rows)
+
+
 def test_a_comma_in_a_prompt_without_quotes_is_counted(folder):
     counts, rows = imported(folder, PLAIN + "a cat, a dog,0.png;1.png,0\n")
     assert counts == {"choices": 4, tables.MORE_CELLS: 1} and len(rows) == 4

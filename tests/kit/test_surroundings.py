@@ -185,3 +185,19 @@ def test_memory_that_nothing_uses_goes_back_to_the_system():
     assert done.returncode == 0, done.stderr
     if sys.platform == "linux":
         assert int(done.stdout) > 150e6
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", [["--help"], ["scorecard"], ["ablate"]])
+def test_output_that_cannot_be_written_is_told(arguments):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(root())},
+        )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.startswith("The output of the command cannot be written."), done.stderr
+    assert "Exception ignored" not in done.stderr

@@ -145,6 +145,7 @@ def _cells(path: Path, text: str, separator: str) -> Iterator[list[str]]:
     """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     line = 1
+    former = csv.field_size_limit(len(text) + 1)  # a cell may hold a whole picture as text
     try:
         for cells in reader:
             yield cells
@@ -157,6 +158,8 @@ def _cells(path: Path, text: str, separator: str) -> Iterator[list[str]]:
             cause="a quotation mark in a prompt, in a file that was not written by a table program",
             fix=f'write the cell of line {line} as "a ""quoted"" word", or use .jsonl',
         ) from error
+    finally:
+        csv.field_size_limit(former)
 
 
 def _separator(text: str) -> tuple[str, str]:
