@@ -102,6 +102,8 @@ def captions_of(
 def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Tensor:
     """Return the weight of each time step in the loss, ``(n,)``: min(SNR, gamma) / SNR.
 
+    For a UNet that predicts v the weight is min(SNR, gamma) / (SNR + 1).
+
     Min-SNR weighting (Hang et al., ICCV 2023). At time steps with little noise the error is large,
     and limbs are decided long before. Without weights these time steps dominate the loss.
 
@@ -113,7 +115,11 @@ def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Te
     if not gamma:
         return torch.ones(len(times))
     ratio = compute_snr(noise_schedule, times)
-    return ratio.clamp(max=gamma) / ratio
+    predicts_v = noise_schedule.config["prediction_type"] == V_PREDICTION
+    return ratio.clamp(max=gamma) / (ratio + 1 if predicts_v else ratio)
+
+
+V_PREDICTION = "v_prediction"  # as diffusers names what the UNet predicts
 
 
 @dataclass(frozen=True)
@@ -174,8 +180,12 @@ def diffusion_loss(
 ) -> Tensor:
     """Return the error of the predicted noise, w(t) |noise - unet(noised, t, c)|^2, ``(n,)``.
 
+    A UNet that predicts v (Stable Diffusion 2 of 768 pixels) is held against v in place of the
+    noise: v = sqrt(a) noise - sqrt(1 - a) latents, with a = alpha bar of the time step
+    (Salimans and Ho, ICLR 2022).
+
     Args:
-        unet: predicts noise.
+        unet: predicts what the schedule's ``prediction_type`` says.
         batch: latents, noise and time steps.
         texts: ``(n, tokens, width)``, the encoded captions c of the batch.
         noise_schedule: says how much noise there is at each time step.
@@ -184,7 +194,10 @@ def diffusion_loss(
     device = unet.device
     noised = noise_schedule.add_noise(batch.latents, batch.noise, batch.times)
     predicted = unet(noised.to(device, unet.dtype), batch.times.to(device), texts).sample
-    difference = predicted.float() - batch.noise.to(device)
+    target = batch.noise
+    if noise_schedule.config["prediction_type"] == V_PREDICTION:
+        target = noise_schedule.get_velocity(batch.latents, batch.noise, batch.times)
+    difference = predicted.float() - target.to(device)
     error = difference.pow(2).mean(dim=(1, 2, 3))
     weight = snr_weight(noise_schedule, batch.times, gamma)
     return weight.to(device) * error

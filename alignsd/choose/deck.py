@@ -154,8 +154,8 @@ def deck_of_folder(
         Problem: if the folder holds no question, or a picture or a ``prompt.txt`` cannot be read.
     """
     folder = Path(folder)
-    found = listed(folder, *TABLES, lost=True)
-    tables = [table for table in found if not _is_votes(table)]
+    files = listed(folder, *TABLES, lost=True)
+    tables = [file for file in files if not _is_votes(file)]
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise _no_pictures(folder, "one table, or a folder per prompt", f"several tables: {names}")

@@ -1,5 +1,6 @@
 """The aesthetic predictor, as LAION's: a linear head on CLIP's embedding of a picture, 1-10."""
 
+import shlex
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -101,12 +102,34 @@ def _linear_layers(state: dict[str, Tensor], name: str) -> list[tuple[Tensor, Te
             layers.append((weight.double(), bias.double()))
     if 2 * len(layers) != len(state) or not _end_in_one_number(layers):
         raise _no_predictor(name, "", state)
+    if len(layers) == 1 and prefixes[0].rstrip("0123456789.") not in ("", "layers"):
+        raise _named_layer(name, prefixes[0].rstrip("."))
     numbers = [prefix.rstrip(".").rpartition(".")[2] for prefix in prefixes]
     if len(layers) > 1 and numbers != [str(number) for number in IMPROVED]:
         found = f"{len(layers)} layers of the numbers {short(', '.join(numbers))}"
         cause = "a predictor with activations such as ReLU between its layers"
         raise _no_predictor(name, found, state, cause)
     return layers
+
+
+def _named_layer(file: str, layer: str) -> Problem:
+    """Return why a layer of a module with a name of its own is not read.
+
+    The files of Simulacra's predictors have the same shapes as LAION's. Their module scales what it
+    is given, so a plain reading would rate wrongly, without a word.
+    """
+    scaled = f"{{'weight': s['{layer}.weight'] * s['{layer}.weight'].shape[1] ** 0.5, "
+    scaled += f"'bias': s['{layer}.bias']}}"
+    load = "import sys, torch; s = torch.load(sys.argv[1], weights_only=True)"
+    command = f'python -c "{load}; torch.save({scaled}, sys.argv[2])" {shlex.quote(file)} plain.pth'
+    return Problem(
+        f"{file} is no plain linear layer.",
+        expected="the names weight and bias, as LAION's linear predictors have",
+        found=f"{layer}.weight and {layer}.bias",
+        cause="the layer of a module that may do more, such as Simulacra's, which multiplies the "
+        "embedding by the root of its width",
+        fix=f"for Simulacra's predictors: {command}",
+    )
 
 
 def _is_linear(weight: Tensor, bias: Tensor) -> bool:

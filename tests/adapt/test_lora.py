@@ -204,6 +204,33 @@ def test_the_loss_is_the_weighted_error_of_the_predicted_noise():
     torch.testing.assert_close(unweighted, noise.square().mean(dim=(1, 2, 3)))
 
 
+class KnowsAll:
+    """A UNet that predicts v without an error."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self, batch, schedule):
+        self.v = schedule.get_velocity(batch.latents, batch.noise, batch.times)
+
+    def __call__(self, noised, times, texts):
+        return SimpleNamespace(sample=self.v)
+
+
+def test_a_model_that_predicts_v_is_held_against_v():
+    """If it failed, Stable Diffusion 2 of 768 pixels would unlearn to draw, without a word."""
+    schedule = DDPMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True)
+    shape, times = (3, 4, 2, 2), torch.tensor([1, 500, 999])
+    batch = lora.Batch(["a"] * 3, torch.randn(shape), torch.randn(shape), times)
+    unet = KnowsAll(batch, schedule)
+    for gamma in (0.0, 1.0):
+        loss = lora.diffusion_loss(unet, batch, torch.zeros(3, 5, 6), schedule, gamma)
+        assert loss.tolist() == [0, 0, 0]
+    weight = lora.snr_weight(schedule, times, gamma=1.0)
+    alpha_bar = schedule.alphas_cumprod[times]
+    ratio = alpha_bar / (1 - alpha_bar)
+    assert torch.allclose(weight, ratio.clamp(max=1) / (ratio + 1)) and weight.isfinite().all()
+
+
 def test_a_batch_follows_from_the_seed_and_the_step(examples):
     def drawn(step):
         return lora.draw_batch(examples, LORA_RECIPE, step, scaling=0.5, all_times=1000)

@@ -1,5 +1,9 @@
 """The aesthetic predictor: each file gives the ratings that its layers give in turn."""
 
+import shlex
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -87,3 +91,21 @@ def test_bad_files_say_what_is_wrong(tmp_path):
     for name, words in messages.items():
         with pytest.raises(Problem, match=words):
             load_aesthetic(str(tmp_path / name))
+
+
+def test_a_named_layer_is_refused_and_the_command_makes_a_plain_one(tmp_path):
+    """Simulacra's module rates linear(embedding * sqrt(width)); its file looks like LAION's."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(768, 1)
+    torch.save(
+        {f"linear.{key}": value for key, value in layer.state_dict().items()}, tmp_path / "s.pth"
+    )
+    with pytest.raises(Problem, match="(?s)no plain linear layer.*Simulacra") as caught:
+        load_aesthetic(str(tmp_path / "s.pth"))
+    command = caught.value.fix.partition(": ")[2]
+    command = command.replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    embedding = torch.nn.functional.normalize(torch.randn(4, 768), dim=-1)
+    expected = layer(embedding * 768**0.5).ravel().tolist()
+    rated = load_aesthetic(str(tmp_path / "plain.pth")).predict(embedding.numpy())
+    assert rated.tolist() == pytest.approx(expected, abs=1e-4)

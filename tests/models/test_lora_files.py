@@ -180,6 +180,24 @@ def test_alpha_in_the_metadata_means_what_diffusers_takes_it_for(tuned, tmp_path
     assert torch.equal(predicted(ours.unet), predicted(theirs.unet))
 
 
+def test_alpha_in_the_metadata_of_save_lora_adapter_counts(tmp_path):
+    """If it failed, a LoRA saved from the UNet itself would be applied at another strength."""
+    unet = load_pipeline(BASE, "cpu").unet
+    config = LoraConfig(r=4, lora_alpha=16, target_modules=list(lora.ATTENTION))
+    unet.add_adapter(config, adapter_name="a")
+    torch.manual_seed(0)
+    for name, value in unet.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(value, std=0.05)
+    unet.save_lora_adapter(str(tmp_path), adapter_name="a")
+    ours = load_pipeline(BASE, "cpu")
+    files.load_lora(ours, tmp_path)
+    assert torch.allclose(predicted(ours.unet), predicted(unet), atol=1e-4)
+    assert not torch.allclose(
+        predicted(load_pipeline(BASE, "cpu").unet), predicted(unet), atol=1e-2
+    )
+
+
 @pytest.mark.parametrize("name", ["a.safetensors", "a.SAFETENSORS", "a", "a.bin"])
 def test_the_content_of_a_file_decides_how_it_is_read_and_not_its_name(tuned, tmp_path, name):
     """If it failed, a renamed LoRA would be applied at another strength."""

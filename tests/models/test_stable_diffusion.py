@@ -1,10 +1,12 @@
 """Drawing with the shipped miniature model: seeds, batches, negative prompts, refusals."""
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from jaxtyping import UInt8
 from safetensors.torch import load_file, save_file
 
@@ -122,6 +124,32 @@ def test_a_model_without_the_folder_of_its_tokenizer_is_refused(tmp_path):
     folder = copied(tmp_path)
     shutil.rmtree(folder / "tokenizer")
     with pytest.raises(Problem, match="no tokenizer that can be used"):
+        load_pipeline(str(folder), "cpu")
+
+
+def configured(folder, part, **values):
+    """Change values of a part's configuration."""
+    file = folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_a_model_for_inpainting_is_refused_when_it_is_loaded(tmp_path):
+    folder = copied(tmp_path)
+    configured(folder, "unet", in_channels=9)
+    pad = (0, 0, 0, 0, 0, 5)
+    edited(
+        weights_of(folder, "unet"),
+        lambda name, value: F.pad(value, pad) if name == "conv_in.weight" else value,
+    )
+    with pytest.raises(Problem, match="(?s)does not draw from a prompt alone.*9 channels"):
+        load_pipeline(str(folder), "cpu")
+
+
+def test_a_model_that_predicts_pictures_is_refused(tmp_path):
+    """If it failed, a LoRA would be trained towards the noise, without a word."""
+    folder = copied(tmp_path)
+    configured(folder, "scheduler", prediction_type="sample")
+    with pytest.raises(Problem, match="(?s)predicts what we cannot train.*'sample'"):
         load_pipeline(str(folder), "cpu")
 
 

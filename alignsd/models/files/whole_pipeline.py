@@ -11,6 +11,8 @@ from alignsd.models.files.vocabulary import bad_tokenizer, check_vocabulary
 from alignsd.models.files.weights import check_finite
 from alignsd.models.files.wording import short
 
+PREDICTIONS = ("epsilon", "v_prediction")  # noise, or v; as diffusers names these
+
 
 def check_pipeline(pipeline: StableDiffusionPipeline, name: str) -> None:
     """Do nothing if a pipeline has a whole tokenizer, and all weights, as finite fractions.
@@ -23,12 +25,13 @@ def check_pipeline(pipeline: StableDiffusionPipeline, name: str) -> None:
         name: of the model, for messages.
 
     Raises:
-        Problem: that says which part is not whole.
+        Problem: that says which part is not whole, or that the model draws from more than a prompt.
     """
     what = f"The model {short(repr(name))}"
     for part in ("tokenizer", *WITH_WEIGHTS):
         _check_nothing_absent([part] if getattr(pipeline, part) is None else [], "model", what)
     _check_tokenizer(pipeline, what)
+    _check_kind(pipeline, what)
     parts = {part: getattr(pipeline, part) for part in WITH_WEIGHTS}
     for part, module in parts.items():
         absent = [key for key, value in module.state_dict().items() if value.is_meta]
@@ -38,6 +41,28 @@ def check_pipeline(pipeline: StableDiffusionPipeline, name: str) -> None:
         state, of_part = module.state_dict(), f"{what}, in the part {part},"
         check_not_quantized(module.config._name_or_path, state, of_part, AGAIN)
         check_finite(state, of_part, AGAIN)
+
+
+def _check_kind(pipeline: StableDiffusionPipeline, what: str) -> None:
+    """Do nothing if the UNet takes noise and a prompt alone, and predicts noise or v."""
+    takes, noise = pipeline.unet.config.in_channels, pipeline.vae.config.latent_channels
+    if takes != noise:
+        raise Problem(
+            f"{what} does not draw from a prompt alone.",
+            expected=f"a UNet that takes the {noise} channels of the autoencoder",
+            found=f"a UNet that takes {takes} channels",
+            cause="a model that is also given a picture: for inpainting, depth, editing or scaling",
+            fix="name a model that turns text into pictures, such as CompVis/stable-diffusion-v1-4",
+        )
+    predicts = pipeline.scheduler.config.get("prediction_type", "epsilon")
+    if predicts not in PREDICTIONS:
+        raise Problem(
+            f"{what} predicts what we cannot train.",
+            expected=f"a scheduler whose prediction_type is {' or '.join(PREDICTIONS)}",
+            found=f"{predicts!r} in scheduler_config.json",
+            cause="a model of another kind, or a configuration that was edited",
+            fix=AGAIN,
+        )
 
 
 def _check_tokenizer(pipeline: StableDiffusionPipeline, what: str) -> None:

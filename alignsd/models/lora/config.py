@@ -62,13 +62,19 @@ def adapter_config(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _config_of_metadata(path: Path) -> dict[str, Any]:
-    """Return the configuration in a file's metadata; empty if there is none."""
+    """Return the configuration in a file's metadata; empty if there is none.
+
+    diffusers' ``save_lora_weights`` puts the name of the part before each entry;
+    ``save_lora_adapter`` of the UNet itself does not.
+    """
     source = f"{LORA_ADAPTER_METADATA_KEY} in the metadata"
     text = read_metadata(path, "a LoRA").get(LORA_ADAPTER_METADATA_KEY, "{}")
     whole = parse_json(text, f"{source} of {short(path.name)}")
     if not isinstance(whole, dict):
         raise _bad_config(path, f"{source}: no dictionary")
     of_unet = {name: value for name, value in whole.items() if name.startswith("unet.")}
+    if not of_unet and "r" in whole:
+        return whole
     return {name.removeprefix("unet."): value for name, value in of_unet.items()}
 
 
