@@ -564,3 +564,38 @@ def test_bold_words_in_a_bold_prompt_do_not_end_the_prompt(parse, answer, prompt
     """If it failed, prompts that begin alike would be one prompt."""
     [choice] = parse(answered(1, answer, 7)).choices
     assert choice.prompt == prompt
+
+
+INFOTEXT = (
+    "a cat, masterpiece\nNegative prompt: blurry, bad hands\n"
+    "Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 5"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "embed"),
+    [
+        ("<@7>", {"description": INFOTEXT}),
+        ("<@7>", {"fields": [{"name": "Prompt", "value": INFOTEXT}]}),
+        (f"**{INFOTEXT}** - <@7>", {}),
+        (f"**Prompt:** {INFOTEXT}\n<@7>", {}),
+    ],
+)
+def test_what_the_web_ui_writes_below_a_prompt_is_no_part_of_the_prompt(text, embed):
+    message = discord.message_of(say(1, "bot", text, FOUR, embeds=[embed]))
+    assert message.asked == "a cat, masterpiece" and message.asked_by == "7"
+
+
+@pytest.mark.parametrize(
+    "name", ["ann lee", "\u5c71\u7530\u3000\u592a\u90ce", "ann  lee", "ann\xa0l", "ann "]
+)
+def test_a_name_with_any_spaces_is_the_user_and_no_part_of_the_prompt(name):
+    """If it failed, the display name would lie in a data set that is shared."""
+    mentions = [user(8, "bob"), user(7, name)]
+    message = discord.message_of(
+        say(1, "bot", f"**Prompt:** a cat by @{name}", FOUR, mentions=mentions[1:])
+    )
+    assert (message.asked, message.asked_by) == ("a cat", "7")
+    text = f"**Prompt:** a cat\n**Author:** @{name}\nhi @bob"
+    message = discord.message_of(say(1, "bot", text, FOUR, mentions=mentions))
+    assert (message.asked, message.asked_by) == ("a cat", "7")

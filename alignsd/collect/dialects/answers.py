@@ -57,6 +57,8 @@ AFTER_PROMPT = re.compile(
 )
 # Where the bold words of a prompt end that has bold words in it: "**a **red** cat** - <@7>".
 END_OF_BOLD = re.compile(r"\*\*(?= [-–—] ?(?:image #\d|<@))", re.IGNORECASE)
+# Below a prompt, lines in the words of AUTOMATIC1111's web UI: "Steps: 20, Sampler: Euler a, ...".
+BELOW_PROMPT = re.compile(r"\n(?:negative prompt: |steps: \d+, )", re.IGNORECASE)
 AROUND_VALUE = " \n*`"
 
 
@@ -101,9 +103,10 @@ def echo_in(record: Mapping[str, Any], mentions: Sequence[Mention]) -> Echo:
     embeds = list(record.get("embeds") or ())
     fields = _fields_of(embeds, tokens)
     texts = _texts_of(embeds, tokens)
-    message = with_ids(_single_spaced(record["content"]), tokens)
+    message = _single_spaced(with_ids(record["content"], tokens))
     match = _find_prompt(message, texts, fields)
-    prompt, settings = command_of(with_names(match.prompt, tokens), bare=True)
+    words = BELOW_PROMPT.split(match.prompt, maxsplit=1)[0]
+    prompt, settings = command_of(with_names(words, tokens), bare=True)
     named = match.labels | fields
     settings |= {name: value for name, value in named.items() if name not in PROMPT_KEYS}
     settings |= settings_in(match.behind)
@@ -123,7 +126,7 @@ def _fields_of(embeds: Sequence[Any], tokens: Mapping[str, str]) -> dict[str, st
     fields = {}
     for embed in embeds:
         for entry in embed.get("fields") or ():
-            fields[_key(entry["name"])] = with_ids(entry["value"].strip(), tokens)
+            fields[_key(entry["name"])] = with_ids(entry["value"], tokens).strip()
     return fields
 
 
@@ -132,7 +135,7 @@ def _texts_of(embeds: Sequence[Any], tokens: Mapping[str, str]) -> list[str]:
     texts = []
     for embed in embeds:
         for key in ("title", "description"):
-            texts.append(with_ids(_single_spaced(embed.get(key) or ""), tokens))
+            texts.append(_single_spaced(with_ids(embed.get(key) or "", tokens)))
     return texts
 
 

@@ -53,7 +53,7 @@ def without_call(text: str, mentions: Sequence[Mention]) -> str | None:
     """
     bots = [mention for mention in mentions if mention.bot]
     tokens = tokens_of(bots)
-    with_tokens = with_ids(text.strip(), tokens)
+    with_tokens = with_ids(text, tokens).strip()
     start = MENTION.match(with_tokens)
     if start is None:
         return None
