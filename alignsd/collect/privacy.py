@@ -16,7 +16,7 @@ import pandas as pd
 
 from alignsd.base.errors import Problem
 from alignsd.base.intervals import wilson
-from alignsd.base.paths import user_path
+from alignsd.base.paths import shown, user_path
 from alignsd.base.reading import read_text
 from alignsd.kit.entries import read_entries
 
@@ -67,10 +67,10 @@ def user_key(folder: Path) -> bytes:
     except (OSError, ValueError, Problem) as error:
         raise Problem(
             "The key that hides the users could not be read or made.",
-            expected=f"a file {KEY_FILE} beside the export",
+            expected=f"a file {KEY_FILE} in {shown(path.parent)}",
             found=error.found if isinstance(error, Problem) else str(error),
-            cause="the export's folder is missing or read-only, or the file is no key",
-            fix="copy the export to a folder of yours",
+            cause="the folder is missing or read-only, or the file is no key",
+            fix=f"copy {shown(path.parent)} to a folder of yours, and name the copy",
         ) from error
     if len(key) < SHORTEST_KEY:
         raise Problem(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -153,6 +154,15 @@ def test_a_quotation_mark_that_is_not_closed_does_not_swallow_the_rest(folder):
         imported(folder, PLAIN.replace("p1", '"p1'))
 
 
+@pytest.mark.parametrize(("first", "second"), [('"hello', 'it says hello"'), ('"hello', "bye")])
+def test_tabs_without_quoting_swallow_no_rows(folder, first, second):
+    """Databases write such files, and a quotation mark at a prompt's start is a part of it."""
+    lines = ["prompt\timages\tchoice"]
+    lines += [f"{prompt}\t0.png;1.png\t1" for prompt in (first, "a cat", second, "a dog")]
+    _, rows = imported(folder, "\n".join(lines), name="own.tsv")
+    assert sorted(rows["prompt"]) == sorted([first, "a cat", second, "a dog"])
+
+
 def test_a_cell_may_hold_a_whole_picture_as_text(folder):
     """Programs for labels write pictures into cells, and no quotation mark is at fault."""
     lines = PLAIN.splitlines()
@@ -273,6 +283,7 @@ def test_a_choice_of_any_type_is_an_index_or_counted(folder, value):
         "0.png|1.png|2.png",
         '["0.png", "1.png", "2.png"]',
         "0.png, 1.png, 2.png",
+        "['0.png' '1.png'\n '2.png']",
     ],
 )
 def test_images_in_one_cell(folder, cell):
@@ -316,6 +327,24 @@ def test_an_absolute_path_below_the_folder_is_that_image(folder):
         {"prompt": list("abcde"), "images": f"{folder}/0.png;{folder}/1.png", "choice": "1.png"}
     )
     assert own_choices.import_choices(table, folder, folder / "out") == {"choices": 5}
+
+
+def test_the_folder_may_be_named_by_a_link_or_from_another_folder(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    names = f"{folder.resolve()}/0.png;{folder.resolve()}/1.png"
+    table = pd.DataFrame({"prompt": list("abcde"), "images": names, "choice": "1.png"})
+    for place in (tmp_path / "link", folder / ".." / folder.name):
+        out = tmp_path / f"out-{place.name}"
+        assert own_choices.import_choices(table, place, out) == {"choices": 5}
+
+
+def test_whole_numbers_as_decimals_are_users(folder):
+    """Databases write whole numbers of any length as decimals."""
+    table = pd.DataFrame({"prompt": list("abcde"), "images": "0.png;1.png", "choice": 1})
+    table["user"] = [Decimal(10**30 + i % 2) for i in range(5)]
+    assert own_choices.import_choices(table, folder, folder / "out") == {"choices": 5}
+    parts = [hpd.read_choices(folder / "out", part) for part in ("train", "test")]
+    assert pd.concat(parts)["user_hash"].nunique() == 2
 
 
 @pytest.mark.parametrize(

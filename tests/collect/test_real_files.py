@@ -82,9 +82,7 @@ def test_a_list_as_pandas_writes_it(folder):
     assert imported(folder, written)[0] == {"choices": 4}
 
 
-@pytest.mark.parametrize(
-    "cell", ["['0.png' '1.png']", "[0, 1]", "[__import__('os')]", "[" * 5000 + "]"]
-)
+@pytest.mark.parametrize("cell", ["[0, 1]", "[__import__('os')]", "[" * 5000 + "]"])
 def test_other_brackets_are_counted(folder, cell):
     counts, _ = imported(folder, HEADER + f'a,"{cell}",1\n' + ROWS)
     assert counts["choices"] == 4 and sum(counts.values()) == 5

@@ -3,6 +3,7 @@
 import ast
 import math
 import numbers
+import os
 import re
 from collections.abc import Sequence
 from decimal import Decimal
@@ -18,6 +19,8 @@ from alignsd.base.reading import is_text, parse_json
 NUMBER = re.compile(r"[+-]?[0-9]{1,15}(?:[.,][0-9]{0,15})?")
 LARGEST_NUMBER = 10**15
 LONGEST_USER = 10**40  # numbers below are users; larger numbers are none
+QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
+LIST_OF_NUMPY = re.compile(r"""\[\s*(?:'[^']*'|"[^"]*")(?:\s+(?:'[^']*'|"[^"]*"))*\s*\]""")
 LONGEST_LIST = 10_000  # characters of a cell that is read as a list of Python
 
 
@@ -54,7 +57,9 @@ def text_in(cell: Any) -> str | None:
         return ""
     if isinstance(cell, str):
         return cell.strip() if is_text(cell) else None
-    if isinstance(cell, bool) or not isinstance(cell, numbers.Real):
+    if isinstance(cell, Decimal) and cell.is_finite() and cell == cell.to_integral_value():
+        cell = int(cell)  # databases write whole numbers as decimals
+    if isinstance(cell, bool) or not isinstance(cell, (numbers.Real, Decimal)):
         return None
     if isinstance(cell, numbers.Integral):
         return str(int(cell)) if abs(int(cell)) < LONGEST_USER else None
@@ -116,13 +121,23 @@ def name_below(name: str, folder: Path) -> str | None:
     if not path.is_absolute():
         return name
     base = folder.absolute().as_posix()
-    return path.relative_to(base).as_posix() if path.is_relative_to(base) else None
+    if path.is_relative_to(base):
+        return path.relative_to(base).as_posix()
+    # The folder, or one above, may be a link, or may have been named with "..".
+    real = PurePosixPath(os.path.realpath(path.parent), path.name)
+    base = os.path.realpath(folder)
+    return real.relative_to(base).as_posix() if real.is_relative_to(base) else None
 
 
 def _list_of_python(cell: str) -> list[str] | None:
-    """Return the names of a list as pandas writes lists into CSV: ``['a.png', 'b.png']``."""
+    """Return the names of a list as pandas writes lists into CSV: ``['a.png', 'b.png']``.
+
+    Arrays of numpy are written without commas.
+    """
     if len(cell) > LONGEST_LIST:
         return None
+    if LIST_OF_NUMPY.fullmatch(cell):
+        return [single or double for single, double in QUOTED.findall(cell)]
     try:
         names = ast.literal_eval(cell)
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError):

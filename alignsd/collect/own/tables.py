@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -137,29 +137,53 @@ def _read_separated(path: Path) -> pd.DataFrame:
     return _framed(header or [], zip(*rows, strict=True), faults)
 
 
-def _cells(path: Path, text: str, separator: str) -> Iterator[list[str]]:
-    """Yield the cells of each row of a text table.
+def _cells(path: Path, text: str, separator: str) -> list[list[str]]:
+    """Return the cells of each row of a text table.
+
+    Programs that write tabs often leave quotation marks as they are. If the rows only make sense
+    so, quotation marks are part of the cells.
 
     Raises:
         Problem: if a quotation mark is not closed.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    line = 1
     former = csv.field_size_limit(len(text) + 1)  # a cell may hold a whole picture as text
     try:
-        for cells in reader:
-            yield cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise Problem(
-            f"{path.name} cannot be read as a table.",
-            expected="quotation marks that are closed, and doubled inside a quoted cell",
-            found=f"{error}, in the row that starts in line {line}",
-            cause="a quotation mark in a prompt, in a file that was not written by a table program",
-            fix=f'write the cell of line {line} as "a ""quoted"" word", or use .jsonl',
-        ) from error
+        rows, fault = _quoted_rows(text, separator)
+        if separator == "\t" and (fault or any(map(_is_swallowed, rows))):
+            lines = io.StringIO(text, newline="")
+            plain = list(csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE))
+            if len({len(row) for row in plain if row}) == 1:
+                return plain
     finally:
         csv.field_size_limit(former)
+    if fault is None:
+        return rows
+    raise Problem(
+        f"{path.name} cannot be read as a table.",
+        expected="quotation marks that are closed, and doubled inside a quoted cell",
+        found=f"{fault[0]}, in the row that starts in line {fault[1]}",
+        cause="a quotation mark in a prompt, in a file that was not written by a table program",
+        fix=f'write the cell of line {fault[1]} as "a ""quoted"" word", or use .jsonl',
+    )
+
+
+def _quoted_rows(text: str, separator: str) -> tuple[list[list[str]], tuple[str, int] | None]:
+    """Return the rows up to the first fault, and the fault with its line, or None."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows: list[list[str]] = []
+    line = 1
+    try:
+        for cells in reader:
+            rows.append(cells)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        return rows, (str(error), line)
+    return rows, None
+
+
+def _is_swallowed(cells: list[str]) -> bool:
+    """Return whether a cell holds whole rows: tabs and ends of lines."""
+    return any("\t" in cell and "\n" in cell for cell in cells)
 
 
 def _separator(text: str) -> tuple[str, str]:
