@@ -155,6 +155,10 @@ def _objects(path: Path, record: dict[str, Any], by_line: bool, wanted: _Entries
 def _object(path: Path, value: dict[str, Any], wanted: _Entries) -> Problem:
     """Return why one object of JSON is no list of entries."""
     found = f"an object of JSON with {_listed(list(value)) or 'nothing'}"
+    if all(key.isdecimal() and is_text(text) for key, text in value.items()):
+        script = "json.dump([*json.load(open(sys.argv[1], 'rb')).values()], open(sys.argv[2], 'w'))"
+        fix = _command(path, f"import json, sys; {script}", [], wanted)
+        return wanted.unreadable(found, f"the {wanted.entry}s have numbers, as pandas writes", fix)
     keys = _place_of_texts(value)
     if not keys:
         return wanted.unreadable(found, "another file", "write the list alone into the file")
@@ -198,14 +202,14 @@ def _refuse_table(path: Path, text: str, wanted: _Entries) -> None:
     name_of_column = WORD if is_named else COLUMN
     for separator, name in SEPARATORS.items():
         rows = _rows(lines, separator)
-        header = [cell.strip() for cell in rows[0]] if rows else []
+        header = rows[0] if rows else []
         as_long = sum(len(row) == len(header) for row in rows)
         if as_long < 2 or (len(header) < 2 and not is_named):
             continue
-        has_known = any(map(name_of_column.fullmatch, header)) and as_long > len(rows) / 2
+        has_known = any(name_of_column.fullmatch(cell.strip()) for cell in header)
         is_regular = len(header) > 1 and as_long == len(rows)
         is_table = is_named or separator == "\t" or _has_numbers(rows)
-        if has_known or (is_regular and is_table):
+        if (has_known and as_long > len(rows) / 2) or (is_regular and is_table):
             kind = f"a table with {name}" if len(header) > 1 else "a table of one column"
             raise _columns(path, (kind, f"sep={separator!r}"), header, wanted)
     if len(lines) > 1 and all(FIXED_WIDTH.fullmatch(line.strip()) for line in lines):
@@ -255,9 +259,9 @@ def _columns(
         wanted: what the file should hold.
     """
     kind, options = kind_and_options
-    known = [name for name in names if WORD.fullmatch(name)]
+    known = [name for name in names if WORD.fullmatch(name.strip())]
     in_json = kind.endswith(JSON)
-    has_header = in_json or not any(map(NUMBER.fullmatch, names))
+    has_header = in_json or not any(NUMBER.fullmatch(name.strip()) for name in names)
     column = (known or names)[0] if has_header else str(_first_words(names))
     if in_json:
         reader = f"read_json(sys.argv[1], dtype=False{options})[sys.argv[2]]"
@@ -279,7 +283,7 @@ def _columns(
 
 def _first_words(cells: Sequence[str]) -> int:
     """Return the place of the first cell that is no number; 0 if all are numbers."""
-    return next((i for i, cell in enumerate(cells) if not NUMBER.fullmatch(cell)), 0)
+    return next((i for i, cell in enumerate(cells) if not NUMBER.fullmatch(cell.strip())), 0)
 
 
 def _command(path: Path, script: str, columns: Sequence[str], wanted: _Entries) -> str:
@@ -291,4 +295,4 @@ def _command(path: Path, script: str, columns: Sequence[str], wanted: _Entries) 
 def _listed(names: Sequence[str]) -> str:
     """Return the names of columns for messages."""
     more = " ..." if len(names) > SHOWN else ""
-    return ", ".join(f"{name:.40}" for name in names[:SHOWN]) + more
+    return ", ".join(f"{name.strip():.40}" for name in names[:SHOWN]) + more

@@ -7,6 +7,7 @@ else is known of the picture.
 
 import json
 import os
+import shlex
 import unicodedata
 import warnings
 from collections import Counter
@@ -20,7 +21,7 @@ import pandas as pd
 from alignsd.base import images
 from alignsd.base.atomic import replacing
 from alignsd.base.errors import Problem
-from alignsd.base.images import BadImage, read_image, save_png
+from alignsd.base.images import SUFFIXES, BadImage, read_image, save_png
 from alignsd.base.paths import shown
 from alignsd.base.processes import first_does, gathered, share
 from alignsd.base.progress import track
@@ -31,6 +32,7 @@ DAMAGED = "picture is damaged"
 MISSING = "picture is missing"
 NOT_JSON = "line is not JSON"
 LACKS = "line lacks file_name or text"
+OTHER_METADATA = (METADATA, "metadata.csv", "metadata.parquet")  # names in lower case
 PACKED = (".zip", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 LONGEST_NAME = 255  # bytes of a file's name; the limit of the usual file systems
 LONGEST_TEXT = 20_000  # characters of a caption; CLIP reads about 300, and a tokenizer reads all
@@ -221,10 +223,18 @@ def _no_imagefolder(folder: Path) -> Problem:
 def _in_place_of_metadata(folder: Path) -> tuple[str, str, str]:
     """Return what lies in a folder that has no metadata, the likely cause, and the fix."""
     files = listed(folder, deep=True) if os.path.isdir(folder) else []
-    deeper = [file for file in files if file.name.lower() in (METADATA, "metadata.csv")]
+    deeper = [file for file in files if file.name.lower() in OTHER_METADATA]
     shards = [file for file in files if file.suffix.lower() == ".tar"]
     packed = [file for file in files if file.name.lower().endswith(PACKED)]
     first = next(iter(deeper or shards or packed), None)
+    texts = {file.with_suffix("") for file in files if file.suffix.lower() == ".txt"}
+    described = [file for file in files if _is_picture(file) and file.with_suffix("") in texts]
+    if described and not deeper:
+        return (
+            f"{len(described):,} pictures with a .txt of the same name",
+            "img2dataset's output format files, or a folder made for another trainer",
+            _command_for_texts(folder),
+        )
     if first is None:
         return (
             "no such file",
@@ -252,6 +262,23 @@ def _in_place_of_metadata(folder: Path) -> tuple[str, str, str]:
         "the pictures or shards are still packed: only .tar files are unpacked",
         f"unpack {name} (gunzip, unzip), and give the folder that holds the files",
     )
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES
+
+
+def _command_for_texts(folder: Path) -> str:
+    """Return the command that writes the metadata from texts beside the pictures."""
+    script = (
+        "import json, pathlib, sys; folder = pathlib.Path(sys.argv[1]); "
+        "rows = [{'file_name': str(p.relative_to(folder)), "
+        "'text': p.with_suffix('.txt').read_text('utf-8').strip()} "
+        "for p in sorted(folder.rglob('*')) "
+        f"if p.suffix.lower() in {SUFFIXES} and p.with_suffix('.txt').is_file()]; "
+        f"(folder / '{METADATA}').write_text('\\n'.join(map(json.dumps, rows)))"
+    )
+    return f'python -c "{script}" {shlex.quote(shown(folder))}'
 
 
 def usable_rows(

@@ -2,6 +2,9 @@
 
 import io
 import json
+import shlex
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -179,6 +182,7 @@ def shard(path, mode="w"):
     ("name", "words"),
     [
         ("metadata.csv", "another name"),
+        ("metadata.parquet", "another name"),
         ("Metadata.JSONL", "another name"),
         ("train/metadata.jsonl", "one level deeper"),
         ("pictures.zip", "still packed"),
@@ -189,6 +193,20 @@ def test_what_lies_in_place_of_the_metadata_is_told(tmp_path, name, words):
     (tmp_path / name).write_text("x")
     with pytest.raises(Problem, match=words):
         imagefolder.read_rows(tmp_path)
+
+
+def test_texts_beside_pictures_become_an_imagefolder_by_the_command_of_the_message(tmp_path):
+    """As img2dataset's output format files, and other trainers, keep captions."""
+    for number in (0, 1):
+        picture = np.full((8, 8, 3), 9 * number, dtype=np.uint8)
+        save_png(tmp_path / f"my files/0000{number}/1.png", picture)
+        (tmp_path / f"my files/0000{number}/1.txt").write_text(f"caption {number}\n")
+    with pytest.raises(Problem, match="2 pictures with a .txt") as caught:
+        imagefolder.read_rows(tmp_path / "my files")
+    command = caught.value.fix.replace("python", shlex.quote(sys.executable), 1)
+    subprocess.run(command, shell=True, check=True)
+    rows = imagefolder.read_rows(tmp_path / "my files")[0]
+    assert rows["text"].tolist() == ["caption 0", "caption 1"]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ TABLES = {
     "one column.csv": "prompt\na cat\na dog\n",
     "p.jsonl": '{"prompt": "a cat"}\n{"prompt": "a dog"}\n{"prom',
     "it's.json": '[{"id": 1, "prompt": "a cat"},\n {"id": 2, "prompt": "a dog"}]',
+    "spaces.csv": "id, prompt\n1,a cat\n2,a dog\n",
+    "series.json": '{"0": "a cat", "1": "a dog"}',
     "text.csv": 'text\n"a cat"\na dog\n',
     "names of babies.txt": "a cat,F,7065\na dog,F,2604\n",
     "counted.txt": "words,count\na cat,7065\na dog,2604\n",
