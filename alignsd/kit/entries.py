@@ -155,7 +155,7 @@ def _objects(path: Path, record: dict[str, Any], by_line: bool, wanted: _Entries
 def _object(path: Path, value: dict[str, Any], wanted: _Entries) -> Problem:
     """Return why one object of JSON is no list of entries."""
     found = f"an object of JSON with {_listed(list(value)) or 'nothing'}"
-    if all(key.isdecimal() and is_text(text) for key, text in value.items()):
+    if value and all(key.isdecimal() and is_text(text) for key, text in value.items()):
         script = "json.dump([*json.load(open(sys.argv[1], 'rb')).values()], open(sys.argv[2], 'w'))"
         fix = _command(path, f"import json, sys; {script}", [], wanted)
         return wanted.unreadable(found, f"the {wanted.entry}s have numbers, as pandas writes", fix)

@@ -213,6 +213,17 @@ def test_the_content_of_a_file_decides_how_it_is_read_and_not_its_name(tuned, tm
     assert all(torch.equal(of_torch[key], value) for key, value in whole.items())
 
 
+def test_a_small_scale_keeps_the_digits_of_half_precision(tuned, tmp_path):
+    """kohya writes half precision, often with an alpha of 1 and a rank of 128."""
+    state = load_file(files.save_lora(tuned.unet, tmp_path, {}))
+    small = {key: (value / 100).half() for key, value in state.items()}
+    same = {key: value.float() for key, value in small.items()}
+    words = {"lora_adapter_metadata": json.dumps({"unet.r": 4, "unet.lora_alpha": 0.03})}
+    half = files.read_lora(saved(small, tmp_path / "half.safetensors", words), tuned.unet)
+    single = files.read_lora(saved(same, tmp_path / "single.safetensors", words), tuned.unet)
+    assert all(torch.equal(value.float(), single[key]) for key, value in half.items())
+
+
 def test_kohya_s_convolutions_are_read_too(tuned, tmp_path):
     """Beside q, k, v and out, kohya's trainer adapts linear layers and 1 x 1 convolutions."""
     by_hand, state = load_pipeline(BASE, "cpu").unet, {}
@@ -432,6 +443,10 @@ def kohya_state(
         (kohya_state(4, ["lora_unet_input_blocks_4_1_proj_in"]), "SDXL"),
         (kohya_state(4, ["lora_unet_output_blocks_4_1_proj_in"]), "SDXL"),
         (kohya_state(768, [f"lora_unet_input_blocks_4_1_{CROSS}"]), "for Stable Diffusion 1.x"),
+        (
+            kohya_state(768, ["diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k"]),
+            "for Stable Diffusion 1.x .*original code's names",
+        ),
         (kohya_state(2048, [f"lora_unet_input_blocks_4_1_{CROSS}"]), "SDXL"),
         (kohya_state(4, ["lora_te2_text_model_encoder_layers_0_mlp_fc1"]), "SDXL"),
         (kohya_state(4, ["lora_te_text_model_encoder_layers_0_mlp_fc1"]), "text encoder"),

@@ -181,7 +181,8 @@ def read_lora(path: Path, unet: nn.Module) -> dict[str, Tensor]:
     for module, layer in layers.items():
         scale = scale_of_layer(layer, config, module, path)
         second = layer["B.weight"]
-        scaled = second * scale if scale != 1 else second
+        # Times a small scale, half precision would lose digits.
+        scaled = second.float() * scale if scale != 1 else second
         if not scaled.isfinite().all():
             product = f"{short(repr(scale))} x the second matrix of {module}"
             raise bad_scale(path, f"{product} is not finite")

@@ -40,8 +40,12 @@ OTHER_LAYOUTS = {
     "string_to_param": "a textual inversion",
     "emb_params": "a textual inversion",
 }
-# How the original code names the blocks of a UNet: kohya's files for SDXL, other files seldom.
-ORIGINAL = ("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_")
+# How the original code names the blocks of a UNet: kohya's files for SDXL, ComfyUI's own files.
+BLOCKS = ("input_blocks", "middle_block", "output_blocks")
+ORIGINAL = (
+    *(f"lora_unet_{name}_" for name in BLOCKS),
+    *(f"diffusion_model.{name}." for name in BLOCKS),
+)
 TEXT_ENCODER = ("lora_te_", "lora_te1_", "text_encoder.", "text_model.")
 # The fix of last resort.
 OTHER_LORA = "give a LoRA of the base model that the parameter stable_diffusion names"
@@ -143,7 +147,8 @@ def _text_width(layers: Layers) -> int | None:
     """Return the width of the text embeddings that a LoRA takes, or None if no layer tells."""
     for module, layer in layers.items():
         is_crossing = re.search(r"attn2[._](processor[._])?to_[kv]", module)
-        first = layer.get("A.weight", layer.get("lora_down.weight"))
+        kinds = ("A.weight", "lora_down.weight", "down.weight")
+        first = next((layer[kind] for kind in kinds if kind in layer), None)
         if is_crossing and first is not None and first.ndim >= 2:
             return first.shape[1]
     return None
