@@ -26,6 +26,7 @@ from alignsd.base.errors import Problem, at_least, check_seed, check_shares
 from alignsd.base.images import save_png
 from alignsd.base.processes import first_does, is_first, share, wait
 from alignsd.base.reading import is_text
+from alignsd.models.files.whole_pipeline import V_PREDICTION
 from alignsd.models.lora.files import save_lora
 from alignsd.models.registry import training_precision
 from alignsd.models.stable_diffusion import Drawing, Job, generate, load_pipeline
@@ -117,9 +118,6 @@ def snr_weight(noise_schedule: DDPMScheduler, times: Tensor, gamma: float) -> Te
     ratio = compute_snr(noise_schedule, times)
     predicts_v = noise_schedule.config["prediction_type"] == V_PREDICTION
     return ratio.clamp(max=gamma) / (ratio + 1 if predicts_v else ratio)
-
-
-V_PREDICTION = "v_prediction"  # as diffusers names what the UNet predicts
 
 
 @dataclass(frozen=True)

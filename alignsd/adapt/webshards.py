@@ -281,7 +281,6 @@ def _check_end(shard: Path, end: int, counts: Counter[str]) -> None:
     rest = shard.stat().st_size - end
     if rest == 0:
         counts[NO_END] += 1
-    if rest <= 0:
         return
     with open(shard, "rb") as file:
         file.seek(end)
@@ -293,7 +292,7 @@ def _check_end(shard: Path, end: int, counts: Counter[str]) -> None:
     fix = f"download {shard.name} again, or move it away"
     if begins_with_zeros:
         cause = "archives that were joined with cat, or a damaged download"
-        fix = f"{fix}; of joined archives unpack all with tar -xif {shlex.quote(shard.name)}"
+        fix = f"{fix}; of joined archives unpack all with tar -xif {shlex.quote(shown(shard))}"
     raise Problem(
         f"{shard.name} cannot be read to its end.",
         expected="nothing but zeros behind the last file of the archive",
@@ -331,6 +330,8 @@ def _grouped(archive: tarfile.TarFile, counts: Counter[str]) -> Iterator[Sample]
 
 def _is_other_field(path: PurePosixPath, sample: Sample, counts: Counter[str]) -> bool:
     """Return whether a file is a field of the sample that we do not read, such as ``.mask.png``.
+
+    A picture among these fields is counted.
 
     webdataset ends the key at the first dot of a name. We end the key at the last dot, since
     pictures of other origins have dots in their names.

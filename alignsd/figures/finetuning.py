@@ -102,7 +102,7 @@ def snr_weights(
     """Draw the weight of each time step in the loss below a picture noised at some time steps.
 
     The weight is min(SNR, gamma) / SNR; at gamma = 0 all time steps weigh 1, as in
-    ``lora.snr_weight``.
+    ``lora.snr_weight`` for a UNet that predicts the noise.
 
     Args:
         fig: where to draw; about 9.5 x 4.2 inches.

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from alignsd.base.errors import Problem
+from alignsd.base.paths import shown
 from alignsd.base.reading import natural_key
 from alignsd.models.files.weights import instead_of_file, is_file, read_tensors
 from alignsd.models.files.wording import short
@@ -81,7 +82,7 @@ def load_aesthetic(name: str) -> Aesthetic:
         )
     again = f"download {short(path.name)} again; docs/data.md says from where"
     state = read_tensors(path, "an aesthetic predictor", again)
-    (weight, bias), *later = _linear_layers(state, short(path.name))
+    (weight, bias), *later = _linear_layers(state, path)
     for next_weight, next_bias in later:
         weight, bias = next_weight @ weight, next_weight @ bias + next_bias
     if not (weight.float().isfinite().all() and bias.float().isfinite().all()):
@@ -89,11 +90,12 @@ def load_aesthetic(name: str) -> Aesthetic:
     return Aesthetic(weight[0].float().numpy(), float(bias[0]))
 
 
-def _linear_layers(state: dict[str, Tensor], name: str) -> list[tuple[Tensor, Tensor]]:
+def _linear_layers(state: dict[str, Tensor], path: Path) -> list[tuple[Tensor, Tensor]]:
     """Return ``(weight, bias)`` of each layer in order, double precision.
 
     The layers are ``weight`` and ``bias``, or ``layers.0.weight``, ``layers.0.bias`` and so on.
     """
+    name = short(path.name)
     prefixes = sorted({key[: key.rfind(".") + 1] for key in state}, key=natural_key)
     layers = []
     for prefix in prefixes:
@@ -103,7 +105,7 @@ def _linear_layers(state: dict[str, Tensor], name: str) -> list[tuple[Tensor, Te
     if 2 * len(layers) != len(state) or not _end_in_one_number(layers):
         raise _no_predictor(name, "", state)
     if len(layers) == 1 and prefixes[0].rstrip("0123456789.") not in ("", "layers"):
-        raise _named_layer(name, prefixes[0].rstrip("."))
+        raise _named_layer(path, prefixes[0].rstrip("."))
     numbers = [prefix.rstrip(".").rpartition(".")[2] for prefix in prefixes]
     if len(layers) > 1 and numbers != [str(number) for number in IMPROVED]:
         found = f"{len(layers)} layers of the numbers {short(', '.join(numbers))}"
@@ -112,7 +114,7 @@ def _linear_layers(state: dict[str, Tensor], name: str) -> list[tuple[Tensor, Te
     return layers
 
 
-def _named_layer(file: str, layer: str) -> Problem:
+def _named_layer(path: Path, layer: str) -> Problem:
     """Return why a layer of a module with a name of its own is not read.
 
     The files of Simulacra's predictors have the same shapes as LAION's. Their module scales what it
@@ -120,10 +122,11 @@ def _named_layer(file: str, layer: str) -> Problem:
     """
     scaled = f"{{'weight': s['{layer}.weight'] * s['{layer}.weight'].shape[1] ** 0.5, "
     scaled += f"'bias': s['{layer}.bias']}}"
-    load = "import sys, torch; s = torch.load(sys.argv[1], weights_only=True)"
-    command = f'python -c "{load}; torch.save({scaled}, sys.argv[2])" {shlex.quote(file)} plain.pth'
+    script = "import sys, torch; from alignsd.models.files.weights import read_tensors; "
+    script += f"s = read_tensors(sys.argv[1], 'a predictor'); torch.save({scaled}, sys.argv[2])"
+    command = f'python -c "{script}" {shlex.quote(shown(path))} plain.pth'
     return Problem(
-        f"{file} is no plain linear layer.",
+        f"{short(path.name)} is no plain linear layer.",
         expected="the names weight and bias, as LAION's linear predictors have",
         found=f"{layer}.weight and {layer}.bias",
         cause="the layer of a module that may do more, such as Simulacra's, which multiplies the "

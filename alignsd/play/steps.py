@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alignsd.models.files.whole_pipeline import V_PREDICTION
 from alignsd.models.stable_diffusion import Drawing
 from alignsd.play.guidance import guided
 from alignsd.play.studio import Studio, UnetCall, Wish
@@ -69,7 +70,7 @@ def clean_latent(scheduler: Any, time: int, latent: Tensor, prediction: Tensor) 
         prediction: the UNet's answer, of the latent's shape or with more dimensions in front.
     """
     a = alpha_bar(scheduler, time)
-    if scheduler.config["prediction_type"] == "v_prediction":
+    if scheduler.config["prediction_type"] == V_PREDICTION:
         return a**0.5 * latent - (1 - a) ** 0.5 * prediction
     return (latent - (1 - a) ** 0.5 * prediction) / a**0.5
 

@@ -128,7 +128,7 @@ PAIRS = [f"{i:04}.{suffix}" for i in range(6) for suffix in ("png", "txt")]
         (lambda whole, at: whole[: at + 3] + b"~" + whole[at + 4 :], "which tar cannot read"),
         (lambda whole, at: whole[: at + 300], "damaged or unfinished download"),
         (lambda whole, at: whole[:at] + bytes(512) + whole[at + 512 :], "joined with cat"),
-        (lambda whole, at: whole + whole, "(?s)joined with cat.*tar -xif 0.tar"),
+        (lambda whole, at: whole + whole, "(?s)joined with cat.*tar -xif .*0.tar"),
     ],
     ids=["a changed byte", "cut in a header", "a hole", "two archives"],
 )
@@ -147,6 +147,15 @@ def test_a_shard_that_ends_between_two_files_is_counted(tmp_path):
     shard.write_bytes(whole[: whole.find(b"0003.png")])
     counts = unpack_shards(shard.parent, tmp_path / "out")
     assert counts == {"unpacked": 3, "shard without the mark of its end (maybe cut off)": 1}
+
+
+def test_a_shard_that_is_cut_in_a_file_that_is_not_read_is_told(tmp_path):
+    shard = members(tmp_path / "in", ["0.jpg", "0.txt", "0.cls"])
+    whole = shard.read_bytes()
+    content = whole.find(b"0.cls", whole.find(b"0.cls") + 1)
+    shard.write_bytes(whole[: content + 2])
+    with pytest.raises(Problem, match="0.tar cannot be read"):
+        unpack_shards(shard.parent, tmp_path / "out")
 
 
 def test_fields_that_are_not_read_do_not_end_a_sample(tmp_path):

@@ -1,5 +1,6 @@
 """The aesthetic predictor: each file gives the ratings that its layers give in turn."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from alignsd.base.errors import Problem
+from alignsd.base.paths import root
 from alignsd.models.aesthetic import load_aesthetic
 
 EMBEDDINGS = torch.nn.functional.normalize(
@@ -93,18 +95,20 @@ def test_bad_files_say_what_is_wrong(tmp_path):
             load_aesthetic(str(tmp_path / name))
 
 
-def test_a_named_layer_is_refused_and_the_command_makes_a_plain_one(tmp_path):
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_named_layer_is_refused_and_the_command_makes_a_plain_one(tmp_path, suffix):
     """Simulacra's module rates linear(embedding * sqrt(width)); its file looks like LAION's."""
     torch.manual_seed(0)
     layer = torch.nn.Linear(768, 1)
-    torch.save(
-        {f"linear.{key}": value for key, value in layer.state_dict().items()}, tmp_path / "s.pth"
-    )
+    named = {f"linear.{key}": value for key, value in layer.state_dict().items()}
+    write = torch.save if suffix == ".pth" else save_file
+    write(named, tmp_path / f"my s{suffix}")
     with pytest.raises(Problem, match="(?s)no plain linear layer.*Simulacra") as caught:
-        load_aesthetic(str(tmp_path / "s.pth"))
+        load_aesthetic(str(tmp_path / f"my s{suffix}"))
     command = caught.value.fix.partition(": ")[2]
     command = command.replace("python", shlex.quote(sys.executable), 1)
-    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    here = os.environ | {"PYTHONPATH": str(root())}
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path, env=here)
     embedding = torch.nn.functional.normalize(torch.randn(4, 768), dim=-1)
     expected = layer(embedding * 768**0.5).ravel().tolist()
     rated = load_aesthetic(str(tmp_path / "plain.pth")).predict(embedding.numpy())

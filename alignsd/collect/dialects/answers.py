@@ -291,8 +291,8 @@ def _end_of_bold(text: str, match: re.Match[str]) -> int:
         return first
     end_of_line = text.find("\n", end)
     line = text[: end_of_line if end_of_line >= 0 else len(text)]
-    last = END_OF_BOLD.search(line, end)
-    return last.start() if last else first
+    closing = END_OF_BOLD.search(line, end)
+    return closing.start() if closing else first
 
 
 def _users(

@@ -11,7 +11,9 @@ from alignsd.models.files.vocabulary import bad_tokenizer, check_vocabulary
 from alignsd.models.files.weights import check_finite
 from alignsd.models.files.wording import short
 
-PREDICTIONS = ("epsilon", "v_prediction")  # noise, or v; as diffusers names these
+# What a UNet predicts, as diffusers names it: the noise, or v.
+NOISE, V_PREDICTION = "epsilon", "v_prediction"
+PREDICTIONS = (NOISE, V_PREDICTION)
 
 
 def check_pipeline(pipeline: StableDiffusionPipeline, name: str) -> None:
@@ -54,7 +56,7 @@ def _check_kind(pipeline: StableDiffusionPipeline, what: str) -> None:
             cause="a model that is also given a picture: for inpainting, depth, editing or scaling",
             fix="name a model that turns text into pictures, such as CompVis/stable-diffusion-v1-4",
         )
-    predicts = pipeline.scheduler.config.get("prediction_type", "epsilon")
+    predicts = pipeline.scheduler.config.get("prediction_type", NOISE)
     if predicts not in PREDICTIONS:
         raise Problem(
             f"{what} predicts what we cannot train.",
